@@ -1,0 +1,55 @@
+"""Starts ULSAD Explorer: python app.py, then open http://127.0.0.1:7860"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    if not _is_loopback(options.host) and not options.auth:
+        print(f"WARNING: everybody who can reach {options.host}:{options.port} can use this app, upload "
+              "files and start trainings. Add --auth USER:PASSWORD.", file=sys.stderr)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported
+    from ulsad.ui import page
+
+    options.models_dir.mkdir(parents=True, exist_ok=True)
+    page.build(options.models_dir.resolve(), options.data_root).launch(
+        server_name=options.host, server_port=options.port, inbrowser=options.inbrowser,
+        auth=tuple(options.auth.split(":", 1)) if options.auth else None,
+        max_file_size="2gb", theme=page.THEME, css=page.CSS, show_error=True, footer_links=[])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="ULSAD Explorer, in the browser")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument("--models-dir", type=Path, default=Path("models"), help="where runs and models live")
+    parser.add_argument("--data-root", type=Path, help="allow training on folders below this one")
+    parser.add_argument("--auth", type=_user_and_password, metavar="USER:PASSWORD")
+    parser.add_argument("--inbrowser", action="store_true", help="open a browser window")
+    return parser
+
+
+def _user_and_password(text: str) -> str:
+    user, colon, password = text.partition(":")
+    if not (user and colon and password):
+        raise argparse.ArgumentTypeError("write USER:PASSWORD")
+    return text
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Shared by all tests: a tiny demo set and one detector trained on it, made once per session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ulsad import Config, Ulsad
+from ulsad.demo import write_demo
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+TINY = Config(frn_width=32, autoencoder_width=16, steps=12, precision="float32")
+
+
+def shared(path: str) -> Path:
+    """A file of the measuring data beside the checkout; the test is skipped where it is absent."""
+    place = SHARED / path
+    if not place.exists():
+        pytest.skip(f"needs {path} in a folder 'shared' beside the checkout")
+    return place
+
+
+@pytest.fixture(scope="session")
+def demo_set(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("demo") / "tray"
+    write_demo(folder, seed=5, train=12, validation=2, test_good=3, per_kind=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def good_photos(demo_set) -> Path:
+    return demo_set / "train" / "good"
+
+
+@pytest.fixture(scope="session")
+def detector(good_photos) -> Ulsad:
+    """Trained for a dozen steps: its numbers are poor, its mechanics are real."""
+    return Ulsad.fit(good_photos, TINY)

@@ -1,0 +1,141 @@
+"""Feature extraction, and where the weights come from: a package, a file, a cache, a server, or nowhere."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import threading
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import shared
+
+from ulsad import backbones
+from ulsad.backbones import load_backbone, pool_channels
+from ulsad.config import Config
+from ulsad.errors import InputError
+
+RESNET18 = "weights/resnet18_imagenet_bnfolded_conv1_to_layer3.pth"
+
+
+@pytest.fixture
+def empty_hub(tmp_path, monkeypatch):
+    """A hub cache of this test's own, with nothing in it."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    return tmp_path / "hub" / "checkpoints"
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    return load_backbone(Config())
+
+
+def test_embedded_network_knows_natural_images(embedded):
+    """The tensors are matched by order; a wrong match would not look like a trained network."""
+    names = embedded.stages.state_dict()
+    assert embedded.channels == 152 and embedded.grid == 32
+    assert len([name for name in names if name.endswith("running_var")]) > 30
+    state = backbones._read_tensors(backbones._embedded_file())
+    model = backbones._timm_efficientnet()
+    assert [tuple(a.shape) for a in state.values()] == [tuple(b.shape) for b in model.state_dict().values()]
+
+
+def test_features_are_two_layers_concatenated_on_the_finer_grid(embedded):
+    images = torch.randn(1, 3, 256, 256)
+    x, outputs = images, {}
+    for name, stage in embedded.stages.items():
+        x = outputs[name] = stage(x)
+    coarse = F.interpolate(outputs["block4"], size=(32, 32), mode="bilinear", align_corners=False)
+    expected = torch.cat([outputs["block2"], coarse], dim=1)
+    torch.testing.assert_close(embedded(images), expected)
+
+
+def test_channel_pooling_is_adaptive_averaging_over_channels():
+    features = torch.randn(2, 10, 3, 3)
+    pooled = pool_channels(features, 4)
+    for c in range(4):  # adaptive windows: floor(c·10/4) up to ceil((c+1)·10/4)
+        window = features[:, c * 10 // 4 : -(-(c + 1) * 10 // 4)]
+        torch.testing.assert_close(pooled[:, c], window.mean(dim=1))
+    assert pool_channels(features, 10) is features
+
+
+def test_extractor_is_frozen(embedded):
+    embedded.train()
+    assert not any(module.training for module in embedded.modules())
+    assert not any(parameter.requires_grad for parameter in embedded.parameters())
+
+
+def test_weights_from_a_file_need_no_later_layers():
+    extractor = load_backbone(Config(backbone="resnet18"), shared(RESNET18))
+    assert (extractor.channels, extractor.grid) == (384, 32)
+    assert len(extractor.weights_hash) == 64
+
+
+def test_wide_resnet_is_pooled_to_384_channels(empty_hub):
+    empty_hub.mkdir(parents=True)
+    save_random("wide_resnet50_2", empty_hub / "wide_resnet50_2-95faca4d.pth")
+    assert load_backbone(Config(backbone="wide_resnet50_2")).channels == 384
+
+
+def save_random(name, file):
+    from torchvision.models import get_model
+
+    torch.save(get_model(name, weights=None).state_dict(), file)
+    return file
+
+
+def test_no_network_and_no_file_says_what_to_fetch_and_where_to_put_it(empty_hub, monkeypatch):
+    monkeypatch.setattr(backbones, "_weights_url", lambda config: "http://127.0.0.1:9/resnet18-f37072fd.pth")
+    with pytest.raises(InputError) as error:
+        load_backbone(Config(backbone="resnet18"))
+    for word in ("resnet18-f37072fd.pth", "f37072fd", str(empty_hub), "--weights", "efficientnet_lite0"):
+        assert word in str(error.value)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A real web server with one weights file, named by its checksum as torchvision's are."""
+    file = save_random("resnet18", tmp_path / "weights.pth")
+    checksum = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+    file.rename(tmp_path / f"resnet18-{checksum}.pth")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}/resnet18-{checksum}.pth"
+        httpd.shutdown()
+
+
+def test_download_is_checked_cached_and_used(empty_hub, server, monkeypatch):
+    monkeypatch.setattr(backbones, "_weights_url", lambda config: server)
+    first = load_backbone(Config(backbone="resnet18"))
+    assert [file.name for file in empty_hub.iterdir()] == [server.rsplit("/", 1)[1]]
+    monkeypatch.setattr(backbones, "download", None)  # the second time must not ask the network
+    assert load_backbone(Config(backbone="resnet18")).weights_hash == first.weights_hash
+
+
+def test_download_with_a_wrong_checksum_leaves_nothing(empty_hub, server, tmp_path):
+    (tmp_path / "resnet18-00000000.pth").write_bytes(b"not these")
+    with pytest.raises(RuntimeError, match="hash"):
+        backbones.download(server.rsplit("/", 1)[0] + "/resnet18-00000000.pth", empty_hub / "x.pth")
+    assert not list(empty_hub.iterdir())
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path):
+    with pytest.raises(InputError, match="do not belong to resnet50"):
+        load_backbone(Config(backbone="resnet50"), save_random("resnet18", tmp_path / "other.pth"))
+
+
+def test_a_file_that_holds_no_weights(tmp_path):
+    (tmp_path / "notes.pth").write_text("hello")
+    with pytest.raises(InputError, match=r"notes\.pth"):
+        load_backbone(Config(backbone="resnet18"), tmp_path / "notes.pth")
+
+
+@pytest.mark.parametrize("config", [
+    Config(backbone="vgg"), Config(layers=("block4", "block2")), Config(layers=("a", "b")),
+    Config(backbone="resnet18", weights_enum="IMAGENET1K_V9")])
+def test_unknown_names_are_listed(config):
+    with pytest.raises(InputError):
+        load_backbone(config)

@@ -1,0 +1,162 @@
+"""The command line as a user runs it: real processes, real files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ulsad import Ulsad, runs
+from ulsad.images import find_images
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = ["--set", "frn_width=32", "autoencoder_width=16", "precision=float32"]
+
+
+def ulsad(*arguments, **options) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "ulsad", *map(str, arguments)], cwd=ROOT, text=True,
+                          capture_output=True, **options)
+
+
+@pytest.fixture(scope="module")
+def model(detector, tmp_path_factory):
+    file = tmp_path_factory.mktemp("model") / "m.safetensors"
+    detector.save(file)
+    return file
+
+
+def test_train_then_predict_a_zip(good_photos, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "good"), "zip", good_photos)
+    done = ulsad("train", archive, "--out", tmp_path / "m.safetensors", *TINY, "steps=3")
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 steps" in done.stdout
+    assert Ulsad.load(tmp_path / "m.safetensors").config.steps == 3
+    assert not list(tmp_path.glob("*checkpoint*"))
+    done = ulsad("predict", tmp_path / "m.safetensors", archive, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out/maps").glob("*.png"))) == len(find_images(good_photos))
+
+
+def test_predict_writes_scores_relative_to_the_folder_and_maps(model, detector, demo_set, tmp_path):
+    test = shutil.copytree(demo_set / "test", tmp_path / "test")
+    (test / "good" / "broken.png").write_text("no")
+    done = ulsad("predict", model, test, "--out", tmp_path / "out", "--raw")
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / "out/scores.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["path", "score", "local_score", "global_score"]
+    assert {row["path"] for row in rows} == {
+        path.relative_to(test).as_posix() for path in find_images(test) if path.name != "broken.png"}
+    for row in rows:
+        maps = detector.predict(test / row["path"]).maps()
+        expected = (maps.score, maps.local_score, maps.global_score)
+        got = [float(row[name]) for name in ("score", "local_score", "global_score")]
+        np.testing.assert_allclose(got, expected, atol=1e-4)  # batches round differently from one photo
+        with np.load(tmp_path / f"out/maps/{row['path']}.npz") as raw:
+            assert raw["local"].shape == raw["global"].shape == (480, 640)
+        assert Image.open(tmp_path / f"out/maps/{row['path']}.png").width > 4 * 400
+    assert "broken.png" in (tmp_path / "out/skipped.csv").read_text()
+
+
+def test_demo_writes_a_set_in_loco_layout(tmp_path):
+    assert ulsad("demo", tmp_path / "tray").returncode == 0
+    assert len(find_images(tmp_path / "tray/train/good")) >= 40
+    assert {path.name for path in (tmp_path / "tray/test").iterdir()} == {
+        "good", "logical_anomalies", "structural_anomalies"}
+
+
+@pytest.mark.parametrize("arguments", [
+    ["train", "nowhere", "--out", "m.safetensors"], ["train", "tests", "--out", "m.safetensors"],
+    ["train", "assets"], ["predict", "README.md", "assets", "--out", "/tmp/unused"],
+    ["train", "assets", "--out", "m", "--set", "steps=-1"],
+    ["train", "assets", "--out", "m", "--set", "backbone=resnet50", "--weights", "README.md"]])
+def test_errors_are_one_line_and_no_traceback(arguments):
+    done = ulsad(*arguments)
+    assert done.returncode == 2 and "error: " in done.stderr and "Traceback" not in done.stderr
+
+
+def wait_for(condition, seconds=90):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.1)
+
+
+def test_a_run_reports_through_its_directory(good_photos, tmp_path):
+    process = runs.start(tmp_path / "run", [str(good_photos), *TINY, "steps=8"])
+    assert runs.read(tmp_path / "run").status == "running"
+    assert process.wait(120) == 0, (tmp_path / "run" / runs.LOG).read_text()
+    state = runs.read(tmp_path / "run")
+    assert (state.status, state.steps[-1]["step"]) == ("finished", 8)
+    assert set(state.steps[0]) >= {"step", "local", "attention", "local_global", "learning_rate",
+                                   "seconds_left"}
+    assert json.loads((tmp_path / "run" / runs.CONFIG).read_text())["frn_width"] == 32
+    assert Ulsad.load(state.model).record["steps"] == 8
+    assert runs.all_runs(tmp_path) == [tmp_path / "run"]
+
+
+def test_a_run_that_is_asked_to_stop_keeps_a_model(good_photos, tmp_path):
+    process = runs.start(tmp_path, [str(good_photos), *TINY, "steps=100000"])
+    wait_for(lambda: runs.read(tmp_path).steps)
+    runs.stop(tmp_path)
+    assert process.wait(60) == 0
+    state = runs.read(tmp_path)
+    assert state.status == "stopped" and Ulsad.load(state.model).record["steps"] >= 1
+
+
+def test_interrupting_the_command_keeps_a_model(good_photos, tmp_path):
+    command = [sys.executable, "-m", "ulsad", "train", str(good_photos), "--out",
+               str(tmp_path / "m.safetensors"), *TINY, "steps=100000"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    seen = ""
+    while "training 3" not in seen:
+        seen += process.stderr.read(20)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    assert Ulsad.load(tmp_path / "m.safetensors").record["steps"] >= 3
+
+
+def test_a_killed_run_reads_as_interrupted_and_its_checkpoint_opens(good_photos, tmp_path, monkeypatch):
+    process = runs.start(tmp_path, [str(good_photos), *TINY, "steps=100000"])
+    wait_for((tmp_path / runs.CHECKPOINT).exists)
+    process.kill()
+    process.wait()
+    monkeypatch.setattr(runs, "_SILENCE", 1.0)
+    wait_for(lambda: runs.read(tmp_path).status == "interrupted", seconds=10)
+    assert Ulsad.load(runs.read(tmp_path).model).record["steps"] >= 100
+
+
+def test_a_failed_run_says_why(tmp_path):
+    (tmp_path / "photos").mkdir()
+    process = runs.start(tmp_path / "run", [str(tmp_path / "photos")])
+    assert process.wait(60) == 2
+    state = runs.read(tmp_path / "run")
+    assert state.status == "failed" and "holds no photos" in state.message and state.model is None
+
+
+def test_diverging_command_names_the_kept_checkpoint(good_photos, tmp_path):
+    done = ulsad("train", good_photos, "--out", tmp_path / "m.safetensors", *TINY, "steps=60",
+                 "learning_rate=1e30", "schedule=constant")
+    assert done.returncode == 2 and "no longer finite" in done.stderr
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_app_warns_beyond_loopback_without_a_password():
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen([sys.executable, "app.py", "--host", "0.0.0.0", "--port", "1"], cwd=ROOT,
+                               stderr=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert "WARNING" in process.stderr.readline()
+    finally:
+        process.kill()
+        process.wait()

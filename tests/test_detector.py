@@ -1,0 +1,211 @@
+"""The whole way: fit, predict, save, load, and what is told when something is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, shared
+from PIL import Image
+from safetensors.torch import save_file
+
+from ulsad import Config, InputError, Skipped, TrainingDiverged, Ulsad
+from ulsad.images import find_images
+from ulsad.preparation import feature_statistics
+
+
+def tensors(detector):
+    return {**detector.branches.networks.state_dict(), "mean": detector.branches.mean}
+
+
+def test_prediction_has_maps_at_the_photos_own_size(detector, demo_set):
+    photo = find_images(demo_set / "test/good")[0]
+    prediction = detector.predict(photo)
+    assert prediction.local_map.shape == prediction.global_map.shape == (480, 640)
+    assert prediction.combined_map.shape == (480, 640)
+    assert prediction.raw_local.min() >= 0 and prediction.raw_global.min() >= 0
+    assert prediction.score == prediction.maps().combined.max()
+
+
+def test_path_image_and_array_agree(detector, demo_set):
+    photo = find_images(demo_set / "test/good")[0]
+    image = Image.open(photo).convert("RGB")
+    scores = {detector.predict(source).score for source in (photo, str(photo), image, np.asarray(image))}
+    assert len(scores) == 1
+
+
+def test_save_and_load_give_identical_maps_to_the_bit(detector, demo_set, tmp_path):
+    detector.save(tmp_path / "m.safetensors")
+    again = Ulsad.load(tmp_path / "m.safetensors")
+    for photo in find_images(demo_set / "test"):
+        before, after = detector.predict(photo), again.predict(photo)
+        np.testing.assert_array_equal(before.raw_local, after.raw_local)
+        np.testing.assert_array_equal(before.raw_global, after.raw_global)
+        np.testing.assert_array_equal(before.combined_map, after.combined_map)
+    assert again.config == detector.config and again.record == detector.record
+
+
+def test_same_seed_same_model(detector, good_photos):
+    again = Ulsad.fit(good_photos, TINY)
+    for name, value in tensors(detector).items():
+        assert torch.equal(value, tensors(again)[name]), name
+    np.testing.assert_array_equal(detector.calibration.local.values, again.calibration.local.values)
+    other = Ulsad.fit(good_photos, dataclasses.replace(TINY, seed=1))
+    assert not torch.equal(tensors(other)["frn.0.weight"], tensors(detector)["frn.0.weight"])
+
+
+def test_losses_of_both_branches_fall(good_photos):
+    steps = []
+    Ulsad.fit(good_photos, dataclasses.replace(TINY, steps=40),
+              on_progress=lambda progress: progress.step and steps.append(progress.step))
+    for name in ("local", "attention", "local_global"):
+        first, last = (np.mean([getattr(step, name) for step in part]) for part in (steps[:5], steps[-5:]))
+        assert last < 0.8 * first, name
+
+
+@pytest.mark.parametrize("changes", [
+    {"lambda_l": 0.0, "global_target": "none"}, {"global_target": "features"},
+    {"local_global_loss": False}, {"lambda_l": 0.0, "lambda_g": 0.0}, {"frn_output": "relu"},
+    {"image_size": 288, "blur_sigma": 0.0}, {"feature_dim": 64}, {"precision": "bfloat16"}])
+def test_ablations_and_sizes_train_save_and_load(good_photos, tmp_path, changes):
+    detector = Ulsad.fit(good_photos, dataclasses.replace(TINY, steps=2, **changes))
+    detector.save(tmp_path / "m.safetensors")
+    photo = find_images(good_photos)[0]
+    prediction = Ulsad.load(tmp_path / "m.safetensors").predict(photo)
+    assert prediction.score == detector.predict(photo).score
+    assert (prediction.global_map is None) == (changes.get("global_target") == "none")
+
+
+def test_held_out_photos_are_split_off_with_the_seed_or_given(detector, good_photos, demo_set):
+    names = {path.name for path in find_images(good_photos)}
+    train, held_out = set(detector.record["train"]), set(detector.record["held_out"])
+    assert train | held_out == names and not train & held_out and len(held_out) == 2
+    given = Ulsad.fit(good_photos, dataclasses.replace(TINY, steps=2),
+                      held_out=demo_set / "validation/good")
+    assert set(given.record["train"]) == names and len(given.record["held_out"]) == 2
+
+
+def test_calibration_is_numpys_quantile_of_the_held_out_maps(detector, good_photos):
+    maps = np.stack([detector.predict(good_photos / name).raw_global for name in detector.record["held_out"]])
+    for level in (0.5, 0.9, 0.995):
+        assert detector.calibration.global_(level) == pytest.approx(np.quantile(maps, level), rel=1e-3)
+
+
+def test_feature_statistics_are_numpys_and_never_zero():
+    features = torch.randn(5, 3, 4, 4) * torch.tensor([1.0, 30, 0])[:, None, None] + 2
+    mean, std = feature_statistics(features)
+    np.testing.assert_allclose(mean.squeeze(), features.double().mean(dim=(0, 2, 3)), rtol=1e-6)
+    expected = features.double().numpy().std(axis=(0, 2, 3))
+    np.testing.assert_allclose(std.squeeze()[:2], expected[:2], rtol=1e-6)
+    assert std.squeeze()[2] == 1
+
+
+def test_broken_photos_are_skipped_with_reasons(good_photos, tmp_path):
+    folder = shutil.copytree(good_photos, tmp_path / "photos")
+    (folder / "text.png").write_text("not a photo")
+    detector = Ulsad.fit(folder, dataclasses.replace(TINY, steps=2))
+    assert len(detector.record["skipped"]) == 1 and "text.png" in detector.record["skipped"][0]
+    results = list(detector.predict_many(find_images(folder)))
+    assert [result.path.name for result in results if isinstance(result, Skipped)] == ["text.png"]
+
+
+def test_too_few_good_photos_stop_the_training_with_the_reasons(good_photos, tmp_path):
+    for i, path in enumerate(find_images(good_photos)[:8]):
+        shutil.copy(path, tmp_path / f"{i}.jpg")
+    (tmp_path / "3.jpg").write_bytes((tmp_path / "3.jpg").read_bytes()[:2000])
+    with pytest.raises(InputError, match=r"Only 7(.|\n)*3\.jpg"):
+        Ulsad.fit(tmp_path, TINY)
+
+
+def test_a_whole_dataset_is_not_trained_on(demo_set):
+    with pytest.raises(InputError, match="good"):
+        Ulsad.fit(demo_set, TINY)
+
+
+def test_diverging_training_stops_and_keeps_the_last_good_checkpoint(good_photos, tmp_path):
+    file = tmp_path / "checkpoint.safetensors"
+    config = dataclasses.replace(TINY, learning_rate=1e30, schedule="constant", steps=60)
+    with pytest.raises(TrainingDiverged, match="learning rate"):
+        Ulsad.fit(good_photos, config, on_checkpoint=lambda detector: detector.save(file), checkpoint_every=1)
+    mild = dataclasses.replace(config, learning_rate=1e-3, steps=3)
+    Ulsad.fit(good_photos, mild, on_checkpoint=lambda detector: detector.save(file), checkpoint_every=2)
+    assert Ulsad.load(file).record["steps"] == 2
+
+
+def test_stopping_keeps_what_is_learned(good_photos):
+    detector = Ulsad.fit(good_photos, TINY, should_stop=lambda: True)
+    assert (detector.record["steps"], detector.record["planned_steps"]) == (1, TINY.steps)
+
+
+def test_checkpoints_do_not_change_the_result(detector, good_photos):
+    again = Ulsad.fit(good_photos, TINY, on_checkpoint=lambda detector: None, checkpoint_every=3)
+    assert all(torch.equal(value, tensors(again)[name]) for name, value in tensors(detector).items())
+
+
+def damaged(detector, tmp_path, how):
+    file = tmp_path / f"{how}.safetensors"
+    detector.save(file)
+    if how == "truncated":
+        file.write_bytes(file.read_bytes()[:-1000])
+    elif how == "foreign":
+        save_file({"x": torch.zeros(3)}, file)
+    elif how == "text":
+        file.write_text("hello")
+    elif how == "absent":
+        file.unlink()
+    return file
+
+
+@pytest.mark.parametrize("how", ["truncated", "foreign", "text", "absent"])
+def test_a_file_that_is_no_model_of_ours(detector, tmp_path, how):
+    file = damaged(detector, tmp_path, how)
+    with pytest.raises(InputError, match=file.name):
+        Ulsad.load(file)
+
+
+def test_a_model_refuses_other_backbone_weights(good_photos, tmp_path):
+    weights = shared("weights/resnet18_imagenet_bnfolded_conv1_to_layer3.pth")
+    config = dataclasses.replace(TINY, backbone="resnet18", steps=2)
+    Ulsad.fit(good_photos, config, weights=weights).save(tmp_path / "m.safetensors")
+    Ulsad.load(tmp_path / "m.safetensors", weights=weights)
+    state = torch.load(weights, weights_only=True)
+    state["conv1.weight"] = state["conv1.weight"] + 1e-3
+    torch.save(state, tmp_path / "other.pth")
+    with pytest.raises(InputError, match="other weights of resnet18"):
+        Ulsad.load(tmp_path / "m.safetensors", weights=tmp_path / "other.pth")
+
+
+def test_saving_where_nothing_can_be_written_leaves_the_old_model(detector, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises((InputError, OSError)):
+        detector.save(tmp_path / "file" / "m.safetensors")
+    assert not list(tmp_path.glob("**/.m.safetensors*"))
+
+
+def test_photos_of_any_size_and_aspect(detector):
+    for size in [(1, 1), (3, 700), (700, 3), (300, 300)]:
+        prediction = detector.predict(Image.new("L", size))
+        assert prediction.combined_map.shape == (size[1], size[0])
+        assert np.isfinite(prediction.combined_map).all()
+
+
+def test_alpha_and_beta_are_applied_afterwards(detector, demo_set):
+    prediction = detector.predict(find_images(demo_set / "test/logical_anomalies")[0])
+    raw = prediction.raw_local.copy()
+    assert prediction.maps(0.8, 0.9).score > prediction.maps(0.9, 0.999).score
+    np.testing.assert_array_equal(raw, prediction.raw_local)
+
+
+def test_importing_the_package_leaves_gradio_alone():
+    import subprocess
+    import sys
+
+    code = "import ulsad, sys; print('gradio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_default_configuration_is_quick():
+    assert Config() == __import__("ulsad").PRESETS["quick"]

@@ -1,0 +1,247 @@
+"""python -m ulsad train | predict | demo: the same functions that the app calls."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from ulsad import rendering, runs
+from ulsad.archives import gather_photos
+from ulsad.config import PRESETS
+from ulsad.demo import write_demo
+from ulsad.detector import Progress, TrainingDiverged, Ulsad
+from ulsad.errors import InputError
+from ulsad.images import Skipped, read_image
+from ulsad.prediction import Prediction
+
+
+class Stopped(Exception):
+    """The user asked to stop before there was anything to keep."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (InputError, FileExistsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (Stopped, KeyboardInterrupt):
+        print("stopped, nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ulsad", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="learn what good parts look like")
+    train.add_argument("photos", nargs="+", type=Path, help="good parts: a folder, a zip, or photos")
+    train.add_argument("--out", type=Path, help="the model file to write")
+    train.add_argument("--run-dir", type=Path, help="a directory for progress, checkpoint and model")
+    train.add_argument("--preset", choices=PRESETS, default="quick")
+    train.add_argument("--held-out", type=Path, metavar="FOLDER",
+                       help="good parts for calibration only; otherwise a share of the photos is kept back")
+    train.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", dest="settings",
+                       help="change settings of the preset, e.g. steps=1000 seed=1")
+    _add_machine_options(train)
+    train.set_defaults(command=train_command)
+
+    predict = commands.add_parser("predict", help="score photos and draw their anomaly maps")
+    predict.add_argument("model", type=Path)
+    predict.add_argument("photos", type=Path, help="a folder, a zip, or one photo")
+    predict.add_argument("--out", type=Path, required=True, help="folder for scores.csv and the maps")
+    predict.add_argument("--raw", action="store_true",
+                         help="also write the raw local and global maps at photo size, as .npz")
+    predict.add_argument("--alpha", type=float, help="quantile level mapped to 0 (default: the model's)")
+    predict.add_argument("--beta", type=float, help="quantile level mapped to 0.1 (default: the model's)")
+    _add_machine_options(predict)
+    predict.set_defaults(command=predict_command)
+
+    demo = commands.add_parser("demo", help="draw a synthetic part tray to try everything on")
+    demo.add_argument("folder", type=Path)
+    demo.add_argument("--seed", type=int, default=0)
+    demo.set_defaults(command=demo_command)
+    return parser
+
+
+def _add_machine_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", type=Path, metavar="FILE",
+                        help="the backbone's pre-trained weights, or a folder that holds them")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 …; default: a GPU where there is one")
+
+
+def train_command(options: argparse.Namespace) -> None:
+    """Train from the command line, or as the child process behind a run directory."""
+    if options.run_dir:
+        options.out = options.out or options.run_dir / runs.MODEL
+        with runs.alive(options.run_dir):
+            _train_reporting(options)
+    elif options.out:
+        _train(options, _print_progress, options.out.with_suffix(".checkpoint.safetensors"), lambda: False)
+    else:
+        raise InputError("Say where the model goes: --out FILE, or --run-dir DIR.")
+
+
+def _train_reporting(options: argparse.Namespace) -> None:
+    """Train with progress, and whatever ends it, in the run directory."""
+    folder = options.run_dir
+    try:
+        detector = _train(options, runs.Reporter(folder), folder / runs.CHECKPOINT,
+                          (folder / runs.STOP).exists)
+    except Stopped:
+        runs.append(folder, "stopped", message="Stopped before training began; there is no model.")
+        raise
+    except BaseException as error:
+        runs.append(folder, "failed", message=str(error) or type(error).__name__)
+        raise
+    record = detector.record
+    outcome = "finished" if record["steps"] == record["planned_steps"] else "stopped"
+    runs.append(folder, outcome, message="\n".join(record["skipped"]), seconds=record["seconds"])
+
+
+def _train(
+    options: argparse.Namespace, on_progress: Callable[[Progress], None], checkpoint: Path,
+    stop_asked: Callable[[], bool],
+) -> Ulsad:
+    config = PRESETS[options.preset].with_text(options.settings)
+    if options.run_dir:
+        options.run_dir.mkdir(parents=True, exist_ok=True)
+        (options.run_dir / runs.CONFIG).write_text(config.to_json())
+    with tempfile.TemporaryDirectory() as scratch, _interruptible() as interrupted:
+        photos = gather_photos(options.photos, Path(scratch))
+
+        def should_stop() -> bool:
+            return interrupted() or stop_asked()
+
+        def report(progress: Progress) -> None:
+            if progress.phase in ("reading", "features") and should_stop():
+                raise Stopped
+            on_progress(progress)
+
+        try:
+            detector = Ulsad.fit(
+                photos, config, options.held_out, options.weights, options.device, report, should_stop,
+                on_checkpoint=lambda detector: detector.save(checkpoint))
+        except TrainingDiverged as error:
+            kept = f" The last good state is in {checkpoint}." if checkpoint.exists() else ""
+            raise InputError(f"{error}{kept}") from error
+    detector.save(options.out)
+    checkpoint.unlink(missing_ok=True)
+    _print_result(detector, options.out)
+    return detector
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """While the block runs, the first Ctrl-C or SIGTERM only sets a flag; a second Ctrl-C ends at once."""
+    asked = []
+
+    def note(number: int, frame: object) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        print("\nstopping, with what is learned so far …", file=sys.stderr)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _print_progress(progress: Progress) -> None:
+    text = f"{progress.phase} {progress.done}/{progress.total}"
+    if step := progress.step:
+        text += (f"  local {step.local:.3f}  attention {step.attention:.3f}"
+                 f"  local-global {step.local_global:.3f}  {step.seconds_left:.0f} s left")
+    print(f"\r{text:<90}", end="", file=sys.stderr, flush=True)
+
+
+def _print_result(detector: Ulsad, out: Path) -> None:
+    record = detector.record
+    scores = detector.calibration.held_out_scores(detector.config.alpha, detector.config.beta)
+    print(f"\n{out}: {len(record['train'])} photos trained on, {len(record['held_out'])} held out, "
+          f"{record['steps']} of {record['planned_steps']} steps, {record['seconds']:.0f} s")
+    print(f"highest score of a held-out good photo: {scores[:, 0].max():.3f}")
+    for reason in record["skipped"]:
+        print(f"skipped {reason}", file=sys.stderr)
+
+
+def predict_command(options: argparse.Namespace) -> None:
+    """Write scores.csv, a picture of the maps per photo, and skipped.csv where a photo was unreadable."""
+    detector = Ulsad.load(options.model, options.weights, options.device)
+    alpha = detector.config.alpha if options.alpha is None else options.alpha
+    beta = detector.config.beta if options.beta is None else options.beta
+    if not 0 <= alpha < beta <= 1:
+        raise InputError(f"--alpha must be below --beta, both from 0 to 1, not {alpha} and {beta}.")
+    options.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = gather_photos([options.photos], Path(scratch))
+        root = options.photos if options.photos.is_dir() else paths[0].parent
+        if options.photos.suffix.lower() == ".zip":
+            root = Path(scratch) / "zip0"
+        names = {path: path.relative_to(root).as_posix() for path in paths}
+        skipped = _write_predictions(detector, names, options.out, alpha, beta, options.raw)
+    print(f"{len(names) - len(skipped)} photos scored, {options.out / 'scores.csv'}")
+    _write_skipped(options.out / "skipped.csv", skipped, names)
+
+
+def _write_predictions(
+    detector: Ulsad, names: dict[Path, str], out: Path, alpha: float, beta: float, raw: bool
+) -> list[Skipped]:
+    skipped = []
+    with open(out / "scores.csv", "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "score", "local_score", "global_score"])
+        for result in detector.predict_many(names):
+            if isinstance(result, Skipped):
+                skipped.append(result)
+                continue
+            name, maps = names[result.path], result.maps(alpha, beta)
+            table.writerow([name, *(f"{score:.6f}" for score in
+                                    (maps.score, maps.local_score, maps.global_score))])
+            _write_maps(result, out / "maps" / name, alpha, beta, raw)
+    return skipped
+
+
+def _write_maps(prediction: Prediction, place: Path, alpha: float, beta: float, raw: bool) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    photo = rendering.fit_within(read_image(prediction.path), 512)
+    rendering.sheet(rendering.views(photo, prediction.maps(alpha, beta))).save(f"{place}.png")
+    if raw:
+        maps = {"local": prediction.local_map, "global": prediction.global_map}
+        np.savez(f"{place}.npz", **{name: map_ for name, map_ in maps.items() if map_ is not None})
+
+
+def _write_skipped(file: Path, skipped: list[Skipped], names: dict[Path, str]) -> None:
+    if not skipped:
+        file.unlink(missing_ok=True)
+        return
+    with open(file, "w", newline="", encoding="utf-8") as opened:
+        table = csv.writer(opened)
+        table.writerow(["path", "reason"])
+        table.writerows([names[item.path], item.reason] for item in skipped)
+    print(f"{len(skipped)} could not be read, see {file}", file=sys.stderr)
+
+
+def demo_command(options: argparse.Namespace) -> None:
+    """Render the synthetic part tray in MVTec LOCO's layout."""
+    write_demo(options.folder, options.seed)
+    folder = options.folder
+    print(f"{folder} is ready. Now try\n"
+          f"  python -m ulsad train {folder}/train/good --out tray.safetensors\n"
+          f"  python -m ulsad predict tray.safetensors {folder}/test --out out")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Photos out of whatever the user gives: files, folders, and zip files that nobody has to trust."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from ulsad.errors import InputError
+from ulsad.images import find_images, is_photo
+
+MAX_FILES = 20_000
+MAX_BYTES = 8 * 2**30
+
+
+def gather_photos(sources: list[Path], scratch: Path) -> list[Path]:
+    """All photos of the given files, folders and zips; zips are unpacked below `scratch`."""
+    photos = []
+    for i, source in enumerate(sources):
+        is_zip = source.suffix.lower() == ".zip" and source.is_file()
+        photos += extract_photos(source, scratch / f"zip{i}") if is_zip else find_images(source)
+    return photos
+
+
+def extract_photos(
+    archive: Path | str, folder: Path, max_files: int = MAX_FILES, max_bytes: int = MAX_BYTES
+) -> list[Path]:
+    """Unpack the photos of a zip below `folder` (subfolders kept) and return their paths.
+
+    Raises `InputError`, before anything is written, for names that lead outside the folder, links,
+    encryption, too many files or too many bytes, and for a file that is no zip.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = [member for member in opened.infolist() if not member.is_dir()]
+            for member in members:
+                _refuse_unsafe(member, archive)
+            photos = [member for member in members if is_photo(PurePosixPath(member.filename))]
+            _refuse_too_large(photos, archive, folder, max_files, max_bytes)
+            for member in photos:
+                opened.extract(member, folder)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise InputError(f"{archive}: not a readable zip file ({error}). Make it again, "
+                         "or give the photos themselves.") from error
+    if not photos:
+        raise InputError(f"{archive} holds no photos.")
+    return find_images(folder)
+
+
+def _refuse_unsafe(member: zipfile.ZipInfo, archive: Path | str) -> None:
+    name = PurePosixPath(member.orig_filename.replace("\\", "/"))
+    outside = name.is_absolute() or ".." in name.parts or ":" in name.parts[0]
+    if outside:
+        raise InputError(f"{archive}: refused, the entry '{member.filename}' leads outside the folder.")
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise InputError(f"{archive}: refused, the entry '{member.filename}' is a link.")
+    if member.flag_bits & 1:
+        raise InputError(f"{archive}: is protected by a password. Make it again without one.")
+
+
+def _refuse_too_large(
+    photos: list[zipfile.ZipInfo], archive: Path | str, folder: Path, max_files: int, max_bytes: int
+) -> None:
+    # zipfile never unpacks more of an entry than its header says, so the sum can be trusted.
+    total = sum(member.file_size for member in photos)
+    if len(photos) > max_files:
+        raise InputError(f"{archive}: refused, {len(photos):,} photos; the cap is {max_files:,}.")
+    if total > max_bytes:
+        raise InputError(f"{archive}: refused, it unpacks to {total / 2**30:.1f} GB; "
+                         f"the cap is {max_bytes / 2**30:.1f} GB.")
+    free = shutil.disk_usage(_existing(folder)).free
+    if total > free:
+        raise InputError(f"{archive}: unpacks to {total / 2**30:.1f} GB, "
+                         f"but only {free / 2**30:.1f} GB are free at {folder}.")
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())

@@ -1,0 +1,155 @@
+"""Every number of the method in one frozen place, and the presets `quick` and `paper`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from ulsad.errors import InputError
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of one detector. The defaults are the `quick` preset.
+
+    Equation and table numbers are those of 'Revisiting Deep Feature Reconstruction for Logical and
+    Structural Industrial Anomaly Detection'. Invalid values raise `InputError` on construction.
+    """
+
+    # --- what the networks see (Sec. 3.1)
+    image_size: int = 256  # photos are resized to this square, px; a multiple of 32, at least 256
+    backbone: str = "efficientnet_lite0"  # frozen pre-trained network, a key of `backbones.BACKBONES`
+    weights_enum: str | None = None  # torchvision weights by name; None: the backbone's first, V1
+    layers: tuple[str, str] | None = None  # layers j and j+1; None: the backbone's own default pair
+    feature_dim: int = 384  # c*: more channels than this are average-pooled over the channel axis
+
+    # --- feature reconstruction network ψ (Table 4) and global autoencoder φ (Table 5)
+    frn_width: int = 304  # channels at the bottleneck; the other layers have a half and a quarter
+    frn_kernel: int = 5  # of ψ's last layer; over half of ψ's arithmetic at the table's 5
+    frn_output: str = "linear"  # "linear", or "relu": BatchNorm and ReLU last, as the reference code
+    autoencoder_width: int = 64  # channels of Table 5; its first two layers have half
+
+    # --- losses (Eq. 1-6) and the rows of the ablation, Table 3
+    lambda_l: float = 0.5  # weight of direction against value in the local distance, Eq. 1 and 7
+    lambda_g: float = 0.5  # the same for the global distances, Eq. 5, 6 and 8
+    global_target: str = "attention"  # L_pg; "features": L_pg^d; "none": the local branch alone (DFR)
+    local_global_loss: bool = True  # L_lg, Eq. 6; without it the global map is the distance of Û and U
+
+    # --- training (Algorithm 1)
+    steps: int | None = 600  # optimisation steps; exactly one of `steps` and `epochs` is set
+    epochs: int | None = None  # passes over the training photos
+    batch_size: int = 8  # photos per step
+    learning_rate: float = 1e-3  # Adam's; the peak when the schedule is "one_cycle"
+    weight_decay: float = 2e-5  # Adam's L2 penalty
+    schedule: str = "one_cycle"  # or "constant"
+    precision: str = "auto"  # training arithmetic: "float32", "bfloat16", or "auto": bfloat16 if native
+    seed: int = 0  # initial weights, order of photos, held-out split
+
+    # --- calibration (Eq. 9)
+    held_out: float = 0.15  # share of the good photos kept from training to set the quantiles
+    blur_sigma: float = 4.0  # Gaussian blur of the maps at image_size, px; 0: none
+    alpha: float = 0.9  # quantile level of held-out normal pixels that maps to 0
+    beta: float = 0.995  # quantile level that maps to 0.1
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _require_type(field.name, getattr(self, field.name), field.type)
+        for name, allowed in _CHOICES.items():
+            _require(getattr(self, name) in allowed, f"{name} must be one of {', '.join(allowed)}")
+        for name in _POSITIVE:
+            _require(getattr(self, name) > 0, f"{name} must be greater than 0")
+        for name in ("lambda_l", "lambda_g", "weight_decay", "blur_sigma"):
+            _require(getattr(self, name) >= 0, f"{name} must not be negative")
+        _require(self.image_size >= 256 and self.image_size % 32 == 0,
+                 f"image_size must be a multiple of 32 from 256 up, not {self.image_size}")
+        _require(self.frn_width % 4 == 0 and self.autoencoder_width % 2 == 0,
+                 "frn_width must be a multiple of 4, autoencoder_width a multiple of 2")
+        _require(self.frn_kernel % 2 == 1, "frn_kernel must be odd")
+        _require((self.steps is None) != (self.epochs is None), "give either steps or epochs")
+        _require((self.steps or self.epochs or 0) > 0, "steps and epochs must be greater than 0")
+        _require(self.batch_size >= 2, "batch_size must be at least 2 (BatchNorm needs two photos)")
+        _require(self.layers is None or len(self.layers) == 2, "layers must name two layers")
+        _require(0 < self.held_out < 1, "held_out must lie between 0 and 1")
+        _require(0 <= self.alpha < self.beta <= 1, "alpha must be below beta, both from 0 to 1")
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        values = json.loads(text)
+        unknown = set(values) - {field.name for field in fields(cls)}
+        _require(not unknown, f"unknown setting: {', '.join(sorted(unknown))}")
+        if values.get("layers") is not None:
+            values["layers"] = tuple(values["layers"])
+        return cls(**values)
+
+    def with_text(self, assignments: list[str]) -> Config:
+        """This configuration with `name=value` texts applied, as given on a command line."""
+        changes: dict[str, Any] = {}
+        for assignment in assignments:
+            name, equals, text = assignment.partition("=")
+            _require(bool(equals) and name in _NAMES, f"'{assignment}': write name=value, "
+                     f"where name is one of {', '.join(sorted(_NAMES))}")
+            changes[name] = _parse(text)
+        return replace(self, **_one_length(changes))
+
+
+def _one_length(changes: dict[str, Any]) -> dict[str, Any]:
+    """Naming `steps` means 'not epochs', and the other way round."""
+    if "steps" in changes and "epochs" not in changes:
+        return changes | {"epochs": None}
+    if "epochs" in changes and "steps" not in changes:
+        return changes | {"steps": None}
+    return changes
+
+
+def _parse(text: str) -> Any:
+    """A JSON value where it is one (numbers, true, null), `a,b` a pair, anything else a word."""
+    if "," in text:
+        return tuple(text.split(","))
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _require_type(name: str, value: Any, annotation: str) -> None:
+    """Hold a value against its annotation: `int`, `float`, `str`, `bool`, a pair, or one of them or None."""
+    if value is None:
+        _require("None" in annotation, f"{name} must not be empty")
+        return
+    word = annotation.removesuffix(" | None")
+    allowed = {"int": int, "float": (int, float), "str": str, "bool": bool}.get(word, tuple)
+    is_number_for_flag = isinstance(value, bool) != (allowed is bool)
+    _require(isinstance(value, allowed) and not is_number_for_flag, f"{name} must be {word}, not {value!r}")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise InputError(f"Settings: {message}.")
+
+
+_NAMES = {field.name for field in fields(Config)}
+_CHOICES = {
+    "frn_output": ("linear", "relu"),
+    "global_target": ("attention", "features", "none"),
+    "schedule": ("one_cycle", "constant"),
+    "precision": ("auto", "float32", "bfloat16"),
+}
+_POSITIVE = ("feature_dim", "frn_width", "autoencoder_width", "learning_rate")
+
+PRESETS: dict[str, Config] = {
+    "quick": Config(),
+    # The published recipe; `frn_output` stays linear, see the README for what "relu" did.
+    "paper": Config(
+        backbone="wide_resnet50_2",
+        frn_width=1536,
+        steps=None,
+        epochs=200,
+        learning_rate=2e-4,
+        schedule="constant",
+        precision="float32",
+    ),
+}

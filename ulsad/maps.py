@@ -1,0 +1,85 @@
+"""The method's equations as pure tensor functions: distances, attention, losses, anomaly maps.
+
+Shapes: n photos, c channels (c* in the paper), an h × w grid. Every feature map is (n, c, h, w); the
+paper's Z = f(U) is the same numbers as (n, c, h·w), position k = row · w + column.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def value_distance(a: Tensor, b: Tensor) -> Tensor:
+    """l_v of Eq. 2: mean squared difference over channels, (n, c, h, w) twice → (n, h, w), ≥ 0."""
+    return (a - b).square().mean(dim=1)
+
+
+def direction_distance(a: Tensor, b: Tensor) -> Tensor:
+    """l_d of Eq. 2: one minus the cosine over channels, (n, c, h, w) twice → (n, h, w), in [0, 2]."""
+    return 1 - F.cosine_similarity(a, b, dim=1)
+
+
+def distance(a: Tensor, b: Tensor, direction_weight: float) -> Tensor:
+    """l_v + λ l_d at every position, the summand of Eq. 1, 5 and 6 and the maps of Eq. 7 and 8."""
+    value = value_distance(a, b)
+    return value + direction_weight * direction_distance(a, b) if direction_weight else value
+
+
+def attention_weights(keys: Tensor, queries: Tensor, temperature: float | None = None) -> Tensor:
+    """W of Eq. 3 (queries = keys) and Ŵ of Eq. 4: softmax over the keys of their products with a query.
+
+    `keys` (n, c, p) and `queries` (n, c, q) → (n, p, q); every column sums to 1. `temperature` replaces
+    the paper's √c.
+    """
+    scale = temperature or math.sqrt(keys.shape[1])
+    return (keys.transpose(1, 2) @ (queries / scale)).softmax(dim=1)
+
+
+def attention(keys: Tensor, queries: Tensor) -> Tensor:
+    """A = ZW of Eq. 3 (queries = keys) and Â = ZŴ of Eq. 4, both (n, c, h, w) → (n, c, h, w).
+
+    It is scaled dot-product attention with the keys as values. Two plain products beat the fused kernel
+    on CPUs, because they follow autocast to bfloat16 while the softmax stays in float32.
+    """
+    z, q = keys.flatten(2), queries.flatten(2)
+    return (z @ attention_weights(z, q)).unflatten(2, keys.shape[2:])
+
+
+def local_loss(reconstruction: Tensor, features: Tensor, lambda_l: float) -> Tensor:
+    """L_pl of Eq. 1 between Ũ′ and U, mean over photos and positions."""
+    return distance(reconstruction, features, lambda_l).mean()
+
+
+def attention_loss(cross: Tensor, target: Tensor, lambda_g: float) -> Tensor:
+    """L_pg of Eq. 5 between Â and A; with Û and U in their place, L_pg^d of Table 3."""
+    return distance(cross, target, lambda_g).mean()
+
+
+def local_global_loss(second_reconstruction: Tensor, global_features: Tensor, lambda_g: float) -> Tensor:
+    """L_lg of Eq. 6 between Ũ″ and Û; gradients reach both networks (Algorithm 1)."""
+    return distance(second_reconstruction, global_features, lambda_g).mean()
+
+
+def resampling_matrix(grid: int, size: int, blur_sigma: float) -> Tensor:
+    """(size, grid): bilinear upsampling of one axis, then a Gaussian blur with σ in px of the result.
+
+    Both are linear and separable, so a whole map M becomes R M Rᵀ. The kernel reaches 4 σ to either
+    side (33 px at σ = 4) and borders are mirrored.
+    """
+    axis = F.interpolate(torch.eye(grid)[None], size=size, mode="linear", align_corners=False)
+    if blur_sigma:
+        radius = min(math.ceil(4 * blur_sigma), size - 1)
+        offsets = torch.arange(-radius, radius + 1)
+        kernel = torch.exp(-0.5 * (offsets / blur_sigma) ** 2)
+        padded = F.pad(axis, (radius, radius), mode="reflect")
+        axis = F.conv1d(padded.transpose(0, 1), (kernel / kernel.sum())[None, None]).transpose(0, 1)
+    return axis[0].T.contiguous()
+
+
+def resample(maps: Tensor, matrix: Tensor) -> Tensor:
+    """Anomaly maps on the grid (n, g, g) → (n, size, size), smoothed, with a `resampling_matrix`."""
+    return matrix @ maps @ matrix.T

@@ -1,0 +1,60 @@
+"""A model is one safetensors file: tensors, and JSON in its header. Never pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ulsad.errors import InputError
+
+_FORMAT, _VERSION = "ulsad", 1
+
+
+def write(path: Path | str, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Write under a temporary name and rename, so that a full disk or a kill never harms an old model."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    metadata = {"format": _FORMAT, "version": str(_VERSION), "header": json.dumps(header, sort_keys=True)}
+    try:
+        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, temporary, metadata)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path} could not be written ({error}). "
+                         "Is the disk full, or the folder protected?") from error
+
+
+def read_header(path: Path | str) -> dict[str, Any]:
+    """The JSON header alone, without the tensors. Raises `InputError` for a file that is not ours."""
+    return read(path, with_tensors=False)[1]
+
+
+def read(path: Path | str, with_tensors: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header. Raises `InputError` for a file that is absent, damaged, not ours, or newer."""
+    if not Path(path).is_file():
+        raise InputError(f"There is no model file {path}.")
+    try:
+        with safe_open(path, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            _check(path, metadata)
+            names = opened.keys() if with_tensors else []
+            tensors = {name: opened.get_tensor(name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a model file, or truncated ({error}). "
+                         "Copy it again from where it was made.") from error
+    return tensors, json.loads(metadata["header"])
+
+
+def _check(path: Path | str, metadata: dict[str, str]) -> None:
+    if metadata.get("format") != _FORMAT:
+        raise InputError(f"{path}: a safetensors file, but not a model of this program. "
+                         "Give a file made by `ulsad train`.")
+    if int(metadata["version"]) > _VERSION:
+        raise InputError(f"{path} was made by a newer version of this program. Update it.")

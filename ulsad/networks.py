@@ -1,0 +1,110 @@
+"""The two trained networks, forward only: no losses, no files, no devices."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from ulsad.config import Config
+
+
+class Outputs(NamedTuple):
+    """What the networks make of a batch, each (n, c*, h*, w*); None where the ablation leaves it out."""
+
+    reconstruction: Tensor  # Ũ′, the local branch's reconstruction of U
+    second: Tensor | None  # Ũ″, the local branch's imitation of Û
+    global_features: Tensor | None  # Û, the global branch's features
+
+
+class Networks(nn.Module):
+    """ψ and φ together, sized by the configuration and the backbone's channels and grid."""
+
+    def __init__(self, config: Config, channels: int, grid: int) -> None:
+        super().__init__()
+        has_global = config.global_target != "none"
+        self.two_outputs = has_global and config.local_global_loss
+        self.frn = feature_reconstruction_network(
+            channels, config.frn_width, config.frn_kernel, outputs=1 + self.two_outputs,
+            output=config.frn_output)
+        self.autoencoder = (
+            GlobalAutoencoder(config.image_size, grid, channels, config.autoencoder_width)
+            if has_global else None)
+
+    def forward(self, images: Tensor, features: Tensor) -> Outputs:
+        """Normalised images (n, 3, s, s) and standardised features U (n, c*, h*, w*)."""
+        reconstruction = self.frn(features)
+        second = None
+        if self.two_outputs:
+            reconstruction, second = reconstruction.chunk(2, dim=1)
+        return Outputs(reconstruction, second, self.autoencoder(images) if self.autoencoder else None)
+
+
+def feature_reconstruction_network(
+    channels: int, width: int, kernel: int, outputs: int, output: str
+) -> nn.Sequential:
+    """ψ of Table 4: reconstructs a feature map through a bottleneck at a quarter of its resolution.
+
+    Maps (n, channels, h, w), h and w multiples of 4, to (n, outputs · channels, h, w). With two outputs
+    the first half is Ũ′ (local objective), the second Ũ″ (global objective).
+
+    `kernel` is the last layer's, padded to keep h × w (at the table's 5 that takes 2, not the table's 1).
+    `output="linear"` ends there: the
+    targets are standardised, and a ReLU could never reconstruct their negative half. `output="relu"`
+    appends BatchNorm and ReLU as the authors' code does.
+    """
+    half, quarter = width // 2, width // 4
+    layers = [
+        *_normalised(nn.Conv2d(channels, half, 3, stride=2, padding=1, bias=False)),
+        *_normalised(nn.Conv2d(half, width, 3, stride=2, padding=1, bias=False)),
+        nn.Conv2d(width, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        *_normalised(nn.ConvTranspose2d(width, half, 4, stride=2, padding=1, bias=False)),
+        *_normalised(nn.ConvTranspose2d(half, quarter, 4, stride=2, padding=1, bias=False)),
+    ]
+    last = nn.ConvTranspose2d(
+        quarter, outputs * channels, kernel, padding=kernel // 2, bias=output == "linear")
+    return nn.Sequential(*layers, *([last] if output == "linear" else _normalised(last)))
+
+
+def _normalised(layer: nn.Module) -> list[nn.Module]:
+    return [layer, nn.BatchNorm2d(layer.out_channels), nn.ReLU(inplace=True)]
+
+
+class GlobalAutoencoder(nn.Module):
+    """φ of Table 5: from a whole photo, through one vector, to a feature map Û.
+
+    Maps (n, 3, image_size, image_size) to (n, channels, grid, grid). The last encoder layer spans
+    image_size/32 px, so that the bottleneck is 1 × 1 at any image size (8 × 8 at 256, as in the table).
+    The output is linear, because the features it stands for are standardised.
+    """
+
+    def __init__(self, image_size: int, grid: int, channels: int, width: int) -> None:
+        super().__init__()
+        half = width // 2
+        sides = [(3, half), (half, half), (half, width), (width, width), (width, width)]
+        self.encoder = nn.Sequential(
+            *[part for a, b in sides for part in _block(nn.Conv2d(a, b, 4, stride=2, padding=1))],
+            *_block(nn.Conv2d(width, width, image_size // 32)),
+        )
+        sizes = [image_size // 64 - 1, image_size // 32, image_size // 16 - 1,
+                 image_size // 8 - 1, image_size // 4 - 1]
+        self.decoder = nn.Sequential(
+            *[part for size in sizes
+              for part in (_interpolate(size), *_block(nn.Conv2d(width, width, 4, padding=2)))],
+            _interpolate(grid),
+            *_block(nn.Conv2d(width, width, 3, padding=1)),
+            nn.Conv2d(width, channels, 3, padding=1),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.decoder(self.encoder(images))
+
+
+def _block(convolution: nn.Conv2d) -> list[nn.Module]:
+    return [convolution, nn.BatchNorm2d(convolution.out_channels, eps=1e-4, affine=False),
+            nn.ReLU(inplace=True)]
+
+
+def _interpolate(size: int) -> nn.Upsample:
+    return nn.Upsample(size=(size, size), mode="bilinear", align_corners=False)

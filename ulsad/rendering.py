@@ -1,0 +1,64 @@
+"""Maps as colours. One fixed scale for all photos: the same score always has the same colour."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ulsad.calibration import AnomalyMaps
+from ulsad.prediction import stretch
+
+# Normalised scores shown from 0 (the α quantile of held-out good pixels) to 1, as the paper's maps.
+LOW, HIGH = 0.0, 1.0
+TITLES = ("photo", "local: structural", "global: logical", "combined")
+
+
+@cache
+def _palette() -> np.ndarray:
+    """uint8 (256, 3) of a perceptually uniform map that colour-blind readers can follow."""
+    return (matplotlib.colormaps["inferno"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+
+
+def colours(scores: np.ndarray, low: float = LOW, high: float = HIGH) -> np.ndarray:
+    """Scores of any shape → uint8 (…, 3); values outside [low, high] take the end colours."""
+    share = np.clip((scores - low) / max(high - low, 1e-12), 0, 1)
+    return _palette()[(share * 255).astype(np.uint8)]
+
+
+def overlay(
+    photo: Image.Image, square: np.ndarray, opacity: float, low: float = LOW, high: float = HIGH
+) -> Image.Image:
+    """A square map stretched over a photo: `opacity` 0 shows the photo alone, 1 the colours alone."""
+    heat = Image.fromarray(colours(stretch(square, (photo.height, photo.width)), low, high))
+    return Image.blend(photo, heat, opacity)
+
+
+def views(photo: Image.Image, maps: AnomalyMaps, opacity: float = 0.6) -> list[Image.Image]:
+    """The photo and its local, global and combined map over it; a missing global map is left grey."""
+    squares = (maps.local, maps.global_, maps.combined)
+    missing = Image.new("RGB", photo.size, (128, 128, 128))
+    return [photo] + [missing if square is None else overlay(photo, square, opacity) for square in squares]
+
+
+def fit_within(photo: Image.Image, side: int) -> Image.Image:
+    """The photo scaled down, if need be, so that no side is longer than `side` px."""
+    scale = side / max(photo.size)
+    if scale >= 1:
+        return photo
+    return photo.resize((max(1, round(photo.width * scale)), max(1, round(photo.height * scale))),
+                        Image.Resampling.BILINEAR)
+
+
+def sheet(pictures: list[Image.Image], titles: tuple[str, ...] = TITLES) -> Image.Image:
+    """Equal-sized pictures in a row, each under its title."""
+    width, height = pictures[0].size
+    gap, head = 6, 22
+    result = Image.new("RGB", (len(pictures) * (width + gap) - gap, height + head), "white")
+    draw, font = ImageDraw.Draw(result), ImageFont.load_default(14)
+    for i, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
+        result.paste(picture, (i * (width + gap), head))
+        draw.text((i * (width + gap) + 2, 2), title, fill="black", font=font)
+    return result

@@ -1,0 +1,42 @@
+"""The page: one header line with the model in use, and the tabs in the order of a first visit."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import gradio as gr
+import torch
+
+from ulsad.ui import attention_tab, inspect_tab, library, train_tab
+
+THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+CSS = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
+
+
+def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
+    """The whole app. Runs and models live in `models_dir`; `data_root` opens a folder tree to training."""
+    with gr.Blocks(title="ULSAD Explorer", analytics_enabled=False, delete_cache=(86400, 86400)) as page:
+        with gr.Row(equal_height=True):
+            gr.HTML(f"<h1>ULSAD Explorer</h1><p>What does a detector trained on good parts alone see? "
+                    f"Running on {_device()}.</p>", elem_id="title")
+            choices = library.models(models_dir)
+            model = gr.Dropdown(choices, value=choices[-1][1], label="Model", elem_id="model", scale=0,
+                                min_width=320)
+        with gr.Tabs() as tabs:
+            with gr.Tab("Inspect", id="inspect"):
+                inspect_tab.build(model, models_dir)
+            with gr.Tab("Train", id="train"):
+                train_tab.build(model, tabs, models_dir, data_root)
+            with gr.Tab("Attention", id="attention"):
+                attention_tab.build()
+        page.load(partial(_refreshed, models_dir), None, model)
+    return page
+
+
+def _refreshed(models_dir: Path) -> gr.Dropdown:
+    return gr.Dropdown(library.models(models_dir))
+
+
+def _device() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU"
