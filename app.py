@@ -15,6 +15,8 @@ def main() -> None:
         print(f"WARNING: everybody who can reach {options.host}:{options.port} can use this app, upload "
               "files and start trainings. Add --auth USER:PASSWORD.", file=sys.stderr)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported
+    # App and training share the cores: threads that spin while they wait would slow both several times.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     from ulsad.ui import page
 
     options.models_dir.mkdir(parents=True, exist_ok=True)

@@ -32,14 +32,16 @@ def embedded():
     return load_backbone(Config())
 
 
-def test_embedded_network_knows_natural_images(embedded):
-    """The tensors are matched by order; a wrong match would not look like a trained network."""
-    names = embedded.stages.state_dict()
-    assert embedded.channels == 152 and embedded.grid == 32
-    assert len([name for name in names if name.endswith("running_var")]) > 30
-    state = backbones._read_tensors(backbones._embedded_file())
-    model = backbones._timm_efficientnet()
-    assert [tuple(a.shape) for a in state.values()] == [tuple(b.shape) for b in model.state_dict().values()]
+def test_embedded_weights_match_the_architecture_tensor_by_tensor(embedded):
+    """They are matched by order, so kind and shape of every single one must agree."""
+    assert (embedded.channels, embedded.grid) == (152, 32)
+    given = backbones._read_tensors(backbones._embedded_file())
+    wanted = backbones._timm_efficientnet().state_dict()
+
+    def described(state):
+        return [(name.rsplit(".", 1)[1], tuple(value.shape)) for name, value in state.items()]
+
+    assert described(given) == described(wanted)
 
 
 def test_features_are_two_layers_concatenated_on_the_finer_grid(embedded):
@@ -125,6 +127,11 @@ def test_download_with_a_wrong_checksum_leaves_nothing(empty_hub, server, tmp_pa
 def test_weights_of_another_architecture_are_refused(tmp_path):
     with pytest.raises(InputError, match="do not belong to resnet50"):
         load_backbone(Config(backbone="resnet50"), save_random("resnet18", tmp_path / "other.pth"))
+
+
+def test_a_weights_file_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match=r"no weights file .*missing\.pth"):
+        load_backbone(Config(backbone="resnet18"), tmp_path / "missing.pth")
 
 
 def test_a_file_that_holds_no_weights(tmp_path):

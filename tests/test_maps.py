@@ -75,20 +75,19 @@ def test_attention_weights_of_eq_3_and_4(pair, cross):
 @pytest.mark.parametrize("cross", [False, True])
 def test_attention_maps_a_equals_z_w(pair, cross):
     keys, queries = pair[0], pair[1] if cross else pair[0]
-    result = maps.attention(keys, queries)
+    result = maps.attention(keys.flatten(2), queries.flatten(2))
     for photo in range(2):
         for q in range(P):
             column = [w_entry(keys, queries, photo, p, q) for p in range(P)]
             for c in range(C):
                 expected = sum(vector(keys, photo, p)[c] * column[p] for p in range(P))
-                assert float(result[photo, c, q // W, q % W]) == pytest.approx(expected, rel=1e-11, abs=1e-13)
+                assert float(result[photo, c, q]) == pytest.approx(expected, rel=1e-11, abs=1e-13)
 
 
 def test_attention_is_torch_scaled_dot_product_attention(pair):
-    keys, queries = pair
-    rows = torch.nn.functional.scaled_dot_product_attention(
-        queries.flatten(2).mT, keys.flatten(2).mT, keys.flatten(2).mT)
-    torch.testing.assert_close(maps.attention(keys, queries), rows.mT.unflatten(2, (H, W)))
+    keys, queries = (features.flatten(2) for features in pair)
+    rows = torch.nn.functional.scaled_dot_product_attention(queries.mT, keys.mT, keys.mT)
+    torch.testing.assert_close(maps.attention(keys, queries), rows.mT)
 
 
 def bilinear(values, size, position):

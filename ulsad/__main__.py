@@ -16,7 +16,7 @@ import numpy as np
 from ulsad import rendering, runs
 from ulsad.archives import gather_photos
 from ulsad.config import PRESETS
-from ulsad.demo import write_demo
+from ulsad.demo import write_demo, write_sample
 from ulsad.detector import Progress, TrainingDiverged, Ulsad
 from ulsad.errors import InputError
 from ulsad.images import Skipped, read_image
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, help="the model file to write")
     train.add_argument("--run-dir", type=Path, help="a directory for progress, checkpoint and model")
     train.add_argument("--preset", choices=PRESETS, default="quick")
-    train.add_argument("--held-out", type=Path, metavar="FOLDER",
+    train.add_argument("--held-out", nargs="+", type=Path, metavar="PHOTOS",
                        help="good parts for calibration only; otherwise a share of the photos is kept back")
     train.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", dest="settings",
                        help="change settings of the preset, e.g. steps=1000 seed=1")
@@ -70,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="draw a synthetic part tray to try everything on")
     demo.add_argument("folder", type=Path)
     demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument("--train", type=int, default=60, metavar="N", help="good photos to train on (60)")
+    demo.add_argument("--sample", action="store_true",
+                      help="only eight photos to look at, as JPEG: one good, and one of each defect")
     demo.set_defaults(command=demo_command)
     return parser
 
@@ -84,6 +87,7 @@ def train_command(options: argparse.Namespace) -> None:
     """Train from the command line, or as the child process behind a run directory."""
     if options.run_dir:
         options.out = options.out or options.run_dir / runs.MODEL
+        options.run_dir.mkdir(parents=True, exist_ok=True)
         with runs.alive(options.run_dir):
             _train_reporting(options)
     elif options.out:
@@ -115,10 +119,10 @@ def _train(
 ) -> Ulsad:
     config = PRESETS[options.preset].with_text(options.settings)
     if options.run_dir:
-        options.run_dir.mkdir(parents=True, exist_ok=True)
         (options.run_dir / runs.CONFIG).write_text(config.to_json())
     with tempfile.TemporaryDirectory() as scratch, _interruptible() as interrupted:
-        photos = gather_photos(options.photos, Path(scratch))
+        photos = gather_photos(options.photos, Path(scratch) / "photos")
+        held_out = gather_photos(options.held_out, Path(scratch) / "held-out") if options.held_out else None
 
         def should_stop() -> bool:
             return interrupted() or stop_asked()
@@ -130,7 +134,7 @@ def _train(
 
         try:
             detector = Ulsad.fit(
-                photos, config, options.held_out, options.weights, options.device, report, should_stop,
+                photos, config, held_out, options.weights, options.device, report, should_stop,
                 on_checkpoint=lambda detector: detector.save(checkpoint))
         except TrainingDiverged as error:
             kept = f" The last good state is in {checkpoint}." if checkpoint.exists() else ""
@@ -164,13 +168,17 @@ def _print_progress(progress: Progress) -> None:
     if step := progress.step:
         text += (f"  local {step.local:.3f}  attention {step.attention:.3f}"
                  f"  local-global {step.local_global:.3f}  {step.seconds_left:.0f} s left")
-    print(f"\r{text:<90}", end="", file=sys.stderr, flush=True)
+    last = progress.done == progress.total
+    if sys.stderr.isatty():
+        print(f"\r{text:<90}", end="\n" if last else "", file=sys.stderr, flush=True)
+    elif last or progress.done % 50 == 0:
+        print(text, file=sys.stderr, flush=True)
 
 
 def _print_result(detector: Ulsad, out: Path) -> None:
     record = detector.record
     scores = detector.calibration.held_out_scores(detector.config.alpha, detector.config.beta)
-    print(f"\n{out}: {len(record['train'])} photos trained on, {len(record['held_out'])} held out, "
+    print(f"{out}: {len(record['train'])} photos trained on, {len(record['held_out'])} held out, "
           f"{record['steps']} of {record['planned_steps']} steps, {record['seconds']:.0f} s")
     print(f"highest score of a held-out good photo: {scores[:, 0].max():.3f}")
     for reason in record["skipped"]:
@@ -236,8 +244,11 @@ def _write_skipped(file: Path, skipped: list[Skipped], names: dict[Path, str]) -
 
 def demo_command(options: argparse.Namespace) -> None:
     """Render the synthetic part tray in MVTec LOCO's layout."""
-    write_demo(options.folder, options.seed)
     folder = options.folder
+    if options.sample:
+        write_sample(folder, options.seed)
+        return
+    write_demo(folder, options.seed, train=options.train)
     print(f"{folder} is ready. Now try\n"
           f"  python -m ulsad train {folder}/train/good --out tray.safetensors\n"
           f"  python -m ulsad predict tray.safetensors {folder}/test --out out")

@@ -121,6 +121,8 @@ def load_backbone(config: Config, weights: Path | str | None = None) -> FeatureE
     """
     if config.backbone not in BACKBONES:
         raise InputError(f"There is no backbone '{config.backbone}'. Known: {', '.join(BACKBONES)}.")
+    if weights and Path(weights).suffix and not Path(weights).exists():
+        raise InputError(f"There is no weights file {weights}.")
     backbone = BACKBONES[config.backbone]
     layers = config.layers or backbone.layers
     stages = _cut(backbone.stages(config.backbone), layers)

@@ -26,7 +26,7 @@ class Config:
 
     # --- feature reconstruction network ψ (Table 4) and global autoencoder φ (Table 5)
     frn_width: int = 304  # channels at the bottleneck; the other layers have a half and a quarter
-    frn_kernel: int = 5  # of ψ's last layer; over half of ψ's arithmetic at the table's 5
+    frn_kernel: int = 3  # of ψ's last layer; the table's 5 is over half of ψ's arithmetic
     frn_output: str = "linear"  # "linear", or "relu": BatchNorm and ReLU last, as the reference code
     autoencoder_width: int = 64  # channels of Table 5; its first two layers have half
 
@@ -40,6 +40,7 @@ class Config:
     steps: int | None = 600  # optimisation steps; exactly one of `steps` and `epochs` is set
     epochs: int | None = None  # passes over the training photos
     batch_size: int = 8  # photos per step
+    attention_queries: int | None = 256  # positions k of Eq. 5 drawn anew for each step; None: all of them
     learning_rate: float = 1e-3  # Adam's; the peak when the schedule is "one_cycle"
     weight_decay: float = 2e-5  # Adam's L2 penalty
     schedule: str = "one_cycle"  # or "constant"
@@ -69,6 +70,8 @@ class Config:
         _require((self.steps is None) != (self.epochs is None), "give either steps or epochs")
         _require((self.steps or self.epochs or 0) > 0, "steps and epochs must be greater than 0")
         _require(self.batch_size >= 2, "batch_size must be at least 2 (BatchNorm needs two photos)")
+        _require(self.attention_queries is None or self.attention_queries > 0,
+                 "attention_queries must be greater than 0, or null for all of them")
         _require(self.layers is None or len(self.layers) == 2, "layers must name two layers")
         _require(0 < self.held_out < 1, "held_out must lie between 0 and 1")
         _require(0 <= self.alpha < self.beta <= 1, "alpha must be below beta, both from 0 to 1")
@@ -146,8 +149,10 @@ PRESETS: dict[str, Config] = {
     "paper": Config(
         backbone="wide_resnet50_2",
         frn_width=1536,
+        frn_kernel=5,
         steps=None,
         epochs=200,
+        attention_queries=None,
         learning_rate=2e-4,
         schedule="constant",
         precision="float32",

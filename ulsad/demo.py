@@ -7,7 +7,6 @@ structural_anomalies}, ground_truth/<kind>/<photo>/000.png.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from ulsad.errors import InputError
-from ulsad.tray import HEIGHT, KINDS, WIDTH, Part, Photo, arrange, photograph, place
+from ulsad.tray import KINDS, WIDTH, Part, Photo, arrange, photograph, place
 
 GOOD, LOGICAL, STRUCTURAL = "good", "logical_anomalies", "structural_anomalies"
 
@@ -63,7 +62,7 @@ def scratch(colours: Image.Image, height: np.ndarray, parts: list[Part], rng: Rn
     bend = rng.uniform(-0.15, 0.15) * length * (1 - (2 * along / length) ** 2)
     line = [(x + a * math.cos(angle) - b * math.sin(angle), y + a * math.sin(angle) + b * math.cos(angle))
             for a, b in zip(along, bend)]
-    width = int(rng.uniform(1.5, 2.5) * _per_px(colours))
+    width = int(rng.uniform(2.2, 3.2) * _per_px(colours))
     shifted = [(x + width, y + width) for x, y in line]
     ImageDraw.Draw(colours).line(shifted, fill=(48, 48, 50), width=width)
     ImageDraw.Draw(colours).line(line, fill=(236, 236, 232), width=width)
@@ -76,10 +75,10 @@ def dent(colours: Image.Image, height: np.ndarray, parts: list[Part], rng: Rng) 
     """A pit pressed into a large part; only the light on its slopes shows it."""
     large = [part for part in parts if KINDS[part.kind].name in ("gear", "capacitor", "cap")]
     x, y = _middle_of(large, rng, colours)
-    radius = rng.uniform(9, 13) * _per_px(colours)
+    radius = rng.uniform(15, 20) * _per_px(colours)
     rows, columns = np.ogrid[: height.shape[0], : height.shape[1]]
     distance = np.hypot(columns - x, rows - y) / radius
-    height -= 4.5 * np.exp(-2 * distance**2).astype(np.float32)
+    height -= 9 * np.exp(-2 * distance**2).astype(np.float32)
     return Image.fromarray(((distance < 1.2) * 255).astype(np.uint8))
 
 
@@ -110,21 +109,20 @@ def _middle_of(parts: list[Part], rng: Rng, canvas: Image.Image) -> tuple[float,
 
 LOGICAL_DEFECTS = {defect.__name__: defect for defect in (missing, surplus, swapped, misplaced)}
 STRUCTURAL_DEFECTS = {defect.__name__: defect for defect in (scratch, dent, contamination)}
+DEFECTS = {**dict.fromkeys(LOGICAL_DEFECTS, LOGICAL), **dict.fromkeys(STRUCTURAL_DEFECTS, STRUCTURAL)}
 
 
-def good_tray(rng: Rng) -> Photo:
-    return photograph(arrange(rng), rng)
+def render(rng: Rng, defect: str | None = None) -> Photo:
+    """One photo of a tray: good, or with one of `DEFECTS`.
 
-
-def logical_tray(defect: str, rng: Rng) -> Photo:
-    """A tray with one of `LOGICAL_DEFECTS`: every part is fine, their arrangement is not."""
-    parts, odd = LOGICAL_DEFECTS[defect](arrange(rng), rng)
-    return photograph(parts, rng, odd=odd)
-
-
-def structural_tray(defect: str, rng: Rng) -> Photo:
-    """A tray with one of `STRUCTURAL_DEFECTS`: complete and in order, but damaged or dirty."""
-    return photograph(arrange(rng), rng, blemish=STRUCTURAL_DEFECTS[defect])
+    With a logical defect every part is fine but their arrangement is not; with a structural one the tray
+    is complete and in order, but damaged or dirty.
+    """
+    parts = arrange(rng)
+    if defect in LOGICAL_DEFECTS:
+        parts, odd = LOGICAL_DEFECTS[defect](parts, rng)
+        return photograph(parts, rng, odd=odd)
+    return photograph(parts, rng, blemish=STRUCTURAL_DEFECTS.get(defect))
 
 
 def write_demo(
@@ -135,26 +133,33 @@ def write_demo(
 
     Raises `InputError` when the folder is not empty, so that two sets never mix.
     """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is not an empty folder. Choose a new one.")
-    rng = np.random.default_rng(seed)
-    for place_, count in (("train", train), ("validation", validation), ("test", test_good)):
-        _write(folder, place_, GOOD, "tray", count, lambda: good_tray(rng))
-    kinds: list[tuple[str, str, Callable[[str, Rng], Photo]]] = [
-        *((LOGICAL, defect, logical_tray) for defect in LOGICAL_DEFECTS),
-        *((STRUCTURAL, defect, structural_tray) for defect in STRUCTURAL_DEFECTS)]
-    for kind, defect, render in kinds:
-        _write(folder, "test", kind, defect, per_kind, lambda render=render, name=defect: render(name, rng))
-
-
-def _write(folder: Path, split: str, kind: str, stem: str, count: int, render: Callable[[], Photo]) -> None:
-    (folder / split / kind).mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        photo = render()
-        name = f"{stem}_{i:03}"
-        photo.image.save(folder / split / kind / f"{name}.png", compress_level=1)
-        if kind != GOOD:
+    folder, rng = _empty(folder), np.random.default_rng(seed)
+    for split, count in (("train", train), ("validation", validation), ("test", test_good)):
+        for i in range(count):
+            _write_photo(folder / split / GOOD / f"tray_{i:03}.png", render(rng))
+    for defect, kind in DEFECTS.items():
+        for i in range(per_kind):
+            name, photo = f"{defect}_{i:03}", render(rng, defect)
+            _write_photo(folder / "test" / kind / f"{name}.png", photo)
             mask = folder / "ground_truth" / kind / name / "000.png"
             mask.parent.mkdir(parents=True)
             Image.fromarray((photo.mask * 255).astype(np.uint8)).save(mask)
+
+
+def write_sample(folder: Path | str, seed: int = 0) -> None:
+    """Eight photos to look at, small enough to ship: a good tray, and one with each of the seven defects."""
+    folder, rng = _empty(folder), np.random.default_rng(seed)
+    for i, defect in enumerate((None, *DEFECTS)):
+        _write_photo(folder / f"{i} {defect or GOOD}.jpg", render(rng, defect))
+
+
+def _empty(folder: Path | str) -> Path:
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is not an empty folder. Choose a new one.")
+    return folder
+
+
+def _write_photo(file: Path, photo: Photo) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    photo.image.save(file, quality=92, compress_level=1)

@@ -103,8 +103,11 @@ class Ulsad:
         try:
             steps = train(prepared.branches.networks, prepared.data, config,
                           prepared.branches.extractor.normalise, on_step, should_stop)
-            on_count("calibrating", 0, len(prepared.held_out.paths))
-            return as_detector(steps)
+            held_out = len(prepared.held_out.paths)
+            on_count("calibrating", 0, held_out)
+            detector = as_detector(steps)
+            on_count("calibrating", held_out, held_out)
+            return detector
         except Diverged as error:
             raise TrainingDiverged(
                 f"Training stopped: its losses are no longer finite ({error}). Lower the learning rate "

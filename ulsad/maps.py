@@ -1,7 +1,7 @@
 """The method's equations as pure tensor functions: distances, attention, losses, anomaly maps.
 
-Shapes: n photos, c channels (c* in the paper), an h × w grid. Every feature map is (n, c, h, w); the
-paper's Z = f(U) is the same numbers as (n, c, h·w), position k = row · w + column.
+Shapes: n photos, c channels (c* in the paper), an h × w grid. A feature map U is (n, c, h, w); the
+paper's Z = f(U) is the same numbers as (n, c, h·w), position k = row · w + column. Distances take either.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from torch import Tensor
 
 
 def value_distance(a: Tensor, b: Tensor) -> Tensor:
-    """l_v of Eq. 2: mean squared difference over channels, (n, c, h, w) twice → (n, h, w), ≥ 0."""
+    """l_v of Eq. 2: mean squared difference over channels, (n, c, …) twice → (n, …), ≥ 0."""
     return (a - b).square().mean(dim=1)
 
 
 def direction_distance(a: Tensor, b: Tensor) -> Tensor:
-    """l_d of Eq. 2: one minus the cosine over channels, (n, c, h, w) twice → (n, h, w), in [0, 2]."""
-    return 1 - F.cosine_similarity(a, b, dim=1)
+    """l_d of Eq. 2: one minus the cosine over channels, (n, c, …) twice → (n, …), in [0, 2]."""
+    squared_lengths = a.square().sum(dim=1) * b.square().sum(dim=1)
+    return 1 - (a * b).sum(dim=1) * squared_lengths.clamp_min(1e-16).rsqrt()
 
 
 def distance(a: Tensor, b: Tensor, direction_weight: float) -> Tensor:
@@ -40,13 +41,12 @@ def attention_weights(keys: Tensor, queries: Tensor, temperature: float | None =
 
 
 def attention(keys: Tensor, queries: Tensor) -> Tensor:
-    """A = ZW of Eq. 3 (queries = keys) and Â = ZŴ of Eq. 4, both (n, c, h, w) → (n, c, h, w).
+    """A = ZW of Eq. 3 (queries = keys) and Â = ZŴ of Eq. 4: (n, c, p) and (n, c, q) → (n, c, q).
 
     It is scaled dot-product attention with the keys as values. Two plain products beat the fused kernel
     on CPUs, because they follow autocast to bfloat16 while the softmax stays in float32.
     """
-    z, q = keys.flatten(2), queries.flatten(2)
-    return (z @ attention_weights(z, q)).unflatten(2, keys.shape[2:])
+    return keys @ attention_weights(keys, queries)
 
 
 def local_loss(reconstruction: Tensor, features: Tensor, lambda_l: float) -> Tensor:

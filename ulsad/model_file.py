@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ulsad.errors import InputError
@@ -23,9 +23,10 @@ def write(path: Path | str, tensors: dict[str, Tensor], header: dict[str, Any]) 
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     metadata = {"format": _FORMAT, "version": str(_VERSION), "header": json.dumps(header, sort_keys=True)}
     try:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, temporary, metadata)
+        content = save({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, metadata)
+        temporary.write_bytes(content)  # safetensors' own writer would keep others from reading the file
         os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         temporary.unlink(missing_ok=True)
         raise InputError(f"{path} could not be written ({error}). "
                          "Is the disk full, or the folder protected?") from error

@@ -143,5 +143,5 @@ def training_data(images: Tensor, features: Tensor, config: Config) -> TrainingD
     """Standardised features with their self-attention A where the configuration uses it."""
     if config.global_target != "attention":
         return TrainingData(images, features, None)
-    targets = [attention(batch, batch) for batch in features.split(BATCH)]
+    targets = [attention(batch, batch) for batch in features.flatten(2).split(BATCH)]
     return TrainingData(images, features, torch.cat(targets))

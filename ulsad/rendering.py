@@ -19,7 +19,7 @@ TITLES = ("photo", "local: structural", "global: logical", "combined")
 @cache
 def _palette() -> np.ndarray:
     """uint8 (256, 3) of a perceptually uniform map that colour-blind readers can follow."""
-    return (matplotlib.colormaps["inferno"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+    return (matplotlib.colormaps["plasma"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
 
 
 def colours(scores: np.ndarray, low: float = LOW, high: float = HIGH) -> np.ndarray:
@@ -31,9 +31,15 @@ def colours(scores: np.ndarray, low: float = LOW, high: float = HIGH) -> np.ndar
 def overlay(
     photo: Image.Image, square: np.ndarray, opacity: float, low: float = LOW, high: float = HIGH
 ) -> Image.Image:
-    """A square map stretched over a photo: `opacity` 0 shows the photo alone, 1 the colours alone."""
-    heat = Image.fromarray(colours(stretch(square, (photo.height, photo.width)), low, high))
-    return Image.blend(photo, heat, opacity)
+    """A square map stretched over a photo.
+
+    Scores up to `low` leave the photo as it is; over the next tenth of the scale the colours fade in, up to
+    `opacity`: 0 shows the photo alone, 1 nothing but colours.
+    """
+    scores = stretch(square, (photo.height, photo.width))
+    strength = opacity * np.clip(10 * (scores - low) / max(high - low, 1e-12), 0, 1)
+    mask = Image.fromarray((255 * strength).astype(np.uint8))
+    return Image.composite(Image.fromarray(colours(scores, low, high)), photo, mask)
 
 
 def views(photo: Image.Image, maps: AnomalyMaps, opacity: float = 0.6) -> list[Image.Image]:

@@ -56,9 +56,7 @@ class Photo:
 
 def arrange(rng: np.random.Generator) -> list[Part]:
     """A good tray: every slot filled with its own kind, each part a little askew."""
-    return [place(kind, compartment, slot, rng)
-            for compartment, kind in enumerate(range(len(KINDS)))
-            for slot in KINDS[kind].slots]
+    return [place(i, i, slot, rng) for i, kind in enumerate(KINDS) for slot in kind.slots]
 
 
 def place(kind: int, compartment: int, slot: tuple[int, int], rng: np.random.Generator) -> Part:
@@ -171,7 +169,8 @@ def _expose(canvas: Image.Image, view: tuple[float, ...], rng: np.random.Generat
                               fillcolor=(198, 194, 186))
     pixels = np.asarray(turned.reduce(_FINER), np.float32)
     across, down = np.linspace(-1, 1, WIDTH), np.linspace(-1, 1, HEIGHT)[:, None]
-    light = rng.uniform(0.93, 1.07) * (1 + rng.uniform(-0.06, 0.06) * across + rng.uniform(-0.06, 0.06) * down)
+    slope_across, slope_down = rng.uniform(-0.06, 0.06, 2)
+    light = rng.uniform(0.93, 1.07) * (1 + slope_across * across + slope_down * down)
     warmth = 1 + rng.uniform(-0.02, 0.02) * np.array([1, 0, -1])
     pixels = pixels * light[..., None] * warmth + rng.normal(0, 2, pixels.shape)
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))

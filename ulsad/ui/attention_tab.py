@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import gradio as gr
 import numpy as np
 from PIL import Image, ImageDraw
@@ -25,11 +28,10 @@ surplus or misplaced. Below, patches are grouped by similarity, and the most typ
 """
 
 
-def build() -> None:
+def build(models_dir: Path) -> None:
     """Lay out the tab and wire it; needs no trained model."""
     with gr.Row():
-        with gr.Column(scale=1, min_width=230):
-            photos = photo_list.build()
+        photos = photo_list.build("attention-photos")
         with gr.Column(scale=5):
             with gr.Row():
                 backbone = gr.Dropdown(list(BACKBONES), value="efficientnet_lite0", label="Network",
@@ -38,19 +40,20 @@ def build() -> None:
                                         info="times √c*; 1 is the paper's, higher spreads the attention")
                 count = gr.Slider(2, 8, 4, step=1, label="Concepts", info="how many groups of patches")
             with gr.Row():
-                picture = gr.Image(label="Click a patch", format="png", interactive=False, height=420,
-                                   elem_id="attention-photo", buttons=["fullscreen"])
-                answer = gr.Image(label="Its attention", format="png", interactive=False, height=420,
-                                  elem_id="attention-map", buttons=["download", "fullscreen"])
+                picture = gr.Image(label="Click a patch", format="png", interactive=False,
+                                   elem_classes="view", elem_id="attention-photo", buttons=["fullscreen"])
+                answer = gr.Image(label="Its attention", format="png", interactive=False,
+                                  elem_classes="view", elem_id="attention-map",
+                                  buttons=["download", "fullscreen"])
             concepts = gr.Gallery(label="Concepts found in this photo, each with the patch that asks",
-                                  columns=4, height=300, format="png", interactive=False,
+                                  columns=4, height="auto", format="png", interactive=False,
                                   object_fit="contain", elem_id="concepts")
             gr.Markdown(EXPLANATION, latex_delimiters=[{"left": "$$", "right": "$$", "display": True}])
     patch = gr.State((0.5, 0.5))
     ask_inputs = [photos.selected, backbone, temperature, patch]
     concept_inputs = [photos.selected, backbone, temperature, count]
     picture.select(_clicked, photos.selected, patch, show_progress="hidden")
-    ask, find = library.shown(_ask), library.shown(_concepts)
+    ask, find = (library.shown(partial(function, models_dir)) for function in (_ask, _concepts))
     gr.on([patch.change, photos.selected.change, backbone.change, temperature.change], ask, ask_inputs,
           [picture, answer], show_progress="hidden", trigger_mode="always_last")
     gr.on([photos.selected.change, backbone.change, temperature.change, count.change], find,
@@ -65,8 +68,8 @@ def _clicked(path: str, event: gr.SelectData) -> tuple[float, float]:
     return event.index[0] / width, event.index[1] / height
 
 
-def _ask(path: str, backbone: str, temperature: float, patch: tuple[float, float]):
-    features = library.patch_features(backbone, path)
+def _ask(models_dir: Path, path: str, backbone: str, temperature: float, patch: tuple[float, float]):
+    features = library.patch_features(backbone, path, models_dir)
     photo = rendering.fit_within(library.photo(path), SIDE)
     grid = tuple(features.shape[1:])
     row, column = attention.patch_at(patch[0], patch[1], (1, 1), grid)
@@ -74,8 +77,8 @@ def _ask(path: str, backbone: str, temperature: float, patch: tuple[float, float
     return _marked(photo, row, column, grid), _marked(_attention_view(photo, weights), row, column, grid)
 
 
-def _concepts(path: str, backbone: str, temperature: float, count: int):
-    features = library.patch_features(backbone, path)
+def _concepts(models_dir: Path, path: str, backbone: str, temperature: float, count: int):
+    features = library.patch_features(backbone, path, models_dir)
     photo = rendering.fit_within(library.photo(path), 480)
     grid = tuple(features.shape[1:])
     return [(_marked(_attention_view(photo, concept.attention), concept.row, concept.column, grid),

@@ -30,23 +30,23 @@ pixel glows. The score of a photo is the brightest pixel of the combined map, th
 def build(model: gr.Dropdown, models_dir: Path) -> None:
     """Lay out the tab and wire it to the model chosen in the header."""
     with gr.Row():
-        with gr.Column(scale=1, min_width=230):
-            photos = photo_list.build()
+        photos = photo_list.build("inspect-photos")
         with gr.Column(scale=5):
             summary = gr.HTML(elem_id="summary")
             with gr.Row():
-                pictures = [gr.Image(label=title, format="png", interactive=False, height=330,
-                                     buttons=["download", "fullscreen"], elem_id=f"view-{i}", min_width=160)
+                pictures = [gr.Image(label=title, format="png", interactive=False, min_width=160,
+                                     buttons=["download", "fullscreen"], elem_id=f"view-{i}",
+                                     elem_classes="view")
                             for i, title in enumerate(
                                 ("Photo", "Local: structural", "Global: logical", "Combined"))]
             gr.HTML(_legend())
             with gr.Row():
                 alpha = gr.Slider(0.5, 0.99, 0.9, step=0.005, label="α", elem_id="alpha",
-                                  info="share of held-out good pixels that stay below 0 (black)")
+                                  info="share of held-out good pixels that stay below 0 (no colour)")
                 beta = gr.Slider(0.9, 0.9995, 0.995, step=0.0005, label="β", elem_id="beta",
                                  info="share of held-out good pixels that stay below 0.1")
                 opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Overlay",
-                                    info="0: the photo alone, 1: the map alone")
+                                    info="how strongly the colours cover the photo")
             gr.Markdown(EXPLANATION)
     show = library.shown(partial(_show, models_dir))
     inputs, outputs = [model, photos.selected, alpha, beta, opacity], [*pictures, summary, beta]
@@ -72,11 +72,10 @@ def _summary(maps: AnomalyMaps, held_out: np.ndarray) -> str:
     rows = [("Combined", maps.score), ("Local: structural", maps.local_score)]
     if maps.global_ is not None:
         rows.append(("Global: logical", maps.global_score))
-    order = [0, 1, 2]
     cells = "".join(
         f"<div class='score {'fired' if score > held_out[:, i].max() else ''}'><b>{name}</b>"
         f"<span>{score:.2f}</span><small>good photos up to {held_out[:, i].max():.2f}</small></div>"
-        for i, (name, score) in zip(order, rows))
+        for i, (name, score) in enumerate(rows))
     return f"<div class='verdict'>{_verdict(maps, held_out)}</div><div class='scores'>{cells}</div>"
 
 
@@ -87,9 +86,11 @@ def _verdict(maps: AnomalyMaps, held_out: np.ndarray) -> str:
     if local and global_:
         return "Both branches fired: stranger than every held-out good photo."
     if local:
-        return "The <b>local</b> branch fired: a structural oddity, such as a scratch or a stain."
+        return ("The <b>local</b> branch fired: patches unlike those of good parts. "
+                "Most often that is a scratch, a dent or dirt.")
     if global_:
-        return "The <b>global</b> branch fired: something is missing, surplus or misplaced."
+        return ("The <b>global</b> branch fired: an arrangement unlike that of good parts. "
+                "Most often something is missing, surplus or misplaced.")
     return f"Neither branch fired: nothing here is stranger than the {count} held-out good photos."
 
 

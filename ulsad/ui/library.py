@@ -22,6 +22,7 @@ from ulsad.prediction import Prediction
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DEMO_MODEL = ASSETS / "demo.safetensors"
+WEIGHTS = "weights"  # the folder of the models directory for backbones' published weights files
 
 
 def demo_photos() -> list[str]:
@@ -39,13 +40,13 @@ def models(models_dir: Path) -> list[tuple[str, str]]:
 
 def detector(model: str, models_dir: Path) -> Ulsad:
     """The model at a path, loaded once; backbone weights are also looked for in `models_dir`/weights."""
-    return _detector(model, _version(model), models_dir / "weights")
+    return _detector(model, _version(model), models_dir / WEIGHTS)
 
 
 @lru_cache(maxsize=4)
 def _detector(model: str, version: int, weights: Path) -> Ulsad:
-    record_weights = next(iter(Path(model).parent.glob("weights.*")), weights)
-    return Ulsad.load(model, record_weights)
+    uploaded = next(iter(Path(model).parent.glob("weights.*")), None)
+    return Ulsad.load(model, uploaded or weights)
 
 
 def prediction(model: str, photo: str, models_dir: Path) -> Prediction:
@@ -74,14 +75,15 @@ def photo(path: str) -> Image.Image:
 
 
 @lru_cache(maxsize=2)
-def backbone(name: str) -> FeatureExtractor:
-    return load_backbone(Config(backbone=name))
+def _backbone(name: str, weights: Path) -> FeatureExtractor:
+    return load_backbone(Config(backbone=name), weights)
 
 
 @lru_cache(maxsize=8)
-def patch_features(backbone_name: str, path: str) -> torch.Tensor:
+def patch_features(backbone: str, path: str, models_dir: Path) -> torch.Tensor:
     """Standardised patch features of one photo, for the Attention tab."""
-    return attention.patch_features(backbone(backbone_name), photo(path), Config().image_size)
+    extractor = _backbone(backbone, models_dir / WEIGHTS)
+    return attention.patch_features(extractor, photo(path), Config().image_size)
 
 
 def shown(function):

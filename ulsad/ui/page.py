@@ -10,16 +10,18 @@ import torch
 
 from ulsad.ui import attention_tab, inspect_tab, library, train_tab
 
-THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+THEME = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=["system-ui", "sans-serif"],
+                          font_mono=["ui-monospace", "monospace"])
 CSS = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 
 def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
     """The whole app. Runs and models live in `models_dir`; `data_root` opens a folder tree to training."""
-    with gr.Blocks(title="ULSAD Explorer", analytics_enabled=False, delete_cache=(86400, 86400)) as page:
+    with gr.Blocks(title="ULSAD Explorer", analytics_enabled=False, fill_width=True,
+                   delete_cache=(86400, 86400)) as page:
         with gr.Row(equal_height=True):
-            gr.HTML(f"<h1>ULSAD Explorer</h1><p>What does a detector trained on good parts alone see? "
-                    f"Running on {_device()}.</p>", elem_id="title")
+            gr.HTML("<h1>ULSAD Explorer</h1><p>What does a detector see that was trained on good parts "
+                    f"alone? Running on {_device()}.</p>", elem_id="title")
             choices = library.models(models_dir)
             model = gr.Dropdown(choices, value=choices[-1][1], label="Model", elem_id="model", scale=0,
                                 min_width=320)
@@ -29,7 +31,7 @@ def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
             with gr.Tab("Train", id="train"):
                 train_tab.build(model, tabs, models_dir, data_root)
             with gr.Tab("Attention", id="attention"):
-                attention_tab.build()
+                attention_tab.build(models_dir)
         page.load(partial(_refreshed, models_dir), None, model)
     return page
 

@@ -22,14 +22,16 @@ class PhotoList:
     gallery: gr.Gallery
 
 
-def build() -> PhotoList:
+def build(elem_id: str) -> PhotoList:
     """Lay out the column and wire it; it opens with the demo photos."""
     photos = library.demo_photos()
     paths, selected = gr.State(photos), gr.State(photos[0])
-    upload = gr.UploadButton("Open photos …", file_count="multiple", file_types=list(SUFFIXES),
-                             variant="primary")
-    gallery = gr.Gallery(_thumbnails(photos), label="Photos", columns=2, height=560, allow_preview=False,
-                         selected_index=0, interactive=False, object_fit="contain", buttons=[])
+    with gr.Column(scale=1, min_width=260, elem_id=elem_id):
+        upload = gr.UploadButton("Open photos …", file_count="multiple", file_types=list(SUFFIXES),
+                                 variant="primary")
+        gallery = gr.Gallery(_thumbnails(photos), show_label=False, columns=2, height=560,
+                             allow_preview=False, selected_index=0, interactive=False, object_fit="contain",
+                             buttons=[], elem_classes="photo-list")
     upload.upload(_open, upload, [paths, gallery, selected])
     gallery.select(_pick, paths, selected)
     return PhotoList(paths, selected, gallery)

@@ -32,32 +32,35 @@ def build(model: gr.Dropdown, tabs: gr.Tabs, models_dir: Path, data_root: Path |
     """Lay out the tab; a finished run is put into the header's model dropdown."""
     with gr.Row():
         with gr.Column(scale=2):
-            photos = gr.File(label="Photos of good parts: 20 to 300 images, or one zip", height=220,
+            photos = gr.File(label="Photos of good parts", height=220,
                              file_count="multiple", file_types=[*SUFFIXES, ".zip"], elem_id="good-parts")
+            gr.Markdown("20 to 300 images of good parts, or one zip. Leave defects out. About one photo in "
+                        "seven is kept back from training, to learn how far good parts scatter.")
             folder = gr.Textbox(label=f"… or a folder below {data_root}", visible=data_root is not None)
             name = gr.Textbox(label="Name of the model", placeholder="made from the date when left empty")
             preset = gr.Radio([("quick: minutes, no GPU needed", "quick"),
                                ("paper: the published recipe, hours without a GPU", "paper")],
                               value="quick", label="Preset")
             settings = _settings()
+            start = gr.Button("Train", variant="primary", elem_id="train")
         with gr.Column(scale=3):
             run = gr.Dropdown([], label="Run", info="newest first; a run goes on when this page is closed")
             status = gr.HTML(elem_id="run-status")
-            plot = gr.LinePlot(_no_losses(), x="step", y="value", color="loss", height=280,
-                               title="Losses", y_title="", buttons=[], elem_id="losses")
+            plot = gr.LinePlot(x="step", y="value", color="loss", height=280,
+                               title="Losses: how far each branch still is from the good parts",
+                               y_title="loss", buttons=[], elem_id="losses")
             with gr.Row():
-                start = gr.Button("Train", variant="primary", elem_id="train")
-                stop = gr.Button("Stop, keep what is learned", variant="stop", interactive=False)
+                stop = gr.Button("Stop and keep", variant="stop", interactive=False)
                 inspect = gr.Button("Open in Inspect", interactive=False, elem_id="open-in-inspect")
+    seen = gr.State(())
     watch = partial(_watch, models_dir)
-    views = [status, plot, stop, inspect, model]
+    watched, views = [run, model, seen], [status, plot, stop, inspect, model, seen]
     timer = gr.Timer(1.0)
     start.click(library.shown(partial(_start, models_dir, data_root)),
                 [photos, folder, name, preset, *settings], run)
     stop.click(lambda chosen: runs.stop(models_dir / chosen), run)
     inspect.click(partial(_open, models_dir), run, [model, tabs])
-    timer.tick(watch, [run, model], views, show_progress="hidden", concurrency_id="watch")
-    run.change(watch, [run, model], views, show_progress="hidden", concurrency_id="watch")
+    gr.on([timer.tick, run.change], watch, watched, views, show_progress="hidden", concurrency_id="watch")
     gr.on(None, partial(_newest, models_dir), None, run)
 
 
@@ -66,7 +69,7 @@ def _settings() -> list[gr.components.Component]:
         backbone = gr.Dropdown([("as the preset says", ""), *((key, key) for key in BACKBONES)], value="",
                                label="Pre-trained network",
                                info="efficientnet_lite0 is built in; the others need a weights file")
-        weights = gr.File(label="Weights file (.pth, .safetensors), if not built in or cached", height=110)
+        weights = gr.File(label="Weights file (.pth or .safetensors)", height=120)
         with gr.Row():
             steps = gr.Number(None, label="Steps", precision=0, minimum=1,
                               info="empty: as the preset says")
@@ -91,8 +94,8 @@ def _start(
         raise InputError("Drop photos of good parts first: 20 to 300 images, or one zip.")
     run = models_dir / _free_name(name, models_dir)
     sources = [source] if source else _keep(photos, run / runs.PHOTOS)
-    given = ["--weights", str(_keep([weights], run, "weights")[0])] if weights else []
-    runs.start(run, [*map(str, sources), "--preset", preset, "--set", *settings, *given])
+    given = _keep([weights], run, "weights")[0] if weights else models_dir / library.WEIGHTS
+    runs.start(run, [*map(str, sources), "--preset", preset, "--set", *settings, "--weights", str(given)])
     return gr.Dropdown(_names(models_dir), value=run.name)
 
 
@@ -101,7 +104,7 @@ def _free_name(name: str, models_dir: Path) -> str:
     if re.search(r'[/\\:*?"<>|\x00-\x1f]', name) or name.startswith(".") or len(name.encode()) > 100:
         raise InputError(f"'{name}' can't be a name: leave out / \\ : * ? \" < > |, a dot at the "
                          "beginning, and keep it under 100 characters.")
-    if name == "weights" or (models_dir / name).exists():
+    if name == library.WEIGHTS or (models_dir / name).exists():
         raise InputError(f"There is a '{name}' already. Choose another name.")
     return name
 
@@ -131,16 +134,20 @@ def _keep(files: list[str], folder: Path, stem: str | None = None) -> list[Path]
     return kept
 
 
-def _watch(models_dir: Path, run: str | None, model: str):
-    if not run:
-        return _status_html(None), gr.skip(), gr.skip(), gr.skip(), gr.skip()
-    state = runs.read(models_dir / run)
-    can_open = state.model is not None
+def _watch(models_dir: Path, run: str | None, model: str, seen: tuple):
+    """Redraw what the run directory says, when it says something new."""
+    state = runs.read(models_dir / run) if run else None
+    now = state and (run, state.status, state.phase, state.done)
+    if now == seen:
+        return [gr.skip()] * 6
+    if state is None:
+        return [_status_html(None), *[gr.skip()] * 4, now]
     choices = library.models(models_dir)
     known = model in [path for _, path in choices]
-    return (_status_html(state), _losses(state), gr.Button(interactive=state.status == "running"),
-            gr.Button(interactive=can_open),
-            gr.Dropdown(choices, value=model if known else choices[-1][1]))
+    return [_status_html(state), _losses(state), gr.Button(interactive=state.status == "running"),
+            gr.Button(interactive=state.model is not None),
+            gr.skip() if known and state.status == "running" else
+            gr.Dropdown(choices, value=model if known else choices[-1][1]), now]
 
 
 def _status_html(state: runs.RunState | None) -> str:
@@ -168,13 +175,10 @@ def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
-def _losses(state: runs.RunState) -> pd.DataFrame:
+def _losses(state: runs.RunState) -> pd.DataFrame | None:
+    """None rather than an empty table: a LinePlot that has met one never shows its lines again."""
     rows = [(step["step"], label, step[key]) for step in state.steps for key, label in _LOSSES.items()]
-    return pd.DataFrame(rows, columns=["step", "loss", "value"]) if rows else _no_losses()
-
-
-def _no_losses() -> pd.DataFrame:
-    return pd.DataFrame({"step": [0], "loss": [""], "value": [0.0]}).iloc[:0]
+    return pd.DataFrame(rows, columns=["step", "loss", "value"]) if rows else None
 
 
 def _open(models_dir: Path, run: str):

@@ -1,0 +1,52 @@
+"""The method finds what it is meant to find: planted logical and structural defects, told from good trays."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from ulsad import Config, Ulsad
+from ulsad.demo import DEFECTS, LOGICAL, STRUCTURAL, render
+
+DEMO_MODEL = Path(__file__).resolve().parents[1] / "assets" / "demo.safetensors"
+
+
+@pytest.fixture(scope="module")
+def trays() -> list[tuple[str | None, np.ndarray]]:
+    """Photos that no model has seen: 16 good trays and 4 of each defect, with their defect's name."""
+    rng = np.random.default_rng(20_000)
+    names = [*[None] * 16, *[defect for defect in DEFECTS for _ in range(4)]]
+    return [(name, np.asarray(render(rng, name).image)) for name in names]
+
+
+def auroc(detector: Ulsad, trays, kind: str, score: str = "score") -> float:
+    chosen = [(name, photo) for name, photo in trays if name is None or DEFECTS[name] == kind]
+    scores = [getattr(detector.predict(photo).maps(), score) for _, photo in chosen]
+    return float(roc_auc_score([name is not None for name, _ in chosen], scores))
+
+
+@pytest.mark.parametrize("kind", [LOGICAL, STRUCTURAL])
+def test_the_shipped_demo_model_finds_both_kinds_of_defect(trays, kind):
+    assert auroc(Ulsad.load(DEMO_MODEL), trays, kind) >= 0.95
+
+
+def test_the_shipped_demo_model_is_small():
+    assert DEMO_MODEL.stat().st_size <= 8e6
+
+
+@pytest.fixture(scope="module")
+def briefly_trained(tmp_path_factory) -> Ulsad:
+    """A quarter of `quick`'s steps on 40 good trays, about half a minute."""
+    folder, rng = tmp_path_factory.mktemp("good"), np.random.default_rng(1)
+    for i in range(40):
+        render(rng).image.save(folder / f"{i}.jpg", quality=92)
+    return Ulsad.fit(folder, dataclasses.replace(Config(), steps=150))
+
+
+@pytest.mark.parametrize("kind", [LOGICAL, STRUCTURAL])
+def test_a_brief_training_finds_planted_defects(briefly_trained, trays, kind):
+    assert auroc(briefly_trained, trays, kind) >= 0.95
