@@ -128,6 +128,7 @@ def test_train_on_dropped_photos_and_inspect_the_result(page, demo_set, models_d
     page.locator("#open-in-inspect").click()
     expect(page.locator("#model input")).to_have_value("my parts")
     expect_new_picture(page, "view-3", before)
+    expect(page.locator("#inspect-photos .thumbnail-item")).to_have_count(2)  # its held-out photos
     keep(page, "6-inspect-own-model")
 
 

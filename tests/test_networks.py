@@ -24,7 +24,7 @@ def test_paper_feature_reconstruction_network_is_table_4_with_twice_the_outputs(
 
 
 def test_paper_autoencoder_is_table_5():
-    network = GlobalAutoencoder(256, 32, 384, 64)
+    network = GlobalAutoencoder(256, 32, 384, 64, fine_decoder=True)
     assert convolutions(network.encoder) == [(3, 32, 4, 2), (32, 32, 4, 2), (32, 64, 4, 2), (64, 64, 4, 2),
                                              (64, 64, 4, 2), (64, 64, 8, 1)]
     assert convolutions(network.decoder) == [(64, 64, 4, 1)] * 5 + [(64, 64, 3, 1), (64, 384, 3, 1)]

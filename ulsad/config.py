@@ -29,6 +29,7 @@ class Config:
     frn_kernel: int = 3  # of ψ's last layer; the table's 5 is over half of ψ's arithmetic
     frn_output: str = "linear"  # "linear", or "relu": BatchNorm and ReLU last, as the reference code
     autoencoder_width: int = 64  # channels of Table 5; its first two layers have half
+    fine_decoder: bool = False  # keep φ's fifth decoder layer, at twice the grid's resolution
 
     # --- losses (Eq. 1-6) and the rows of the ablation, Table 3
     lambda_l: float = 0.5  # weight of direction against value in the local distance, Eq. 1 and 7
@@ -150,6 +151,7 @@ PRESETS: dict[str, Config] = {
         backbone="wide_resnet50_2",
         frn_width=1536,
         frn_kernel=5,
+        fine_decoder=True,
         steps=None,
         epochs=200,
         attention_queries=None,

@@ -29,7 +29,8 @@ class Networks(nn.Module):
             channels, config.frn_width, config.frn_kernel, outputs=1 + self.two_outputs,
             output=config.frn_output)
         self.autoencoder = (
-            GlobalAutoencoder(config.image_size, grid, channels, config.autoencoder_width)
+            GlobalAutoencoder(config.image_size, grid, channels, config.autoencoder_width,
+                              config.fine_decoder)
             if has_global else None)
         self.to(memory_format=torch.channels_last)  # faster on CPUs; one layout, so results never differ
 
@@ -78,10 +79,12 @@ class GlobalAutoencoder(nn.Module):
 
     Maps (n, 3, image_size, image_size) to (n, channels, grid, grid). The last encoder layer spans
     image_size/32 px, so that the bottleneck is 1 × 1 at any image size (8 × 8 at 256, as in the table).
-    The output is linear, because the features it stands for are standardised.
+    The output is linear, because the features it stands for are standardised. `fine_decoder` keeps the
+    table's fifth decoder layer, which works at a quarter of the image size, twice as fine as the usual
+    grid, and costs as much as all others together.
     """
 
-    def __init__(self, image_size: int, grid: int, channels: int, width: int) -> None:
+    def __init__(self, image_size: int, grid: int, channels: int, width: int, fine_decoder: bool) -> None:
         super().__init__()
         half = width // 2
         sides = [(3, half), (half, half), (half, width), (width, width), (width, width)]
@@ -89,8 +92,8 @@ class GlobalAutoencoder(nn.Module):
             *[part for a, b in sides for part in _block(nn.Conv2d(a, b, 4, stride=2, padding=1))],
             *_block(nn.Conv2d(width, width, image_size // 32)),
         )
-        sizes = [image_size // 64 - 1, image_size // 32, image_size // 16 - 1,
-                 image_size // 8 - 1, image_size // 4 - 1]
+        sizes = [image_size // 64 - 1, image_size // 32, image_size // 16 - 1, image_size // 8 - 1]
+        sizes += [image_size // 4 - 1] if fine_decoder else []
         self.decoder = nn.Sequential(
             *[part for size in sizes
               for part in (_interpolate(size), *_block(nn.Conv2d(width, width, 4, padding=2)))],

@@ -44,6 +44,7 @@ class RunState:
     total: int
     seconds_left: float | None
     message: str  # why it failed, or what it skipped
+    stopping: bool  # somebody has asked it to end
     steps: list[dict[str, Any]]  # the training events, oldest first
 
     @property
@@ -126,6 +127,7 @@ def read(folder: Path) -> RunState:
         total=progress.get("total", 0),
         seconds_left=progress.get("seconds_left"),
         message=last.get("message", ""),
+        stopping=(folder / STOP).exists(),
         steps=[event for event in events if event["event"] == "training"],
     )
 

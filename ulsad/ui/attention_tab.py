@@ -46,7 +46,7 @@ def build(models_dir: Path) -> None:
                                   elem_classes="view", elem_id="attention-map",
                                   buttons=["download", "fullscreen"])
             concepts = gr.Gallery(label="Concepts found in this photo, each with the patch that asks",
-                                  columns=4, height="auto", format="png", interactive=False,
+                                  columns=4, format="png", interactive=False,
                                   object_fit="contain", elem_id="concepts")
             gr.Markdown(EXPLANATION, latex_delimiters=[{"left": "$$", "right": "$$", "display": True}])
     patch = gr.State((0.5, 0.5))

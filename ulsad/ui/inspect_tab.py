@@ -27,8 +27,8 @@ pixel glows. The score of a photo is the brightest pixel of the combined map, th
 """
 
 
-def build(model: gr.Dropdown, models_dir: Path) -> None:
-    """Lay out the tab and wire it to the model chosen in the header."""
+def build(model: gr.Dropdown, models_dir: Path) -> photo_list.PhotoList:
+    """Lay out the tab and wire it to the model chosen in the header; return its list of photos."""
     with gr.Row():
         photos = photo_list.build("inspect-photos")
         with gr.Column(scale=5):
@@ -53,9 +53,17 @@ def build(model: gr.Dropdown, models_dir: Path) -> None:
     for slider in (alpha, beta, opacity):
         slider.input(show, inputs, outputs, show_progress="hidden", trigger_mode="always_last",
                      concurrency_id="redraw", concurrency_limit=2)
-    for source in (model, photos.selected):
-        source.change(show, inputs, outputs, concurrency_id="predict")
+    photos.selected.change(show, inputs, outputs, concurrency_id="predict")
+    model.change(library.shown(partial(_levels, models_dir)), model, [alpha, beta]).then(
+        show, inputs, outputs, concurrency_id="predict")
     gr.on(None, show, inputs, outputs)  # when the page opens
+    return photos
+
+
+def _levels(models_dir: Path, model: str) -> tuple[float, float]:
+    """α and β as the model was trained with."""
+    config = library.detector(model, models_dir).config
+    return config.alpha, config.beta
 
 
 def _show(models_dir: Path, model: str, photo: str, alpha: float, beta: float, opacity: float):

@@ -49,7 +49,12 @@ def _open(files: list[str]):
         gr.Warning(problem, title="Skipped", duration=None)
     if not readable:
         raise gr.Error("None of these files could be read as a photo.", duration=None)
-    return readable, gr.Gallery(_thumbnails(readable), selected_index=0), readable[0]
+    return opened(readable)
+
+
+def opened(photos: list[str]):
+    """New values of `paths`, `gallery` and `selected`, for readable photos."""
+    return photos, gr.Gallery(_thumbnails(photos), selected_index=0), photos[0]
 
 
 def _pick(paths: list[str], event: gr.SelectData) -> str:

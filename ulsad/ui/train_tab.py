@@ -21,15 +21,18 @@ from ulsad.backbones import BACKBONES
 from ulsad.config import PRESETS
 from ulsad.errors import InputError
 from ulsad.images import SUFFIXES
-from ulsad.ui import library
+from ulsad.ui import library, photo_list
+from ulsad.ui.photo_list import PhotoList
 
 _LOSSES = {"local": "local (L_pl)", "attention": "global (L_pg)", "local_global": "local-global (L_lg)"}
 _PHASES = {"starting": "Starting", "reading": "Reading photos", "features": "Computing features",
            "training": "Training", "calibrating": "Calibrating on held-out photos"}
 
 
-def build(model: gr.Dropdown, tabs: gr.Tabs, models_dir: Path, data_root: Path | None) -> None:
-    """Lay out the tab; a finished run is put into the header's model dropdown."""
+def build(
+    model: gr.Dropdown, tabs: gr.Tabs, inspected: PhotoList, models_dir: Path, data_root: Path | None
+) -> None:
+    """Lay out the tab; a finished run can be chosen in the header and its held-out photos inspected."""
     with gr.Row():
         with gr.Column(scale=2):
             photos = gr.File(label="Photos of good parts", height=220,
@@ -59,7 +62,8 @@ def build(model: gr.Dropdown, tabs: gr.Tabs, models_dir: Path, data_root: Path |
     start.click(library.shown(partial(_start, models_dir, data_root)),
                 [photos, folder, name, preset, *settings], run)
     stop.click(lambda chosen: runs.stop(models_dir / chosen), run)
-    inspect.click(partial(_open, models_dir), run, [model, tabs])
+    inspect.click(library.shown(partial(_open, models_dir)), run,
+                  [model, tabs, inspected.paths, inspected.gallery, inspected.selected])
     gr.on([timer.tick, run.change], watch, watched, views, show_progress="hidden", concurrency_id="watch")
     gr.on(None, partial(_newest, models_dir), None, run)
 
@@ -137,7 +141,7 @@ def _keep(files: list[str], folder: Path, stem: str | None = None) -> list[Path]
 def _watch(models_dir: Path, run: str | None, model: str, seen: tuple):
     """Redraw what the run directory says, when it says something new."""
     state = runs.read(models_dir / run) if run else None
-    now = state and (run, state.status, state.phase, state.done)
+    now = state and (run, state.status, state.stopping, state.phase, state.done)
     if now == seen:
         return [gr.skip()] * 6
     if state is None:
@@ -158,7 +162,7 @@ def _status_html(state: runs.RunState | None) -> str:
         _PHASES.get(state.phase, state.phase)
     left = f" · {state.seconds_left:.0f} s left" if state.seconds_left else ""
     text = {
-        "running": f"{phase}{left}",
+        "running": "Stopping, with what is learned so far" if state.stopping else f"{phase}{left}",
         "finished": "Finished. Open the model in Inspect.",
         "stopped": f"Stopped after {state.done} of {state.total} steps.",
         "failed": "Failed.",
@@ -182,8 +186,13 @@ def _losses(state: runs.RunState) -> pd.DataFrame | None:
 
 
 def _open(models_dir: Path, run: str):
-    model = runs.read(models_dir / run).model
-    return gr.Dropdown(library.models(models_dir), value=str(model)), gr.Tabs(selected="inspect")
+    """Go to Inspect with the run's model and, where they are at hand, the good photos it never saw."""
+    model = str(runs.read(models_dir / run).model)
+    chosen = gr.Dropdown(library.models(models_dir), value=model), gr.Tabs(selected="inspect")
+    held_out = [models_dir / run / runs.PHOTOS / name
+                for name in library.detector(model, models_dir).record["held_out"]]
+    present = [str(photo) for photo in held_out if photo.exists()][:24]
+    return *chosen, *(photo_list.opened(present) if present else [gr.skip()] * 3)
 
 
 def _newest(models_dir: Path):
