@@ -57,12 +57,12 @@ def _two_kinds(parts: list[Part], rng: Rng) -> tuple[Part, Part]:
 def scratch(colours: Image.Image, height: np.ndarray, parts: list[Part], rng: Rng) -> Image.Image:
     """A thin bright line, slightly bent, across a part."""
     x, y = _middle_of(parts, rng, colours)
-    angle, length = rng.uniform(0, math.pi), rng.uniform(60, 110) * _per_px(colours)
+    angle, length = rng.uniform(0, math.pi), rng.uniform(80, 130) * _per_px(colours)
     along = np.linspace(-0.5, 0.5, 12) * length
     bend = rng.uniform(-0.15, 0.15) * length * (1 - (2 * along / length) ** 2)
     line = [(x + a * math.cos(angle) - b * math.sin(angle), y + a * math.sin(angle) + b * math.cos(angle))
             for a, b in zip(along, bend)]
-    width = int(rng.uniform(2.2, 3.2) * _per_px(colours))
+    width = int(rng.uniform(2.6, 3.6) * _per_px(colours))
     shifted = [(x + width, y + width) for x, y in line]
     ImageDraw.Draw(colours).line(shifted, fill=(48, 48, 50), width=width)
     ImageDraw.Draw(colours).line(line, fill=(236, 236, 232), width=width)
@@ -73,9 +73,9 @@ def scratch(colours: Image.Image, height: np.ndarray, parts: list[Part], rng: Rn
 
 def dent(colours: Image.Image, height: np.ndarray, parts: list[Part], rng: Rng) -> Image.Image:
     """A pit pressed into a large part; only the light on its slopes shows it."""
-    large = [part for part in parts if KINDS[part.kind].name in ("gear", "capacitor", "cap")]
+    large = [part for part in parts if KINDS[part.kind].name in ("gear", "capacitor")]
     x, y = _middle_of(large, rng, colours)
-    radius = rng.uniform(15, 20) * _per_px(colours)
+    radius = rng.uniform(16, 22) * _per_px(colours)
     rows, columns = np.ogrid[: height.shape[0], : height.shape[1]]
     distance = np.hypot(columns - x, rows - y) / radius
     height -= 9 * np.exp(-2 * distance**2).astype(np.float32)
@@ -89,10 +89,10 @@ def contamination(colours: Image.Image, height: np.ndarray, parts: list[Part], r
     draw = ImageDraw.Draw(mask)
     for _ in range(9):
         dx, dy, radius = (value * _per_px(colours) for value in
-                          (*rng.normal(0, 9, 2), rng.uniform(4, 10)))
+                          (*rng.normal(0, 9, 2), rng.uniform(6, 11)))
         draw.ellipse((x + dx - radius, y + dy - radius, x + dx + radius, y + dy + radius), fill=255)
     soft = mask.filter(ImageFilter.GaussianBlur(2 * _per_px(colours)))
-    colours.paste((74, 52, 34), mask=soft.point(lambda value: int(0.8 * value)))
+    colours.paste((74, 52, 34), mask=soft.point(lambda value: int(0.9 * value)))
     return mask
 
 
