@@ -146,3 +146,9 @@ def test_a_file_that_holds_no_weights(tmp_path):
 def test_unknown_names_are_listed(config):
     with pytest.raises(InputError):
         load_backbone(config)
+
+
+def test_a_grid_that_can_not_be_halved_twice():
+    config = Config(image_size=288, layers=("block3", "block4"))
+    with pytest.raises(InputError, match="18 × 18"):
+        load_backbone(config)

@@ -78,14 +78,16 @@ def test_demo_writes_a_sample_once(tmp_path):
 @pytest.mark.parametrize("arguments", [
     ["train", "nowhere", "--out", "m.safetensors"], ["train", "tests", "--out", "m.safetensors"],
     ["train", "assets"], ["predict", "README.md", "assets", "--out", "/tmp/unused"],
-    ["train", "assets", "--out", "m", "--set", "steps=-1"],
+    ["train", "assets", "--out", "m", "--set", "steps=-1"], ["demo", "/tmp/unused", "--seed", "-1"],
+    ["predict", "assets/demo.safetensors", "assets", "--out", "assets/out"],
+    ["demo", "README.md/tray", "--sample"],
     ["train", "assets", "--out", "m", "--set", "backbone=resnet50", "--weights", "README.md"]])
 def test_errors_are_one_line_and_no_traceback(arguments):
     done = ulsad(*arguments)
     assert done.returncode == 2 and "error: " in done.stderr and "Traceback" not in done.stderr
 
 
-def wait_for(condition, seconds=90):
+def wait_for(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
@@ -103,6 +105,9 @@ def test_a_run_reports_through_its_directory(good_photos, tmp_path):
     assert json.loads((tmp_path / "run" / runs.CONFIG).read_text())["frn_width"] == 32
     assert Ulsad.load(state.model).record["steps"] == 8
     assert runs.all_runs(tmp_path) == [tmp_path / "run"]
+    again = ulsad("train", good_photos, *TINY, "--run-dir", tmp_path / "run")
+    assert again.returncode == 2 and "holds a run already" in again.stderr
+    assert runs.read(tmp_path / "run").status == "finished"
 
 
 def test_a_run_that_is_asked_to_stop_keeps_a_model(good_photos, tmp_path):

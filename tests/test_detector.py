@@ -213,3 +213,28 @@ def test_importing_the_package_leaves_gradio_alone():
 
 def test_default_configuration_is_quick():
     assert Config() == __import__("ulsad").PRESETS["quick"]
+
+
+def test_held_out_photos_must_not_be_trained_on(good_photos):
+    with pytest.raises(InputError, match="both trained on and held out"):
+        Ulsad.fit(good_photos, TINY, held_out=find_images(good_photos)[:3])
+
+
+@pytest.mark.parametrize("device", ["cuda:63", "toaster", "meta"])
+def test_a_device_that_is_not_here(good_photos, device):
+    with pytest.raises(InputError, match=f"no device '{device}'"):
+        Ulsad.fit(good_photos, TINY, device=device)
+
+
+@pytest.mark.parametrize("header", [{"version": "x"}, {"version": "1"}, {"version": "1", "header": "{}"}])
+def test_a_damaged_header(tmp_path, header):
+    save_file({"x": torch.zeros(3)}, tmp_path / "m.safetensors", {"format": "ulsad", **header})
+    with pytest.raises(InputError, match=r"m\.safetensors"):
+        Ulsad.load(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("array", [
+    np.zeros((9, 9, 3)), np.zeros((9, 9, 4), np.uint8), np.zeros((0, 9, 3), np.uint8), np.zeros(9, np.uint8)])
+def test_arrays_that_are_no_photo(detector, array):
+    with pytest.raises(InputError, match="uint8 array of shape"):
+        detector.predict(array)

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
-    except (InputError, FileExistsError) as error:
+    except (InputError, OSError) as error:  # what a disk refuses is the user's to mend
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (Stopped, KeyboardInterrupt):
@@ -69,12 +69,18 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="draw a synthetic part tray to try everything on")
     demo.add_argument("folder", type=Path)
-    demo.add_argument("--seed", type=int, default=0)
-    demo.add_argument("--train", type=int, default=60, metavar="N", help="good photos to train on (60)")
+    demo.add_argument("--seed", type=_natural, default=0)
+    demo.add_argument("--train", type=_natural, default=60, metavar="N", help="good photos to train on (60)")
     demo.add_argument("--sample", action="store_true",
                       help="only eight photos to look at, as JPEG: one good, and one of each defect")
     demo.set_defaults(command=demo_command)
     return parser
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError("write a whole number, 0 or more")
+    return int(text)
 
 
 def _add_machine_options(parser: argparse.ArgumentParser) -> None:
@@ -88,6 +94,8 @@ def train_command(options: argparse.Namespace) -> None:
     if options.run_dir:
         options.out = options.out or options.run_dir / runs.MODEL
         options.run_dir.mkdir(parents=True, exist_ok=True)
+        if (options.run_dir / runs.CONFIG).exists():
+            raise InputError(f"{options.run_dir} holds a run already. Choose a new directory.")
         with runs.alive(options.run_dir):
             _train_reporting(options)
     elif options.out:
@@ -192,6 +200,9 @@ def predict_command(options: argparse.Namespace) -> None:
     beta = detector.config.beta if options.beta is None else options.beta
     if not 0 <= alpha < beta <= 1:
         raise InputError(f"--alpha must be below --beta, both from 0 to 1, not {alpha} and {beta}.")
+    if options.photos.is_dir() and options.out.resolve().is_relative_to(options.photos.resolve()):
+        raise InputError(f"--out {options.out} lies in the folder of photos, so its maps would be scored as "
+                         "photos the next time. Choose a folder outside.")
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         paths = gather_photos([options.photos], Path(scratch))
@@ -208,7 +219,7 @@ def _write_predictions(
     detector: Ulsad, names: dict[Path, str], out: Path, alpha: float, beta: float, raw: bool
 ) -> list[Skipped]:
     skipped = []
-    with open(out / "scores.csv", "w", newline="", encoding="utf-8") as file:
+    with open(out / "scores.csv", "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         table = csv.writer(file)
         table.writerow(["path", "score", "local_score", "global_score"])
         for result in detector.predict_many(names):
@@ -235,7 +246,7 @@ def _write_skipped(file: Path, skipped: list[Skipped], names: dict[Path, str]) -
     if not skipped:
         file.unlink(missing_ok=True)
         return
-    with open(file, "w", newline="", encoding="utf-8") as opened:
+    with open(file, "w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
         table = csv.writer(opened)
         table.writerow(["path", "reason"])
         table.writerows([names[item.path], item.reason] for item in skipped)

@@ -127,7 +127,12 @@ def load_backbone(config: Config, weights: Path | str | None = None) -> FeatureE
     layers = config.layers or backbone.layers
     stages = _cut(backbone.stages(config.backbone), layers)
     _fill(stages, _read_weights(config, weights), config.backbone)
-    return FeatureExtractor(config, stages, layers)
+    extractor = FeatureExtractor(config, stages, layers)
+    if extractor.grid % 4:  # the feature reconstruction network halves it twice
+        raise InputError(f"{' and '.join(layers)} of {config.backbone} give a {extractor.grid} × "
+                         f"{extractor.grid} grid at {config.image_size} px, which 4 does not divide. "
+                         "Choose a larger multiple of 64 as image_size, or earlier layers.")
+    return extractor
 
 
 def _cut(stages: dict[str, nn.Module], layers: tuple[str, str]) -> nn.ModuleDict:

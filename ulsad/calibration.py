@@ -22,6 +22,10 @@ class QuantileFunction:
 
     values: np.ndarray  # float64 (len(LEVELS),), ascending
 
+    def __post_init__(self) -> None:
+        if self.values.shape != LEVELS.shape:
+            raise ValueError(f"a quantile function has {len(LEVELS)} values, not {self.values.shape}")
+
     @classmethod
     def of(cls, samples: np.ndarray) -> QuantileFunction:
         return cls(np.quantile(samples, LEVELS))

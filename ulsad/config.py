@@ -142,7 +142,7 @@ _CHOICES = {
     "schedule": ("one_cycle", "constant"),
     "precision": ("auto", "float32", "bfloat16"),
 }
-_POSITIVE = ("feature_dim", "frn_width", "autoencoder_width", "learning_rate")
+_POSITIVE = ("feature_dim", "frn_width", "frn_kernel", "autoencoder_width", "learning_rate")
 
 PRESETS: dict[str, Config] = {
     "quick": Config(),

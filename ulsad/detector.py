@@ -156,6 +156,8 @@ class Ulsad:
         Raises `InputError` for a damaged or foreign file and for other backbone weights.
         """
         tensors, header = model_file.read(path)
+        if not {"config", "weights_hash", "record"} <= set(header):
+            raise InputError(f"{path}: its header is damaged. Copy it again from where it was made.")
         config = Config.from_json(header["config"])
         extractor = load_backbone(config, weights).to(choose_device(device))
         if extractor.weights_hash != header["weights_hash"]:
@@ -164,7 +166,7 @@ class Ulsad:
                              "Give the weights file it was trained with.")
         try:
             branches, calibration = _rebuild(config, extractor, tensors)
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, RuntimeError, ValueError) as error:
             raise InputError(f"{path}: its tensors do not fit its own configuration ({error}).") from error
         return cls(branches, calibration, header["record"])
 

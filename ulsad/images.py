@@ -79,8 +79,17 @@ def read_image(path: Path | str) -> Image.Image:
 
 
 def to_rgb(image: Image.Image | np.ndarray) -> Image.Image:
-    """A Pillow image of any mode, or an (H, W) or (H, W, 3) uint8 array, as 8-bit RGB."""
-    return _to_rgb(image if isinstance(image, Image.Image) else Image.fromarray(image))
+    """A Pillow image of any mode, or an (H, W) or (H, W, 3) uint8 array, as 8-bit RGB.
+
+    Raises `InputError` for anything else.
+    """
+    if isinstance(image, Image.Image):
+        return _to_rgb(image)
+    array = np.asarray(image)
+    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+    if array.dtype != np.uint8 or not fits or not array.size:
+        raise InputError(f"Give a uint8 array of shape (H, W) or (H, W, 3), not {array.dtype} {array.shape}.")
+    return _to_rgb(Image.fromarray(array))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

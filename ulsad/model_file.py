@@ -50,12 +50,15 @@ def read(path: Path | str, with_tensors: bool = True) -> tuple[dict[str, Tensor]
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a model file, or truncated ({error}). "
                          "Copy it again from where it was made.") from error
-    return tensors, json.loads(metadata["header"])
+    try:
+        return tensors, json.loads(metadata["header"])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: its header is damaged. Copy it again from where it was made.") from error
 
 
 def _check(path: Path | str, metadata: dict[str, str]) -> None:
     if metadata.get("format") != _FORMAT:
         raise InputError(f"{path}: a safetensors file, but not a model of this program. "
                          "Give a file made by `ulsad train`.")
-    if int(metadata["version"]) > _VERSION:
-        raise InputError(f"{path} was made by a newer version of this program. Update it.")
+    if metadata.get("version") != str(_VERSION):
+        raise InputError(f"{path} was made by another version of this program. Update it.")

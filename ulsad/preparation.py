@@ -59,6 +59,7 @@ def prepare(
     else:
         kept_back = read_photos(held_out, config, on_count)
         check_enough(kept_back, minimum=2)
+        _refuse_overlap(good, kept_back)
     features = extract_features(extractor, good.images, on_count)
     mean, std = feature_statistics(features)
     device = extractor.pixel_mean.device
@@ -67,9 +68,22 @@ def prepare(
     return Prepared(good, kept_back, branches, training_data(good.images, (features - mean) / std, config))
 
 
+def _refuse_overlap(good: PhotoSet, held_out: PhotoSet) -> None:
+    """Quantiles of photos that were trained on would be too low, and everything else would look strange."""
+    both = {path.resolve() for path in good.paths} & {path.resolve() for path in held_out.paths}
+    if both:
+        raise InputError(f"{len(both)} photos are both trained on and held out, {min(both)} for one. "
+                         "Take them out of one of the two.")
+
+
 def choose_device(name: str | None) -> torch.device:
-    """The named device, or a GPU where there is one."""
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """The named device, or a GPU where there is one. Raises `InputError` for one that is not here."""
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=name).cpu()
+        return torch.device(name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"There is no device '{name}' here. Leave it out, or write cpu.") from error
 
 
 def _seeded_networks(config: Config, extractor: FeatureExtractor) -> Networks:

@@ -146,7 +146,15 @@ def _events(folder: Path) -> list[dict[str, Any]]:
         return []
     # The last line may be half written at this moment; it will be whole at the next look.
     lines = file.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
-    return [json.loads(line) for line in lines]
+    return [event for line in lines if (event := _parsed(line))]
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """None for a line that a full disk cut short: one lost report must not hide the run."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def all_runs(models_dir: Path) -> list[Path]:

@@ -89,6 +89,8 @@ def _start(
     running = [run for run in runs.all_runs(models_dir) if runs.read(run).status == "running"]
     if running:
         raise InputError(f"'{running[0].name}' is still training. Stop it, or wait for it to end.")
+    if image_size is None or seed is None:
+        raise InputError("Settings: image size and seed must not be empty.")
     settings = [f"image_size={int(image_size)}", f"seed={int(seed)}"]
     settings += [f"backbone={backbone}"] if backbone else []
     settings += [f"steps={int(steps)}"] if steps else []
