@@ -54,12 +54,9 @@ def build(models_dir: Path) -> None:
     concept_inputs = [photos.selected, backbone, temperature, count]
     picture.select(_clicked, photos.selected, patch, show_progress="hidden")
     ask, find = (library.shown(partial(function, models_dir)) for function in (_ask, _concepts))
-    gr.on([patch.change, photos.selected.change, backbone.change, temperature.change], ask, ask_inputs,
-          [picture, answer], show_progress="hidden", trigger_mode="always_last")
-    gr.on([photos.selected.change, backbone.change, temperature.change, count.change], find,
-          concept_inputs, concepts, trigger_mode="always_last")
-    gr.on(None, ask, ask_inputs, [picture, answer])
-    gr.on(None, find, concept_inputs, concepts)
+    # No triggers: when the page opens, and whenever one of the inputs changes.
+    gr.on(None, ask, ask_inputs, [picture, answer], show_progress="hidden", trigger_mode="always_last")
+    gr.on(None, find, concept_inputs, concepts, trigger_mode="always_last")
 
 
 def _clicked(path: str, event: gr.SelectData) -> tuple[float, float]:

@@ -27,7 +27,7 @@ pixel glows. The score of a photo is the brightest pixel of the combined map, th
 """
 
 
-def build(model: gr.Dropdown, models_dir: Path) -> photo_list.PhotoList:
+def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path) -> photo_list.PhotoList:
     """Lay out the tab and wire it to the model chosen in the header; return its list of photos."""
     with gr.Row():
         photos = photo_list.build("inspect-photos")
@@ -56,7 +56,7 @@ def build(model: gr.Dropdown, models_dir: Path) -> photo_list.PhotoList:
     photos.selected.change(show, inputs, outputs, concurrency_id="predict")
     model.change(library.shown(partial(_levels, models_dir)), model, [alpha, beta]).then(
         show, inputs, outputs, concurrency_id="predict")
-    gr.on(None, show, inputs, outputs)  # when the page opens
+    page.load(show, inputs, outputs, concurrency_id="predict")
     return photos
 
 
