@@ -86,3 +86,15 @@ def test_gather_mixes_files_folders_and_zips(tmp_path):
     file = make_zip(tmp_path / "a.zip", ["three.png"])
     photos = gather_photos([tmp_path / "one.png", tmp_path / "folder", file], tmp_path / "scratch")
     assert [path.stem for path in photos] == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_whose_photo_is_damaged_inside(tmp_path, method):
+    file = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr("a.png", bytes(range(256)) * 400)
+    content = bytearray(file.read_bytes())
+    content[40:80] = b"\xff" * 40
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"damaged\.zip"):
+        extract_photos(file, tmp_path / "out")

@@ -78,6 +78,11 @@ def test_demo_writes_a_sample_once(tmp_path):
 @pytest.mark.parametrize("arguments", [
     ["train", "nowhere", "--out", "m.safetensors"], ["train", "tests", "--out", "m.safetensors"],
     ["train", "assets"], ["predict", "README.md", "assets", "--out", "/tmp/unused"],
+    ["train", "assets", "--out", "assets"], ["train", "assets", "--out", "."],
+    ["train", "assets", "--out", "README.md/m.safetensors"],
+    ["train", "assets", "--out", "m", "--set", "held_out=0.99"],
+    ["train", "assets", "--out", "m", "--set", "frn_kernel=-1"],
+    ["train", "assets", "--out", "m", "--set", "seed=99999999999999999999"],
     ["train", "assets", "--out", "m", "--set", "steps=-1"], ["demo", "/tmp/unused", "--seed", "-1"],
     ["predict", "assets/demo.safetensors", "assets", "--out", "assets/out"],
     ["demo", "README.md/tray", "--sample"],

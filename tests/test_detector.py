@@ -238,3 +238,14 @@ def test_a_damaged_header(tmp_path, header):
 def test_arrays_that_are_no_photo(detector, array):
     with pytest.raises(InputError, match="uint8 array of shape"):
         detector.predict(array)
+
+
+def test_a_photo_given_twice_counts_once(good_photos):
+    photos = find_images(good_photos)
+    detector = Ulsad.fit([photos[0], *photos, photos[3]], dataclasses.replace(TINY, steps=2))
+    assert len(detector.record["train"]) + len(detector.record["held_out"]) == len(photos)
+
+
+def test_a_folder_is_not_a_photo(detector, good_photos):
+    with pytest.raises(InputError, match="is a folder"):
+        detector.predict(good_photos)

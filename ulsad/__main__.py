@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ulsad import rendering, runs
+from ulsad import model_file, rendering, runs
 from ulsad.archives import gather_photos
 from ulsad.config import PRESETS
 from ulsad.demo import write_demo, write_sample
@@ -99,6 +99,7 @@ def train_command(options: argparse.Namespace) -> None:
         with runs.alive(options.run_dir):
             _train_reporting(options)
     elif options.out:
+        model_file.require_writable(options.out)
         _train(options, _print_progress, options.out.with_suffix(".checkpoint.safetensors"), lambda: False)
     else:
         raise InputError("Say where the model goes: --out FILE, or --run-dir DIR.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import stat
 import zipfile
+import zlib
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
 from ulsad.errors import InputError
@@ -40,7 +42,7 @@ def extract_photos(
             _refuse_too_large(photos, archive, folder, max_files, max_bytes)
             for member in photos:
                 opened.extract(member, folder)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, zlib.error, LZMAError) as error:
         raise InputError(f"{archive}: not a readable zip file ({error}). Make it again, "
                          "or give the photos themselves.") from error
     if not photos:
@@ -50,7 +52,7 @@ def extract_photos(
 
 def _refuse_unsafe(member: zipfile.ZipInfo, archive: Path | str) -> None:
     name = PurePosixPath(member.orig_filename.replace("\\", "/"))
-    outside = name.is_absolute() or ".." in name.parts or ":" in name.parts[0]
+    outside = name.is_absolute() or ".." in name.parts or ":" in str(name)
     if outside:
         raise InputError(f"{archive}: refused, the entry '{member.filename}' leads outside the folder.")
     if stat.S_ISLNK(member.external_attr >> 16):

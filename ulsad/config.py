@@ -63,18 +63,19 @@ class Config:
             _require(getattr(self, name) > 0, f"{name} must be greater than 0")
         for name in ("lambda_l", "lambda_g", "weight_decay", "blur_sigma"):
             _require(getattr(self, name) >= 0, f"{name} must not be negative")
-        _require(self.image_size >= 256 and self.image_size % 32 == 0,
-                 f"image_size must be a multiple of 32 from 256 up, not {self.image_size}")
+        _require(256 <= self.image_size <= 4096 and self.image_size % 32 == 0,
+                 f"image_size must be a multiple of 32 from 256 to 4096, not {self.image_size}")
         _require(self.frn_width % 4 == 0 and self.autoencoder_width % 2 == 0,
                  "frn_width must be a multiple of 4, autoencoder_width a multiple of 2")
-        _require(self.frn_kernel % 2 == 1, "frn_kernel must be odd")
+        _require(self.frn_kernel % 2 == 1 and self.frn_kernel <= 15, "frn_kernel must be odd, at most 15")
         _require((self.steps is None) != (self.epochs is None), "give either steps or epochs")
         _require((self.steps or self.epochs or 0) > 0, "steps and epochs must be greater than 0")
         _require(self.batch_size >= 2, "batch_size must be at least 2 (BatchNorm needs two photos)")
         _require(self.attention_queries is None or self.attention_queries > 0,
                  "attention_queries must be greater than 0, or null for all of them")
         _require(self.layers is None or len(self.layers) == 2, "layers must name two layers")
-        _require(0 < self.held_out < 1, "held_out must lie between 0 and 1")
+        _require(0 < self.held_out <= 0.5, "held_out must be greater than 0 and at most 0.5")
+        _require(0 <= self.seed < 2**63, "seed must be 0 or more, and below 2**63")
         _require(0 <= self.alpha < self.beta <= 1, "alpha must be below beta, both from 0 to 1")
 
     def to_json(self) -> str:

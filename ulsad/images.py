@@ -71,6 +71,8 @@ def read_image(path: Path | str) -> Image.Image:
                          "Scale it down first.") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder. Give one photo.") from error
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.") from error
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files

@@ -16,6 +16,20 @@ from ulsad.errors import InputError
 _FORMAT, _VERSION = "ulsad", 1
 
 
+def require_writable(path: Path | str) -> None:
+    """Raise `InputError` before a training rather than after it, when its model could not be written."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder. Give the name of a file for the model.")
+    probe = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{path} can't be written ({error}). Choose another place.") from error
+
+
 def write(path: Path | str, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Write under a temporary name and rename, so that a full disk or a kill never harms an old model."""
     path = Path(path)

@@ -95,6 +95,7 @@ def _seeded_networks(config: Config, extractor: FeatureExtractor) -> Networks:
 def read_photos(photos: Photos, config: Config, on_count: OnCount) -> PhotoSet:
     """All readable photos of a folder or a list. Raises `InputError` when there are defects among them."""
     paths = find_images(photos) if isinstance(photos, (str, Path)) else [Path(path) for path in photos]
+    paths = list({path.resolve(): path for path in paths}.values())  # given twice, it still counts once
     _refuse_whole_dataset(paths)
     counter = iter(range(1, len(paths) + 1))
     kept, images, skipped = read_squares(

@@ -68,9 +68,13 @@ def _version(file: str) -> int:
         raise InputError(f"{file} is gone. Choose another one.") from error
 
 
-@lru_cache(maxsize=16)
 def photo(path: str) -> Image.Image:
-    """An uploaded photo through the one loader, at its own size."""
+    """A photo through the one loader, at its own size; read again when the file has changed."""
+    return _photo(path, _version(path))
+
+
+@lru_cache(maxsize=16)
+def _photo(path: str, version: int) -> Image.Image:
     return read_image(path)
 
 
@@ -79,9 +83,13 @@ def _backbone(name: str, weights: Path) -> FeatureExtractor:
     return load_backbone(Config(backbone=name), weights)
 
 
-@lru_cache(maxsize=8)
 def patch_features(backbone: str, path: str, models_dir: Path) -> torch.Tensor:
     """Standardised patch features of one photo, for the Attention tab."""
+    return _patch_features(backbone, path, _version(path), models_dir)
+
+
+@lru_cache(maxsize=8)
+def _patch_features(backbone: str, path: str, version: int, models_dir: Path) -> torch.Tensor:
     extractor = _backbone(backbone, models_dir / WEIGHTS)
     return attention.patch_features(extractor, photo(path), Config().image_size)
 

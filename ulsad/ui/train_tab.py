@@ -11,6 +11,7 @@ import re
 import shutil
 import time
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 
 import gradio as gr
@@ -128,16 +129,20 @@ def _keep(files: list[str], folder: Path, stem: str | None = None) -> list[Path]
     """Move uploads out of gradio's cache, which is emptied daily; hard links cost no space."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = []
-    for i, file in enumerate(map(Path, files)):
-        place = folder / (f"{stem}{file.suffix}" if stem else file.name)
-        if place.exists():  # two uploads of the same name from different folders
-            place = folder / f"{file.stem}-{i}{file.suffix}"
+    for file in map(Path, files):
+        place = _free_place(folder, stem or file.stem, file.suffix)
         try:
             os.link(file, place)
         except OSError:
             shutil.copy(file, place)
         kept.append(place)
     return kept
+
+
+def _free_place(folder: Path, stem: str, suffix: str) -> Path:
+    """Uploads from different folders may share a name."""
+    names = chain([stem], (f"{stem}-{i}" for i in count(2)))
+    return next(place for name in names if not (place := folder / f"{name}{suffix}").exists())
 
 
 def _watch(models_dir: Path, run: str | None, model: str, seen: tuple):
