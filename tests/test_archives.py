@@ -98,3 +98,13 @@ def test_a_zip_whose_photo_is_damaged_inside(tmp_path, method):
     file.write_bytes(content)
     with pytest.raises(InputError, match=r"damaged\.zip"):
         extract_photos(file, tmp_path / "out")
+
+
+def test_a_colon_in_a_name_is_no_drive(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("shift 1/photo 10:30.png", png())
+    assert [path.name for path in extract_photos(tmp_path / "a.zip", tmp_path / "out")] == ["photo 10:30.png"]
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr("C:/windows/a.png", png())
+    with pytest.raises(InputError, match="leads outside"):
+        extract_photos(tmp_path / "b.zip", tmp_path / "other")

@@ -97,7 +97,16 @@ def drag(page: Page, slider: str, key: str, times: int) -> None:
 def test_inspect_opens_with_the_demo(page):
     for i in range(4):
         picture(page, f"view-{i}")
-    expect(page.locator("#summary")).to_contain_text("fired")
+    expect(page.locator("#summary")).to_contain_text("Neither branch fired")  # the first photo is a good one
+    keep(page, "0-inspect-good")
+
+
+def test_a_missing_part_makes_a_branch_fire(page):
+    before = picture(page, "view-3")
+    page.locator("#inspect-photos .thumbnail-item").nth(1).click()
+    expect_new_picture(page, "view-3", before)
+    expect(page.locator("#summary .verdict")).to_contain_text("By chance alone")
+    expect(page.locator("#summary .score.fired")).not_to_have_count(0)
     keep(page, "1-inspect-demo")
 
 

@@ -79,6 +79,7 @@ def test_demo_writes_a_sample_once(tmp_path):
     ["train", "nowhere", "--out", "m.safetensors"], ["train", "tests", "--out", "m.safetensors"],
     ["train", "assets"], ["predict", "README.md", "assets", "--out", "/tmp/unused"],
     ["train", "assets", "--out", "assets"], ["train", "assets", "--out", "."],
+    ["train", "assets", "--out", "assets", "--run-dir", "/tmp/unused"],
     ["train", "assets", "--out", "README.md/m.safetensors"],
     ["train", "assets", "--out", "m", "--set", "held_out=0.99"],
     ["train", "assets", "--out", "m", "--set", "frn_kernel=-1"],
@@ -90,6 +91,25 @@ def test_demo_writes_a_sample_once(tmp_path):
 def test_errors_are_one_line_and_no_traceback(arguments):
     done = ulsad(*arguments)
     assert done.returncode == 2 and "error: " in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_name_that_is_not_utf_8_is_scored_all_the_same(model, good_photos, tmp_path):
+    (tmp_path / "photos").mkdir()
+    name = os.fsdecode(b"part\xff.png")
+    shutil.copy(find_images(good_photos)[0], tmp_path / "photos" / name)
+    shutil.copy(find_images(good_photos)[1], tmp_path / "photos" / "z.png")
+    done = ulsad("predict", model, tmp_path / "photos", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    rows = (tmp_path / "out/scores.csv").read_bytes().splitlines()
+    assert len(rows) == 3 and rows[1].startswith(b"part\xff.png,")
+
+
+def test_a_line_cut_short_does_not_hide_a_run(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / runs.EVENTS).write_text('{"event": "reading", "done": 1, "total"\n'
+                                                '{"event": "training", "step": 4, "done": 4, "total": 9}\n')
+    state = runs.read(tmp_path / "run")
+    assert (state.phase, state.done, len(state.steps)) == ("training", 4, 1)
 
 
 def wait_for(condition, seconds=300):

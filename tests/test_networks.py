@@ -17,7 +17,8 @@ def convolutions(network: nn.Module) -> list[tuple]:
 
 def test_paper_feature_reconstruction_network_is_table_4_with_twice_the_outputs():
     config = PRESETS["paper"]
-    network = feature_reconstruction_network(384, config.frn_width, config.frn_kernel, 2, config.frn_output)
+    network = feature_reconstruction_network(384, config.frn_width, config.frn_kernel, 2, config.frn_output,
+                                             config.frn_order)
     assert convolutions(network) == [
         (384, 768, 3, 2), (768, 1536, 3, 2), (1536, 1536, 3, 1),
         (1536, 768, 4, 2), (768, 384, 4, 2), (384, 768, 5, 1)]
@@ -52,6 +53,13 @@ def test_ablation_switches_of_table_3():
 
 def test_relu_output_cannot_be_negative_and_linear_output_is():
     features = torch.randn(4, 6, 32, 32)
-    relu, linear = (feature_reconstruction_network(6, 16, 5, 1, kind)(features).min().item()
+    relu, linear = (feature_reconstruction_network(6, 16, 5, 1, kind, "batchnorm_first")(features)
                     for kind in ("relu", "linear"))
-    assert relu >= 0 > linear
+    assert relu.min() >= 0 > linear.min()
+
+
+@pytest.mark.parametrize("order, expected", [
+    ("batchnorm_first", [nn.BatchNorm2d, nn.ReLU]), ("relu_first", [nn.ReLU, nn.BatchNorm2d])])
+def test_order_of_batchnorm_and_relu(order, expected):
+    kinds = [type(layer) for layer in feature_reconstruction_network(6, 16, 5, 1, "relu", order)]
+    assert kinds[1:3] == kinds[4:6] == kinds[-2:] == expected

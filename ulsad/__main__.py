@@ -91,15 +91,17 @@ def _add_machine_options(parser: argparse.ArgumentParser) -> None:
 
 def train_command(options: argparse.Namespace) -> None:
     """Train from the command line, or as the child process behind a run directory."""
+    if options.run_dir and (options.run_dir / runs.CONFIG).exists():
+        raise InputError(f"{options.run_dir} holds a run already. Choose a new directory.")
     if options.run_dir:
         options.out = options.out or options.run_dir / runs.MODEL
+    if options.out:
+        model_file.require_writable(options.out)
+    if options.run_dir:
         options.run_dir.mkdir(parents=True, exist_ok=True)
-        if (options.run_dir / runs.CONFIG).exists():
-            raise InputError(f"{options.run_dir} holds a run already. Choose a new directory.")
         with runs.alive(options.run_dir):
             _train_reporting(options)
     elif options.out:
-        model_file.require_writable(options.out)
         _train(options, _print_progress, options.out.with_suffix(".checkpoint.safetensors"), lambda: False)
     else:
         raise InputError("Say where the model goes: --out FILE, or --run-dir DIR.")

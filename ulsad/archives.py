@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 import zipfile
@@ -43,8 +44,8 @@ def extract_photos(
             for member in photos:
                 opened.extract(member, folder)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, zlib.error, LZMAError) as error:
-        raise InputError(f"{archive}: not a readable zip file ({error}). Make it again, "
-                         "or give the photos themselves.") from error
+        raise InputError(f"{archive} could not be unpacked ({error}). Is the disk full? If not, make the zip "
+                         "again, or give the photos themselves.") from error
     if not photos:
         raise InputError(f"{archive} holds no photos.")
     return find_images(folder)
@@ -52,7 +53,7 @@ def extract_photos(
 
 def _refuse_unsafe(member: zipfile.ZipInfo, archive: Path | str) -> None:
     name = PurePosixPath(member.orig_filename.replace("\\", "/"))
-    outside = name.is_absolute() or ".." in name.parts or ":" in str(name)
+    outside = name.is_absolute() or ".." in name.parts or re.match("[A-Za-z]:", str(name))
     if outside:
         raise InputError(f"{archive}: refused, the entry '{member.filename}' leads outside the folder.")
     if stat.S_ISLNK(member.external_attr >> 16):

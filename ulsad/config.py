@@ -27,7 +27,8 @@ class Config:
     # --- feature reconstruction network ψ (Table 4) and global autoencoder φ (Table 5)
     frn_width: int = 304  # channels at the bottleneck; the other layers have a half and a quarter
     frn_kernel: int = 3  # of ψ's last layer; the table's 5 is over half of ψ's arithmetic
-    frn_output: str = "linear"  # "linear", or "relu": BatchNorm and ReLU last, as the reference code
+    frn_output: str = "linear"  # "linear", or "relu": BatchNorm and ReLU last too, as the reference code
+    frn_order: str = "batchnorm_first"  # in ψ's blocks; or "relu_first", as Table 4 lists the rows
     autoencoder_width: int = 64  # channels of Table 5; its first two layers have half
     fine_decoder: bool = False  # keep φ's fifth decoder layer, at twice the grid's resolution
 
@@ -139,6 +140,7 @@ def _require(condition: bool, message: str) -> None:
 _NAMES = {field.name for field in fields(Config)}
 _CHOICES = {
     "frn_output": ("linear", "relu"),
+    "frn_order": ("batchnorm_first", "relu_first"),
     "global_target": ("attention", "features", "none"),
     "schedule": ("one_cycle", "constant"),
     "precision": ("auto", "float32", "bfloat16"),

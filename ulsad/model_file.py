@@ -21,9 +21,8 @@ def require_writable(path: Path | str) -> None:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder. Give the name of a file for the model.")
-    probe = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        probe = _temporary(path)
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -32,26 +31,27 @@ def require_writable(path: Path | str) -> None:
 
 def write(path: Path | str, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Write under a temporary name and rename, so that a full disk or a kill never harms an old model."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     metadata = {"format": _FORMAT, "version": str(_VERSION), "header": json.dumps(header, sort_keys=True)}
+    temporary = None
     try:
+        temporary = _temporary(Path(path))
         content = save({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, metadata)
         temporary.write_bytes(content)  # safetensors' own writer would keep others from reading the file
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
         raise InputError(f"{path} could not be written ({error}). "
                          "Is the disk full, or the folder protected?") from error
 
 
-def read_header(path: Path | str) -> dict[str, Any]:
-    """The JSON header alone, without the tensors. Raises `InputError` for a file that is not ours."""
-    return read(path, with_tensors=False)[1]
+def _temporary(path: Path) -> Path:
+    """A name beside `path`, whose folder now exists, that nobody takes for a model."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}")
 
 
-def read(path: Path | str, with_tensors: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and header. Raises `InputError` for a file that is absent, damaged, not ours, or newer."""
     if not Path(path).is_file():
         raise InputError(f"There is no model file {path}.")
@@ -59,8 +59,7 @@ def read(path: Path | str, with_tensors: bool = True) -> tuple[dict[str, Tensor]
         with safe_open(path, framework="pt") as opened:
             metadata = opened.metadata() or {}
             _check(path, metadata)
-            names = opened.keys() if with_tensors else []
-            tensors = {name: opened.get_tensor(name) for name in names}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a model file, or truncated ({error}). "
                          "Copy it again from where it was made.") from error

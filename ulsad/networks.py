@@ -27,7 +27,7 @@ class Networks(nn.Module):
         self.two_outputs = has_global and config.local_global_loss
         self.frn = feature_reconstruction_network(
             channels, config.frn_width, config.frn_kernel, outputs=1 + self.two_outputs,
-            output=config.frn_output)
+            output=config.frn_output, order=config.frn_order)
         self.autoencoder = (
             GlobalAutoencoder(config.image_size, grid, channels, config.autoencoder_width,
                               config.fine_decoder)
@@ -44,7 +44,7 @@ class Networks(nn.Module):
 
 
 def feature_reconstruction_network(
-    channels: int, width: int, kernel: int, outputs: int, output: str
+    channels: int, width: int, kernel: int, outputs: int, output: str, order: str
 ) -> nn.Sequential:
     """ψ of Table 4: reconstructs a feature map through a bottleneck at a quarter of its resolution.
 
@@ -52,26 +52,27 @@ def feature_reconstruction_network(
     the first half is Ũ′ (local objective), the second Ũ″ (global objective).
 
     `kernel` is the last layer's, padded to keep h × w (at the table's 5 that takes 2, not the table's 1).
-    `output="linear"` ends there: the
-    targets are standardised, and a ReLU could never reconstruct their negative half. `output="relu"`
-    appends BatchNorm and ReLU as the authors' code does.
+    `output="linear"` ends there: the targets are standardised, and a ReLU could never reconstruct their
+    negative half. `output="relu"` appends BatchNorm and ReLU as the authors' code does. `order` is
+    "batchnorm_first", as that code, or "relu_first", as Table 4 prints it.
     """
     half, quarter = width // 2, width // 4
     layers = [
-        *_normalised(nn.Conv2d(channels, half, 3, stride=2, padding=1, bias=False)),
-        *_normalised(nn.Conv2d(half, width, 3, stride=2, padding=1, bias=False)),
+        *_normalised(nn.Conv2d(channels, half, 3, stride=2, padding=1, bias=False), order),
+        *_normalised(nn.Conv2d(half, width, 3, stride=2, padding=1, bias=False), order),
         nn.Conv2d(width, width, 3, padding=1, bias=False),
         nn.BatchNorm2d(width),
-        *_normalised(nn.ConvTranspose2d(width, half, 4, stride=2, padding=1, bias=False)),
-        *_normalised(nn.ConvTranspose2d(half, quarter, 4, stride=2, padding=1, bias=False)),
+        *_normalised(nn.ConvTranspose2d(width, half, 4, stride=2, padding=1, bias=False), order),
+        *_normalised(nn.ConvTranspose2d(half, quarter, 4, stride=2, padding=1, bias=False), order),
     ]
     last = nn.ConvTranspose2d(
         quarter, outputs * channels, kernel, padding=kernel // 2, bias=output == "linear")
-    return nn.Sequential(*layers, *([last] if output == "linear" else _normalised(last)))
+    return nn.Sequential(*layers, *([last] if output == "linear" else _normalised(last, order)))
 
 
-def _normalised(layer: nn.Module) -> list[nn.Module]:
-    return [layer, nn.BatchNorm2d(layer.out_channels), nn.ReLU(inplace=True)]
+def _normalised(layer: nn.Module, order: str) -> list[nn.Module]:
+    batchnorm, relu = nn.BatchNorm2d(layer.out_channels), nn.ReLU(inplace=True)
+    return [layer, batchnorm, relu] if order == "batchnorm_first" else [layer, relu, batchnorm]
 
 
 class GlobalAutoencoder(nn.Module):
@@ -81,7 +82,7 @@ class GlobalAutoencoder(nn.Module):
     image_size/32 px, so that the bottleneck is 1 × 1 at any image size (8 × 8 at 256, as in the table).
     The output is linear, because the features it stands for are standardised. `fine_decoder` keeps the
     table's fifth decoder layer, which works at a quarter of the image size, twice as fine as the usual
-    grid, and costs as much as all others together.
+    grid, and costs four tenths of φ's arithmetic.
     """
 
     def __init__(self, image_size: int, grid: int, channels: int, width: int, fine_decoder: bool) -> None:

@@ -33,8 +33,8 @@ def overlay(
 ) -> Image.Image:
     """A square map stretched over a photo.
 
-    Scores up to `low` leave the photo as it is; over the next tenth of the scale the colours fade in, up to
-    `opacity`: 0 shows the photo alone, 1 nothing but colours.
+    Scores up to `low` leave the photo as it is, at any opacity; over the next tenth of the scale the colours
+    fade in, up to `opacity`. At 1 they hide the photo from there on, at 0 they are not seen.
     """
     scores = stretch(square, (photo.height, photo.width))
     strength = opacity * np.clip(10 * (scores - low) / max(high - low, 1e-12), 0, 1)

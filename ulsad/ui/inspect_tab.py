@@ -91,15 +91,19 @@ def _verdict(maps: AnomalyMaps, held_out: np.ndarray) -> str:
     top = held_out.max(axis=0)
     local, global_ = maps.local_score > top[1], maps.global_score > top[2]
     count = len(held_out)
+    if not local and not global_:
+        return f"Neither branch fired: nothing here is stranger than the {count} held-out good photos."
     if local and global_:
-        return "Both branches fired: stranger than every held-out good photo."
-    if local:
-        return ("The <b>local</b> branch fired: patches unlike those of good parts. "
+        text = "Both branches fired: stranger than every held-out good photo."
+    elif local:
+        text = ("The <b>local</b> branch fired: patches unlike those of good parts. "
                 "Most often that is a scratch, a dent or dirt.")
-    if global_:
-        return ("The <b>global</b> branch fired: an arrangement unlike that of good parts. "
+    else:
+        text = ("The <b>global</b> branch fired: an arrangement unlike that of good parts. "
                 "Most often something is missing, surplus or misplaced.")
-    return f"Neither branch fired: nothing here is stranger than the {count} held-out good photos."
+    # The highest of n + 1 exchangeable scores is any one of them with the same chance.
+    return (f"{text}<small>By chance alone a branch fires on one good part in {count + 1}: "
+            f"it is held against {count} held-out good photos.</small>")
 
 
 def _legend() -> str:
