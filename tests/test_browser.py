@@ -151,6 +151,33 @@ def test_a_clicked_patch_asks_for_its_attention(page):
     keep(page, "8-attention-clicked")
 
 
+def test_evaluate_on_labelled_photos_and_open_a_mistake(page, demo_set):
+    page.get_by_role("tab", name="Evaluate").click()
+    for slot, folder in (("test-good", "good"), ("test-defects", "logical_anomalies")):
+        photos = [str(path) for path in find_images(demo_set / "test" / folder)]
+        page.locator(f"#{slot} input[type=file]").set_input_files(photos)
+        expect(page.locator(f"#{slot}")).to_contain_text(Path(photos[0]).stem)
+    page.locator("#evaluate").click()
+    expect(page.locator("#confusion")).to_contain_text("held-out good photos", timeout=240_000)
+    expect(page.locator("#evaluation-status")).to_contain_text("photos scored by 'my parts'")
+    expect(page.locator("#evaluation-numbers")).to_contain_text("AUROC")
+    for plot in ("curves", "kinds", "grid"):
+        picture(page, f"evaluation-{plot}")
+    keep(page, "a-evaluate")
+    before = picture(page, "view-0")
+    page.locator("#mistakes .thumbnail-item").first.click()
+    expect_new_picture(page, "view-0", before)
+    expect(page.get_by_role("tab", name="Inspect")).to_have_attribute("aria-selected", "true")
+
+
+def test_evaluate_without_defects_says_what_is_missing(page):
+    page.get_by_role("tab", name="Evaluate").click()
+    page.locator("#test-defects button[aria-label='Clear']").first.click()
+    page.locator("#evaluate").click()
+    expect(page.get_by_text("at least one of each").first).to_be_visible()
+    keep(page, "b-evaluate-incomplete")
+
+
 def test_an_unreadable_photo_says_what_is_wrong(page, tmp_path):
     page.get_by_role("tab", name="Inspect").click()
     (tmp_path / "text.png").write_text("not a photo")

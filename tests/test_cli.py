@@ -78,6 +78,8 @@ def test_demo_writes_a_sample_once(tmp_path):
 @pytest.mark.parametrize("arguments", [
     ["train", "nowhere", "--out", "m.safetensors"], ["train", "tests", "--out", "m.safetensors"],
     ["train", "assets"], ["predict", "README.md", "assets", "--out", "/tmp/unused"],
+    ["evaluate", "nowhere"], ["evaluate", "tests", "--out", "/tmp/unused"],
+    ["compare", "tests", "--with", "patchwork"], ["ablate", "local", "tests", "--false-reject", "2"],
     ["train", "assets", "--out", "assets"], ["train", "assets", "--out", "."],
     ["train", "assets", "--out", "assets", "--run-dir", "/tmp/unused"],
     ["train", "assets", "--out", "README.md/m.safetensors"],
@@ -91,6 +93,41 @@ def test_demo_writes_a_sample_once(tmp_path):
 def test_errors_are_one_line_and_no_traceback(arguments):
     done = ulsad(*arguments)
     assert done.returncode == 2 and "error: " in done.stderr and "Traceback" not in done.stderr
+
+
+QUICK = [*TINY, "steps=2"]
+
+
+def test_evaluate_trains_tests_and_writes_the_tables(demo_set, tmp_path):
+    done = ulsad("evaluate", demo_set, "--out", tmp_path, "--seeds", "2", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "| tray | combined |" in done.stdout and "±" in done.stdout
+    for name in ("table", "kinds"):
+        assert all((tmp_path / f"{name}{suffix}").stat().st_size for suffix in (".md", ".csv", ".tex"))
+    assert len(list(tmp_path.glob("trials/tray/*/model.safetensors"))) == 2
+    again = ulsad("evaluate", demo_set, "--out", tmp_path, "--seeds", "2", *QUICK)
+    assert again.stdout == done.stdout and "training" not in again.stderr
+
+
+def test_evaluate_one_model(model, demo_set, tmp_path):
+    done = ulsad("evaluate", demo_set, "--model", model, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "[" in (tmp_path / "table.md").read_text() and "training" not in done.stderr
+
+
+def test_ablations_write_tables_and_a_figure(demo_set, tmp_path):
+    done = ulsad("ablate", "alpha-beta", demo_set, "--out", tmp_path, *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "β=0.995" in done.stdout and (tmp_path / "alpha-beta-tray.png").stat().st_size > 5000
+    done = ulsad("ablate", "local", demo_set, "--out", tmp_path, *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "λ_l=0.01: image AUROC" in done.stdout and (tmp_path / "local.png").stat().st_size > 5000
+
+
+def test_compare_writes_a_table(demo_set, tmp_path):
+    done = ulsad("compare", demo_set, "--with", "dfr", "--out", tmp_path, *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "| dfr | efficientnet_lite0 |" in (tmp_path / "comparison-tray.md").read_text()
 
 
 def test_a_name_that_is_not_utf_8_is_scored_all_the_same(model, good_photos, tmp_path):

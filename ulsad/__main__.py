@@ -1,4 +1,4 @@
-"""python -m ulsad train | predict | demo: the same functions that the app calls."""
+"""python -m ulsad train | predict | evaluate | ablate | compare | demo: the functions that the app calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ulsad import model_file, rendering, runs
+from ulsad import experiments, model_file, rendering, runs
 from ulsad.archives import gather_photos
 from ulsad.config import PRESETS
 from ulsad.demo import write_demo, write_sample
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
                        help="good parts for calibration only; otherwise a share of the photos is kept back")
     train.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", dest="settings",
                        help="change settings of the preset, e.g. steps=1000 seed=1")
-    _add_machine_options(train)
+    _with_machine_options(train)
     train.set_defaults(command=train_command)
 
     predict = commands.add_parser("predict", help="score photos and draw their anomaly maps")
@@ -64,8 +64,15 @@ def _parser() -> argparse.ArgumentParser:
                          help="also write the raw local and global maps at photo size, as .npz")
     predict.add_argument("--alpha", type=float, help="quantile level mapped to 0 (default: the model's)")
     predict.add_argument("--beta", type=float, help="quantile level mapped to 0.1 (default: the model's)")
-    _add_machine_options(predict)
+    _with_machine_options(predict)
     predict.set_defaults(command=predict_command)
+
+    experiments.add_evaluate(_with_machine_options(commands.add_parser(
+        "evaluate", help="how good is it? metrics on a labelled data set")))
+    experiments.add_ablate(_with_machine_options(commands.add_parser(
+        "ablate", help="the paper's ablations on a data set")))
+    experiments.add_compare(_with_machine_options(commands.add_parser(
+        "compare", help="other methods on the same photos")))
 
     demo = commands.add_parser("demo", help="draw a synthetic part tray to try everything on")
     demo.add_argument("folder", type=Path)
@@ -83,10 +90,11 @@ def _natural(text: str) -> int:
     return int(text)
 
 
-def _add_machine_options(parser: argparse.ArgumentParser) -> None:
+def _with_machine_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--weights", type=Path, metavar="FILE",
                         help="the backbone's pre-trained weights, or a folder that holds them")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 …; default: a GPU where there is one")
+    return parser
 
 
 def train_command(options: argparse.Namespace) -> None:

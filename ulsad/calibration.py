@@ -6,6 +6,7 @@ never runs a network.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,11 +100,8 @@ class Calibration:
     @classmethod
     def of(cls, raw_local: np.ndarray, raw_global: np.ndarray | None) -> Calibration:
         """From raw maps (n, H, W) of n held-out good photos."""
-        if raw_global is None:
-            peaks = raw_local.max(axis=(1, 2))
-            return cls(QuantileFunction.of(raw_local), None, tuple(peaks[:, None, None]))
-        return cls(QuantileFunction.of(raw_local), QuantileFunction.of(raw_global),
-                   tuple(frontier(a, b) for a, b in zip(raw_local, raw_global, strict=True)))
+        global_ = None if raw_global is None else QuantileFunction.of(raw_global)
+        return cls(QuantileFunction.of(raw_local), global_, frontiers(raw_local, raw_global))
 
     def normalisation(self, alpha: float, beta: float) -> Normalisation:
         return Normalisation(
@@ -112,9 +110,20 @@ class Calibration:
 
     def held_out_scores(self, alpha: float, beta: float) -> np.ndarray:
         """(n, 3): combined, local and global score of every held-out good photo (Eq. 10)."""
+        return self.scores(self.frontiers, alpha, beta)
+
+    def scores(self, frontiers: Iterable[np.ndarray], alpha: float, beta: float) -> np.ndarray:
+        """(n, 3): combined, local and global score of n photos, from their frontiers."""
         normalise = self.normalisation(alpha, beta)
-        maps = [normalise(*_columns(points)) for points in self.frontiers]
+        maps = [normalise(*_columns(points)) for points in frontiers]
         return np.array([(m.score, m.local_score, m.global_score) for m in maps])
+
+
+def frontiers(raw_local: np.ndarray, raw_global: np.ndarray | None) -> tuple[np.ndarray, ...]:
+    """The `frontier` of each of n photos' raw maps (n, H, W); just the peak without a global branch."""
+    if raw_global is None:
+        return tuple(raw_local.max(axis=(1, 2))[:, None, None])
+    return tuple(frontier(a, b) for a, b in zip(raw_local, raw_global, strict=True))
 
 
 def frontier(raw_local: np.ndarray, raw_global: np.ndarray) -> np.ndarray:

@@ -147,6 +147,9 @@ _CHOICES = {
 }
 _POSITIVE = ("feature_dim", "frn_width", "frn_kernel", "autoencoder_width", "learning_rate")
 
+# What the networks' training does not depend on.
+CALIBRATION = ("blur_sigma", "alpha", "beta")
+
 PRESETS: dict[str, Config] = {
     "quick": Config(),
     # The published recipe; `frn_output` stays linear, see the README for what "relu" did.

@@ -47,7 +47,7 @@ class LabelledPhoto:
 class Category:
     """One kind of part: good photos to train on, and labelled ones to test on, none of them in both."""
 
-    dataset: str  # "MVTec AD", "MVTec LOCO", "BTAD", "MPDD", "VisA" or "own photos"
+    layout: str  # "MVTec AD", "MVTec LOCO", "BTAD", "MPDD", "VisA" or "plain"
     name: str
     train: tuple[Path, ...]
     held_out: tuple[Path, ...]  # empty: a seeded share of `train` is kept back
@@ -65,10 +65,11 @@ def find_categories(root: Path | str, groups: dict[str, str] | None = None) -> l
         raise InputError(f"{root} is no folder. Give a data set's folder, or that of one of its categories.")
     found = _visa(root) if (root / "split_csv/1cls.csv").is_file() else _categories_at(root)
     if not found:
-        raise InputError(f"{root} is laid out like none of MVTec AD, MVTec LOCO, BTAD, MPDD, VisA. Own photos "
-                         "go into good, test-good and defects, with masks and held-out beside them.")
+        raise InputError(f"{root} is laid out like none of MVTec AD, MVTec LOCO, BTAD, MPDD, VisA. Photos of "
+                         "your own go into good, test-good and defects, with masks and held-out beside them.")
     for category in found:
         _require_both_labels(category)
+    _require_kinds(groups or {}, found)
     return [_grouped(category, groups or {}) for category in found]
 
 
@@ -115,8 +116,8 @@ def _mvtec(folder: Path) -> Category:
         test += [LabelledPhoto(path, kind.name, _LOCO_GROUPS.get(kind.name), _masks_of(path, masks))
                  for path in _photos(kind)]
     is_loco = any(photo.kind in _LOCO_GROUPS for photo in test)
-    dataset = "MVTec LOCO" if is_loco else "MPDD" if folder.name in _MPDD else "MVTec AD"
-    return Category(dataset, folder.name, _photos(folder / "train/good"),
+    layout = "MVTec LOCO" if is_loco else "MPDD" if folder.name in _MPDD else "MVTec AD"
+    return Category(layout, folder.name, _photos(folder / "train/good"),
                     _photos(folder / "validation/good"), tuple(test))
 
 
@@ -128,7 +129,7 @@ def _btad(folder: Path) -> Category:
 
 
 def _plain(folder: Path) -> Category:
-    """Without a test-good folder every second held-out photo is tested on, and only the others set quantiles."""
+    """Without test-good every second held-out photo is tested on, and only the others set the quantiles."""
     held_out, good = _photos(folder / "held-out"), _photos(folder / "test-good")
     if not good:
         held_out, good = held_out[::2], held_out[1::2]
@@ -139,7 +140,7 @@ def _plain(folder: Path) -> Category:
         kind = parts[0] if len(parts) > 1 else "defect"
         bad.append(LabelledPhoto(path, kind, None, _masks_of(path, folder / "masks" / "/".join(parts[:-1]))))
     test = [LabelledPhoto(path, GOOD) for path in good] + bad
-    return Category("own photos", folder.name, _photos(folder / "good"), held_out, tuple(test))
+    return Category("plain", folder.name, _photos(folder / "good"), held_out, tuple(test))
 
 
 def _visa(root: Path) -> list[Category]:
@@ -180,10 +181,12 @@ def _require_both_labels(category: Category) -> None:
                          f"{len(category.test) - good} defective ones to test on; each must be more than 0.")
 
 
+def _require_kinds(kinds: Iterable[str], categories: list[Category]) -> None:
+    known = {photo.kind for category in categories for photo in category.test}
+    if unknown := sorted(set(kinds) - known):
+        raise InputError(f"There is no kind {', '.join(unknown)}. There are {', '.join(sorted(known))}.")
+
+
 def _grouped(category: Category, groups: dict[str, str]) -> Category:
-    kinds = {photo.kind for photo in category.test}
-    unknown = [kind for kind in groups if kind not in kinds]
-    if unknown:
-        raise InputError(f"{category.name} has no kind {', '.join(unknown)}. It has {', '.join(sorted(kinds))}.")
     test = tuple(replace(photo, group=groups.get(photo.kind, photo.group)) for photo in category.test)
     return replace(category, test=test)

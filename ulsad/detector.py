@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -19,12 +19,20 @@ from ulsad import model_file
 from ulsad.backbones import FeatureExtractor, load_backbone
 from ulsad.branches import BATCH, Branches
 from ulsad.calibration import Calibration, QuantileFunction
-from ulsad.config import Config
+from ulsad.config import CALIBRATION, Config
 from ulsad.errors import InputError
 from ulsad.images import Skipped, read_image, to_rgb, to_square
 from ulsad.networks import Networks
 from ulsad.prediction import Prediction
-from ulsad.preparation import Photos, PhotoSet, Prepared, choose_device, prepare
+from ulsad.preparation import (
+    Photos,
+    PhotoSet,
+    Prepared,
+    check_enough,
+    choose_device,
+    prepare,
+    read_photos,
+)
 from ulsad.training import Diverged, Step, steps_of, train
 
 
@@ -139,6 +147,21 @@ class Ulsad:
                        self.calibration, self.config.alpha, self.config.beta)
             for i, (path, image) in enumerate(images)
         ]
+
+    def recalibrated(self, held_out: Photos, **changes: Any) -> Ulsad:
+        """The same networks with the quantiles of these good photos, which they must not have seen.
+
+        `changes` are settings that only the maps' aftermath uses: `blur_sigma`, `alpha`, `beta`. Takes
+        seconds. Raises `InputError` for other settings and fewer than two readable photos.
+        """
+        if other := set(changes) - set(CALIBRATION):
+            raise InputError(f"{', '.join(sorted(other))} can't be changed without a new training.")
+        config = replace(self.config, **changes)
+        photos = read_photos(held_out, config, lambda *counts: None)
+        check_enough(photos, minimum=2)
+        branches = replace(self.branches, config=config)
+        record = self.record | {"held_out": [path.name for path in photos.paths]}
+        return Ulsad(branches, _calibrate(branches, photos), record)
 
     def save(self, path: Path | str) -> None:
         """Write the model as one safetensors file; an existing one is replaced only when complete."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import gradio as gr
 import torch
 
-from ulsad.ui import attention_tab, inspect_tab, library, train_tab
+from ulsad.ui import attention_tab, evaluate_tab, inspect_tab, library, train_tab
 
 THEME = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=["system-ui", "sans-serif"],
                           font_mono=["ui-monospace", "monospace"])
@@ -32,6 +32,8 @@ def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
                 train_tab.build(model, tabs, inspected, models_dir, data_root)
             with gr.Tab("Attention", id="attention"):
                 attention_tab.build(models_dir)
+            with gr.Tab("Evaluate", id="evaluate"):
+                evaluate_tab.build(model, tabs, inspected, models_dir, data_root)
         page.load(partial(_refreshed, models_dir), None, model)
     return page
 

@@ -52,9 +52,9 @@ def _open(files: list[str]):
     return opened(readable)
 
 
-def opened(photos: list[str]):
-    """New values of `paths`, `gallery` and `selected`, for readable photos."""
-    return photos, gr.Gallery(_thumbnails(photos), selected_index=0), photos[0]
+def opened(photos: list[str], index: int = 0):
+    """New values of `paths`, `gallery` and `selected`, for readable photos of which one is chosen."""
+    return photos, gr.Gallery(_thumbnails(photos), selected_index=index), photos[index]
 
 
 def _pick(paths: list[str], event: gr.SelectData) -> str:

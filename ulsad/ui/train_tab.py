@@ -96,7 +96,7 @@ def _start(
     settings += [f"backbone={backbone}"] if backbone else []
     settings += [f"steps={int(steps)}"] if steps else []
     PRESETS[preset].with_text(settings)  # complains now rather than in the log of the run
-    source = _folder_on_server(data_root, folder) if folder else None
+    source = folder_on_server(data_root, folder) if folder else None
     if not photos and source is None:
         raise InputError("Drop photos of good parts first: 20 to 300 images, or one zip.")
     run = models_dir / _free_name(name, models_dir)
@@ -116,7 +116,8 @@ def _free_name(name: str, models_dir: Path) -> str:
     return name
 
 
-def _folder_on_server(data_root: Path | None, folder: str) -> Path:
+def folder_on_server(data_root: Path | None, folder: str) -> Path:
+    """A folder named by a visitor. Raises `InputError` unless it lies below `data_root`."""
     if data_root is None:
         raise InputError("Folders on the server are off; start the app with --data-root DIR.")
     path = (data_root / folder).resolve()

@@ -1,0 +1,66 @@
+"""Our own methods beside others, each in a process of its own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import TINY
+from sklearn.metrics import roc_auc_score
+
+from ulsad import InputError
+from ulsad.baselines import Outcome
+from ulsad.comparison import check_methods, comparison_table, run_method
+from ulsad.datasets import find_categories
+from ulsad.trials import Bench, run_trial
+
+
+@pytest.fixture(scope="module")
+def category(demo_set):
+    return find_categories(demo_set)[0]
+
+
+@pytest.fixture(scope="module")
+def outcomes(category):
+    config = replace(TINY, steps=2)
+    return [run_method(method, category, config, None, None, 1.0) for method in ("ulsad", "dfr")]
+
+
+def test_ulsad_is_the_same_as_in_a_trial(outcomes, category, tmp_path):
+    trial = run_trial(Bench(tmp_path), category, replace(TINY, steps=2))
+    labels = [not photo.is_good for photo in category.test]
+    assert roc_auc_score(labels, outcomes[0].scores) == pytest.approx(
+        trial["maps"]["combined"]["auroc"]["all"], abs=1e-9)
+
+
+def test_dfr_is_the_local_branch_alone_without_directions(outcomes, category, tmp_path):
+    alone = replace(TINY, steps=2, global_target="none", lambda_l=0.0)
+    trial = run_trial(Bench(tmp_path), category, alone)
+    labels = [not photo.is_good for photo in category.test]
+    assert roc_auc_score(labels, outcomes[1].scores) == pytest.approx(
+        trial["maps"]["local"]["auroc"]["all"], abs=1e-9)
+
+
+def test_the_table_says_what_could_not_run(outcomes, category):
+    broken = Outcome("draem", "its own", None, None, math.nan, math.nan, "needs textures")
+    table = comparison_table(category, [*outcomes, broken])
+    rows = [dict(zip(table.columns, row)) for row in table.rows]
+    assert [row["method"] for row in rows] == ["ulsad", "dfr", "draem"]
+    assert all(row["seconds"] >= 1 and row["MB"] > 200 for row in rows[:2])
+    assert rows[2]["seconds"] is None and rows[2]["note"] == "needs textures"
+    assert np.isnan(rows[2]["image AUROC"]) and "needs textures" in table.markdown()
+
+
+def test_unreadable_test_photos_are_a_note_and_no_crash(category, tmp_path):
+    (tmp_path / "x.png").write_text("no")
+    broken = replace(category, test=(*category.test, replace(category.test[0], path=tmp_path / "x.png")))
+    outcome = run_method("dfr", broken, replace(TINY, steps=2), None, None, 1.0)
+    assert outcome.scores is None and "x.png" in outcome.note
+
+
+def test_unknown_methods_are_refused_before_anything_runs():
+    check_methods(["ulsad", "dfr"])
+    with pytest.raises(InputError, match="patchwork"):
+        check_methods(["dfr", "patchwork"])

@@ -1,0 +1,242 @@
+"""Labelled photos through a detector, and trials that keep their results."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import TINY, shared
+from sklearn.metrics import roc_auc_score
+
+from ulsad import Config, InputError, Ulsad, metrics
+from ulsad.ablation import STUDIES, alpha_beta_grid, run_study, study_table
+from ulsad.benchmark import evaluation_table, kinds_table, run_seeds
+from ulsad.datasets import Category, LabelledPhoto, find_categories, read_mask
+from ulsad.evaluation import Evaluation, evaluate, subsets, summarise
+from ulsad.trials import MODEL, Bench, held_out_photos, run_trial, trained, trial_folder
+
+OPENED: list[str] = []
+sys.addaudithook(lambda event, values: OPENED.append(str(values[0])) if event == "open" else None)
+
+
+@pytest.fixture(scope="module")
+def category(demo_set) -> Category:
+    return find_categories(demo_set)[0]
+
+
+@pytest.fixture(scope="module")
+def evaluation(detector, category) -> Evaluation:
+    return evaluate(detector, category.test)
+
+
+def test_the_demo_is_a_loco_set(category):
+    assert category.layout == "MVTec LOCO" and len(category.held_out) == 2
+    assert {photo.group for photo in category.test} == {None, "logical", "structural"}
+    assert all(photo.masks for photo in category.test if not photo.is_good)
+
+
+def test_scores_are_those_of_predict_at_any_alpha_and_beta(evaluation, detector, category):
+    for alpha, beta in ((None, None), (0.6, 0.97)):
+        scores = evaluation.scores(alpha, beta)
+        for photo, row in zip(category.test, scores, strict=True):
+            maps = detector.predict(photo.path).maps(alpha, beta)
+            # photos in a batch differ from single ones in the last bits
+            assert row == pytest.approx((maps.score, maps.local_score, maps.global_score), rel=1e-4)
+
+
+def test_combined_maps_follow_alpha_and_beta(evaluation):
+    maps = evaluation.maps("combined", 0.7, 0.98)
+    np.testing.assert_allclose(maps.max(axis=(1, 2)), evaluation.scores(0.7, 0.98)[:, 0], rtol=1e-5)
+
+
+def test_summary_against_scikit_learn(evaluation, detector):
+    summary = json.loads(json.dumps(summarise(evaluation)))
+    labels, scores = evaluation.labels, evaluation.scores()
+    for i, name in enumerate(("combined", "local", "global")):
+        of = summary["maps"][name]
+        assert of["auroc"]["all"] == pytest.approx(roc_auc_score(labels, scores[:, i]), abs=1e-9)
+        logical = [k for k, photo in enumerate(evaluation.photos) if photo.group != "structural"]
+        assert of["auroc"]["logical"] == pytest.approx(
+            roc_auc_score(labels[logical], scores[logical, i]), abs=1e-9)
+        threshold = of["operating_point"]["threshold"]
+        held_out = detector.calibration.held_out_scores(detector.config.alpha, detector.config.beta)[:, i]
+        assert threshold == metrics.threshold_at(held_out, 0.05)
+        assert of["operating_point"]["true_rejects"] == (scores[labels, i] > threshold).sum()
+    masks = np.array([read_mask(photo.masks, 256) for photo in evaluation.photos])
+    assert summary["maps"]["local"]["pixel_auroc"] == pytest.approx(
+        roc_auc_score(masks.ravel(), evaluation.raw_local.ravel()), abs=1e-9)
+
+
+def test_kinds_are_held_against_all_good_photos(evaluation):
+    chosen = subsets(evaluation.photos)
+    assert set(chosen) == {"all", "logical", "structural"}  # LOCO's two kinds are the groups
+    named = [replace(photo, kind="dent") if i == 3 else photo for i, photo in enumerate(evaluation.photos)]
+    assert set(subsets(named)) == {"all", "logical", "structural", "dent", named[4].kind}
+    for name, mask in chosen.items():
+        assert mask[~evaluation.labels].all() and (mask & evaluation.labels).any(), name
+
+
+def test_photos_without_masks_are_in_no_pixel_metric(detector, category):
+    bare = [replace(photo, masks=()) for photo in category.test]
+    assert evaluate(detector, bare).pixel_metrics("local") is None
+    marked = evaluate(detector, [*bare[:4], category.test[4]])
+    assert len(marked.masks) == len(marked.marked) < 5
+
+
+def test_an_unreadable_test_photo_is_listed_and_left_out(detector, category, tmp_path):
+    (tmp_path / "broken.png").write_text("no")
+    result = evaluate(detector, [*category.test, LabelledPhoto(tmp_path / "broken.png", "dent")])
+    assert len(result.photos) == len(category.test) and "broken.png" in result.skipped[0].reason
+    assert summarise(result)["skipped"] == [result.skipped[0].reason]
+
+
+def test_a_detector_without_a_global_branch(category, good_photos):
+    alone = Ulsad.fit(good_photos, replace(TINY, global_target="none", steps=2))
+    summary = summarise(evaluate(alone, category.test))
+    assert set(summary["maps"]) == {"combined", "local"}
+    assert summary["maps"]["combined"]["auroc"] == summary["maps"]["local"]["auroc"]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("trials"))
+
+
+def test_no_test_photo_is_opened_before_evaluation(bench, category):
+    """Weights, quantiles and thresholds exist before the first byte of a test photo or mask is read."""
+    sentinels = {str(path) for photo in category.test for path in (photo.path, *photo.masks)}
+    OPENED.clear()
+    detector = trained(bench, category, TINY)
+    seen = set(OPENED)
+    assert str(category.train[0]) in seen and str(category.held_out[0]) in seen  # the hook sees photos
+    assert not seen & sentinels
+    OPENED.clear()
+    summary = run_trial(bench, category, TINY)
+    assert sentinels <= set(OPENED)
+    held_out = detector.calibration.held_out_scores(TINY.alpha, TINY.beta)[:, 0]
+    assert summary["maps"]["combined"]["operating_point"]["threshold"] == metrics.threshold_at(held_out, 0.05)
+
+
+def test_other_test_photos_leave_model_and_threshold_as_they_are(category, tmp_path):
+    """The same training photos with nonsense in place of the test photos: the same file, to the byte."""
+    config = replace(TINY, steps=2)
+    swapped = []
+    for i, photo in enumerate(category.test):
+        path = tmp_path / f"{i}.png"
+        shutil.copy(category.test[-1 - i].path, path)
+        swapped.append(replace(photo, path=path, masks=()))
+    models = [trained(Bench(tmp_path / name), replace(category, test=tuple(test)), config)
+              for name, test in (("a", category.test), ("b", swapped))]
+    a, b = (model.branches.networks.state_dict() for model in models)
+    assert all((a[name] == b[name]).all() for name in a)
+    assert models[0].calibration.local.values.tolist() == models[1].calibration.local.values.tolist()
+
+
+def test_a_trial_is_not_run_twice(bench, category):
+    first = run_trial(bench, category, TINY)
+    model = trial_folder(bench.store, category, TINY) / MODEL
+    before = model.stat().st_mtime_ns
+    OPENED.clear()
+    assert run_trial(bench, category, TINY) == first
+    assert model.stat().st_mtime_ns == before and not any(path.endswith(".png") for path in OPENED)
+
+
+def test_scores_of_a_trial_are_kept(bench, category):
+    run_trial(bench, category, TINY)
+    file, = trial_folder(bench.store, category, TINY).glob("scores-*.csv")
+    lines = file.read_text().splitlines()
+    assert lines[0] == "path,kind,score,local_score,global_score" and len(lines) == 1 + len(category.test)
+
+
+def test_another_blur_needs_no_new_training_and_gives_the_same_as_one(bench, category):
+    sharp = replace(TINY, blur_sigma=0.0)
+    assert trial_folder(bench.store, category, sharp) == trial_folder(bench.store, category, TINY)
+    recalibrated = trained(bench, category, sharp)
+    anew = Ulsad.fit(category.train, sharp, category.held_out)
+    np.testing.assert_array_equal(recalibrated.calibration.local.values, anew.calibration.local.values)
+    photo = category.test[0].path
+    np.testing.assert_array_equal(recalibrated.predict(photo).raw_local, anew.predict(photo).raw_local)
+
+
+def test_held_out_photos_are_found_again(bench, category):
+    alone = replace(category, held_out=())
+    detector = trained(bench, alone, replace(TINY, steps=2))
+    found = held_out_photos(alone, detector)
+    assert [path.name for path in found] == detector.record["held_out"]
+    with pytest.raises(InputError, match="can't be found"):
+        held_out_photos(replace(alone, train=category.train[:1]), detector)
+
+
+def test_recalibration_refuses_what_needs_training(detector, good_photos):
+    with pytest.raises(InputError, match="frn_width"):
+        detector.recalibrated(good_photos, frn_width=8)
+
+
+def test_seeds_and_tables(bench, category):
+    config = replace(TINY, steps=2)
+    results = run_seeds(bench, [category], config, 2)
+    assert [trial["seed"] for trial in results[category.name]] == [0, 1]
+    table = evaluation_table(results, category.layout)
+    assert [row[1] for row in table.rows] == ["combined", "local", "global"]
+    values = [100 * trial["maps"]["local"]["auroc"]["all"] for trial in results[category.name]]
+    cell = table.rows[1][table.columns.index("image AUROC")]
+    assert cell == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+    assert [row[1] for row in kinds_table(results).rows] == ["logical", "structural"]
+
+
+def test_the_papers_own_row_is_beside_a_category_it_has(bench, category):
+    results = {"pushpins": [run_trial(bench, category, TINY)]}
+    table = evaluation_table(results, "MVTec LOCO")
+    assert table.rows[0][table.columns.index("paper: image AUROC")] == (86.85, 0.94)
+    assert not any("paper" in name for name in evaluation_table(results, "MPDD").columns)
+
+
+def test_means_over_categories(bench, category):
+    trial = run_trial(bench, category, TINY)
+    table = evaluation_table({"a": [trial], "b": [trial]}, "plain")
+    mean = next(row for row in table.rows if row[:2] == ("mean", "combined"))
+    assert mean[2] == pytest.approx(100 * trial["maps"]["combined"]["auroc"]["all"])
+
+
+def test_components_have_the_rows_of_table_3(bench, category):
+    study = STUDIES["components"]
+    results = run_study(bench, [category], replace(TINY, steps=2, autoencoder_width=8), 1, study)
+    table = study_table(study, results)
+    assert table.columns[:6] == ("λ_l", "λ_g", "L_lg", "L_pg^d", "L_pg", "image AUROC")
+    assert len(table.rows) == 10 and table.rows[0][:5] == (0.0, "–", "–", "–", "–")
+    assert table.rows[-1][:5] == (0.5, "0.50", "✓", "–", "✓")
+    used = [result[category.name][0]["config"] for result in results]
+    assert used[-1]["lambda_l"] == used[-1]["lambda_g"] == 0.5 and used[-1]["global_target"] == "attention"
+    # Table 22 has eight of these ten, and nothing is trained again for it.
+    OPENED.clear()
+    columns = study_table(STUDIES["global"], run_study(
+        bench, [category], replace(TINY, steps=2, autoencoder_width=8), 1, STUDIES["global"])).columns
+    assert len(columns) == 1 + 8 * 3 and not any(path.endswith(".png") for path in OPENED)
+
+
+def test_every_study_changes_only_settings_there_are():
+    for study in STUDIES.values():
+        assert len({variant.name for variant in study.variants}) == len(study.variants)
+        for variant in study.variants:
+            replace(Config(), **variant.settings)
+
+
+def test_the_alpha_beta_grid_is_the_auroc_at_each(evaluation):
+    grid = alpha_beta_grid(evaluation, (0.5, 0.99), (0.9, 0.995))
+    assert np.isnan(grid[1, 0])
+    for row, alpha in enumerate((0.5, 0.99)):
+        scores = evaluation.maps("combined", alpha, 0.995).max(axis=(1, 2))
+        assert grid[row, 1] == pytest.approx(roc_auc_score(evaluation.labels, scores), abs=1e-9)
+
+
+def test_the_photos_of_real_sets_are_told_apart():
+    categories = find_categories(shared("data"))
+    assert [(category.name, len(category.train)) for category in categories] == [
+        ("aliens", 38), ("fourscrews", 19), ("magnetic_tile", 240)]
+    tiles = categories[2]
+    assert sum(bool(photo.masks) for photo in tiles.test) == 150
+    assert not {photo.path for photo in tiles.test} & set(tiles.train)

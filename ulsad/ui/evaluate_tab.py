@@ -1,0 +1,268 @@
+"""Evaluate: how good is the model on photos whose truth is known, and where does it go wrong?"""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Iterator
+from functools import cache, partial
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+
+from ulsad import ablation, figures, metrics, rendering
+from ulsad.archives import extract_photos
+from ulsad.datasets import GOOD, LabelledPhoto, find_categories
+from ulsad.demo import write_demo
+from ulsad.errors import InputError
+from ulsad.evaluation import FALSE_REJECT, Evaluation, gathered, summarise
+from ulsad.images import SUFFIXES
+from ulsad.ui import library, photo_list, train_tab
+from ulsad.ui.photo_list import PhotoList
+
+MOST = 1000  # photos at a time: half a megabyte of raw maps each
+MISTAKES = 12
+
+EXPLANATION = """
+**How to read this.** *AUROC* is the chance that a defect scores above a good part: 1 is perfect, 0.5 a coin.
+*Average precision* also depends on how many defects there are in the set. Brackets are 95 % intervals: what
+other photos of the same parts may give. The **threshold** comes from the good photos that were held out when
+the model was trained, never from the photos tested here, so the confusion matrix is an honest one.
+"""
+
+_results: dict[str, Evaluation] = {}  # the last few; the browser holds their keys
+
+
+def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: PhotoList, models_dir: Path,
+          data_root: Path | None) -> None:
+    """Lay out the tab and wire it to the model chosen in the header; mistakes open in Inspect."""
+    key, mistakes = gr.State(None), gr.State([])
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            good = gr.File(label="Good parts that the model has not seen", file_count="multiple", height=150,
+                           file_types=[*SUFFIXES, ".zip"], elem_id="test-good")
+            defects = gr.File(label="Defective parts", file_count="multiple", height=150,
+                              file_types=[*SUFFIXES, ".zip"], elem_id="test-defects")
+            gr.Markdown("Photos, or a zip; folders in the zip of defects become kinds.")
+            with gr.Accordion("… or a whole labelled set", open=False):
+                gr.Markdown("Laid out as MVTec AD, MVTec LOCO or BTAD, or with the folders good, test-good, "
+                            "defects and masks.")
+                whole = gr.File(label="One zip", file_types=[".zip"], height=120)
+                folder = gr.Textbox(label=f"A folder below {data_root}", visible=data_root is not None)
+            run = gr.Button("Evaluate", variant="primary", elem_id="evaluate")
+            with gr.Row():
+                demo = gr.Button("Try the demo tray", elem_id="evaluate-demo")
+                stop = gr.Button("Stop", variant="stop")
+        with gr.Column(scale=5):
+            status = gr.HTML("<div class='run'>Drop good and defective parts on the left, or try the demo "
+                             "tray with the demo model.</div>", elem_id="evaluation-status")
+            with gr.Column(visible=False) as report:
+                numbers = gr.HTML(elem_id="evaluation-numbers")
+                curves = gr.Plot(show_label=False, elem_id="evaluation-curves")
+                with gr.Row():
+                    kinds = gr.Plot(show_label=False, elem_id="evaluation-kinds")
+                    grid = gr.Plot(show_label=False, elem_id="evaluation-grid")
+                share = gr.Slider(0, 0.2, FALSE_REJECT, step=0.01, label="Good parts you accept to reject",
+                                  info="share of the held-out good photos above the threshold",
+                                  elem_id="false-reject")
+                confusion = gr.HTML(elem_id="confusion")
+                gr.Markdown("**Worst mistakes** at this threshold: click one to open it in Inspect.")
+                gallery = gr.Gallery(show_label=False, columns=6, height=220, format="png", interactive=False,
+                                     object_fit="contain", allow_preview=False, elem_id="mistakes")
+                gr.Markdown(EXPLANATION)
+    outputs = [status, report, key]
+    events = []
+    for button, choose, inputs in (
+            (run, partial(_given, data_root), [good, defects, whole, folder]), (demo, _demo, [])):
+        events.append(button.click(
+            _generator(choose, models_dir), [model, *inputs], outputs, concurrency_id="predict",
+            show_progress="hidden"))
+    shown = [numbers, curves, kinds, grid]
+    at_threshold = [confusion, gallery, mistakes]
+    for event in events:
+        event.success(library.shown(_report), key, shown, show_progress="hidden").success(
+            library.shown(_at_threshold), [key, share], at_threshold, show_progress="hidden")
+    share.input(library.shown(_at_threshold), [key, share], at_threshold, show_progress="hidden",
+                trigger_mode="always_last")
+    stop.click(lambda: "<div class='run'>Stopped.</div>", None, status, cancels=events)
+    gallery.select(_open, mistakes, [tabs, inspected.paths, inspected.gallery, inspected.selected])
+
+
+def _generator(choose, models_dir: Path):
+    """Evaluate the photos that `choose` finds, with progress; gradio ends a generator when asked to stop."""
+    def run(model: str, *inputs) -> Iterator[tuple]:
+        skip = gr.skip()
+        try:
+            yield _progress(_OPENING.get(choose, "Opening the photos"), 0, 0), gr.Column(visible=False), skip
+            photos = choose(*inputs)
+            detector = library.detector(model, models_dir)
+            results = []
+            for result in detector.predict_many(photo.path for photo in photos):
+                results.append(result)
+                if len(results) % 8 == 0:
+                    yield _progress("Scoring", len(results), len(photos)), skip, skip
+            evaluation = gathered(detector, photos, results)
+            _require_both(evaluation.photos)
+        except InputError as error:
+            raise gr.Error(str(error), title="This did not work", duration=None) from error
+        skipped = "".join(f"<pre>skipped {escape(item.reason)}</pre>" for item in evaluation.skipped)
+        names = {path: label for label, path in library.models(models_dir)}
+        text = f"{len(evaluation.photos)} photos scored by '{escape(names.get(model, model))}'"
+        yield (f"<div class='run'><b>{text}</b>{skipped}</div>", gr.Column(visible=True),
+               _remember(evaluation))
+    return run
+
+
+def _remember(evaluation: Evaluation) -> str:
+    while len(_results) > 2:
+        _results.pop(next(iter(_results)))
+    key = uuid.uuid4().hex
+    _results[key] = evaluation
+    return key
+
+
+def _recalled(key: str | None) -> Evaluation:
+    if key not in _results:
+        raise InputError("This evaluation is no longer in memory. Press Evaluate again.")
+    return _results[key]
+
+
+def _progress(text: str, done: int, total: int) -> str:
+    share = 100 * done / total if total else 0
+    count = f" {done}/{total}" if total else ""
+    return (f"<div class='run'><div class='track'><div class='done' style='width:{share:.1f}%'></div></div>"
+            f"<b>{text}{count}</b></div>")
+
+
+def _given(
+    data_root: Path | None, good: list[str] | None, defects: list[str] | None, whole: str | None, folder: str
+) -> list[LabelledPhoto]:
+    """The labelled photos that a visitor gave, one way or the other."""
+    if whole or folder:
+        root = train_tab.folder_on_server(data_root, folder) if folder else _scratch()
+        if whole:
+            extract_photos(whole, root)
+        return _one_category(root)
+    photos = [*_labelled(good or [], GOOD), *_labelled(defects or [], None)]
+    _require_both(photos)
+    return photos
+
+
+def _one_category(root: Path) -> list[LabelledPhoto]:
+    categories = find_categories(root)
+    if len(categories) > 1:
+        names = ", ".join(category.name for category in categories)
+        raise InputError(f"This set has {len(categories)} categories ({names}). Give one of them.")
+    return list(categories[0].test)
+
+
+def _labelled(files: list[str], kind: str | None) -> list[LabelledPhoto]:
+    """Uploads of one slot; without a kind, the folder in a zip is it."""
+    photos = []
+    for file in map(Path, files):
+        if file.suffix.lower() != ".zip":
+            photos.append(LabelledPhoto(file, kind or "defect"))
+            continue
+        folder = _scratch()
+        for path in extract_photos(file, folder):
+            parents = path.relative_to(folder).parts[:-1]
+            photos.append(LabelledPhoto(path, kind or (parents[-1] if parents else "defect")))
+    return photos
+
+
+def _require_both(photos: list[LabelledPhoto] | tuple[LabelledPhoto, ...]) -> None:
+    good = sum(photo.is_good for photo in photos)
+    if not good or good == len(photos):
+        raise InputError(f"{good} good and {len(photos) - good} defective parts: at least one of each is "
+                         "needed, and twenty to be useful.")
+    if len(photos) > MOST:
+        raise InputError(f"{len(photos)} photos are more than the {MOST} that fit here. "
+                         "Use python -m ulsad evaluate.")
+
+
+@cache
+def _folder_of_this_process() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="ulsad-evaluate-")  # emptied when the app ends
+
+
+def _scratch() -> Path:
+    return Path(tempfile.mkdtemp(dir=_folder_of_this_process().name))
+
+
+def _demo() -> list[LabelledPhoto]:
+    return _demo_photos()
+
+
+@cache
+def _demo_photos() -> list[LabelledPhoto]:
+    """Trays that the demo model has never seen, drawn when first asked for."""
+    folder = _scratch() / "tray"
+    write_demo(folder, seed=30_000, train=1, validation=1, test_good=16, per_kind=3)
+    return list(find_categories(folder)[0].test)
+
+
+_OPENING = {_demo: "Drawing some trays that no model has seen"}
+
+
+def _report(key: str):
+    evaluation = _recalled(key)
+    grid = ablation.alpha_beta_grid(evaluation)
+    return (_numbers(evaluation), figures.curves(evaluation), figures.kinds(evaluation),
+            figures.alpha_beta(grid, ablation.ALPHAS, ablation.BETAS))
+
+
+def _numbers(evaluation: Evaluation) -> str:
+    """The table of metrics by map, with intervals."""
+    summary = summarise(evaluation)
+    columns = [("AUROC", lambda of: _value(of["auroc"]["all"], of["auroc_interval"])),
+               ("average precision",
+                lambda of: _value(of["average_precision"], of["average_precision_interval"])),
+               ("best F1 (saw the labels)", lambda of: _value(of["best_f1"]["f1"]))]
+    if evaluation.masks is not None:
+        columns += [("pixel AUROC", lambda of: _value(of["pixel_auroc"], of["pixel_auroc_interval"])),
+                    ("AUPRO", lambda of: _value(of["aupro"], of["aupro_interval"]))]
+    head = "".join(f"<th>{name}</th>" for name, _ in columns)
+    rows = "".join(f"<tr><th>{name}</th>{''.join(f'<td>{cell(of)}</td>' for _, cell in columns)}</tr>"
+                   for name, of in summary["maps"].items())
+    return f"<table class='numbers'><tr><th></th>{head}</tr>{rows}</table>"
+
+
+def _value(value: float, interval: tuple[float, float] | None = None) -> str:
+    ends = f" <small>[{interval[0]:.3f}, {interval[1]:.3f}]</small>" if interval else ""
+    return f"{value:.3f}{ends}"
+
+
+def _at_threshold(key: str, share: float):
+    """Confusion matrix, gallery of the worst mistakes, and their paths."""
+    evaluation = _recalled(key)
+    threshold = metrics.threshold_at(evaluation.held_out_scores()[:, 0], share)
+    scores, labels = evaluation.scores()[:, 0], evaluation.labels
+    point = metrics.operating_point(scores, labels, threshold)
+    wrong = np.flatnonzero((scores > threshold) != labels)
+    worst = wrong[np.argsort(-np.abs(scores[wrong] - threshold))][:MISTAKES]
+    pictures = [(rendering.fit_within(library.photo(str(evaluation.photos[i].path)), 320),
+                 f"{evaluation.photos[i].kind}: {'rejected' if scores[i] > threshold else 'passed'} at "
+                 f"{scores[i]:.2f}") for i in worst]
+    paths = [str(evaluation.photos[i].path) for i in worst]
+    return _confusion(point, len(evaluation.held_out_scores())), pictures, paths
+
+
+def _confusion(point: metrics.OperatingPoint, held_out: int) -> str:
+    rows = "".join(
+        f"<tr><th>{name}</th><td>{passed}</td><td>{rejected}</td><td>{rejected / (passed + rejected):.1%} "
+        f"<small>[{interval.low:.1%}, {interval.high:.1%}]</small></td></tr>"
+        for name, passed, rejected, interval in (
+            ("good parts", point.true_passes, point.false_rejects, point.false_reject_interval),
+            ("defects", point.misses, point.true_rejects, point.detection_interval)))
+    return (
+        f"<table class='numbers'><tr><th>threshold {point.threshold:.2f}</th><th>passed</th><th>rejected</th>"
+        f"<th>share rejected, 95 % interval</th></tr>"
+        f"{rows}</table><p><small>The threshold was set by {held_out} held-out good photos. With so many, "
+        f"even the highest of them rejects one good part in {held_out + 1} on average.</small></p>")
+
+
+def _open(paths: list[str], event: gr.SelectData):
+    """Go to Inspect with the mistakes, and the clicked one chosen."""
+    return gr.Tabs(selected="inspect"), *photo_list.opened(paths, event.index)
