@@ -174,7 +174,7 @@ def test_evaluate_without_defects_says_what_is_missing(page):
     page.get_by_role("tab", name="Evaluate").click()
     page.locator("#test-defects button[aria-label='Clear']").first.click()
     page.locator("#evaluate").click()
-    expect(page.get_by_text("at least one of each").first).to_be_visible()
+    expect(page.locator("#evaluation-status")).to_contain_text("at least one of each")
     keep(page, "b-evaluate-incomplete")
 
 

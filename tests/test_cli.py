@@ -113,6 +113,10 @@ def test_evaluate_one_model(model, demo_set, tmp_path):
     done = ulsad("evaluate", demo_set, "--model", model, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "[" in (tmp_path / "table.md").read_text() and "training" not in done.stderr
+    with open(tmp_path / "scores.csv", newline="") as file:
+        kinds = [row["kind"] for row in csv.DictReader(file)]
+    assert sorted(set(kinds)) == ["good", "logical_anomalies", "structural_anomalies"]
+    assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("curves", "kinds"))
 
 
 def test_ablations_write_tables_and_a_figure(demo_set, tmp_path):

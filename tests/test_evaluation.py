@@ -76,6 +76,8 @@ def test_kinds_are_held_against_all_good_photos(evaluation):
     assert set(chosen) == {"all", "logical", "structural"}  # LOCO's two kinds are the groups
     named = [replace(photo, kind="dent") if i == 3 else photo for i, photo in enumerate(evaluation.photos)]
     assert set(subsets(named)) == {"all", "logical", "structural", "dent", named[4].kind}
+    assert set(subsets([replace(photo, group=None, kind=photo.kind if photo.is_good else "dent")
+                        for photo in evaluation.photos])) == {"all"}  # one kind alone is all of them
     for name, mask in chosen.items():
         assert mask[~evaluation.labels].all() and (mask & evaluation.labels).any(), name
 
@@ -153,10 +155,10 @@ def test_scores_of_a_trial_are_kept(bench, category):
 
 
 def test_another_blur_needs_no_new_training_and_gives_the_same_as_one(bench, category):
-    sharp = replace(TINY, blur_sigma=0.0)
-    assert trial_folder(bench.store, category, sharp) == trial_folder(bench.store, category, TINY)
-    recalibrated = trained(bench, category, sharp)
-    anew = Ulsad.fit(category.train, sharp, category.held_out)
+    blurred = replace(TINY, blur_sigma=4.0)
+    assert trial_folder(bench.store, category, blurred) == trial_folder(bench.store, category, TINY)
+    recalibrated = trained(bench, category, blurred)
+    anew = Ulsad.fit(category.train, blurred, category.held_out)
     np.testing.assert_array_equal(recalibrated.calibration.local.values, anew.calibration.local.values)
     photo = category.test[0].path
     np.testing.assert_array_equal(recalibrated.predict(photo).raw_local, anew.predict(photo).raw_local)

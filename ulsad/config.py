@@ -51,7 +51,7 @@ class Config:
 
     # --- calibration (Eq. 9)
     held_out: float = 0.15  # share of the good photos kept from training to set the quantiles
-    blur_sigma: float = 4.0  # Gaussian blur of the maps at image_size, px; 0: none
+    blur_sigma: float = 0.0  # Gaussian blur of the maps at image_size, px; the reference code has 4
     alpha: float = 0.9  # quantile level of held-out normal pixels that maps to 0
     beta: float = 0.995  # quantile level that maps to 0.1
 
@@ -164,5 +164,6 @@ PRESETS: dict[str, Config] = {
         learning_rate=2e-4,
         schedule="constant",
         precision="float32",
+        blur_sigma=4.0,
     ),
 }

@@ -6,6 +6,7 @@ resolution, over good photos and those defective ones that have masks.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -115,16 +116,16 @@ def subsets(photos: Sequence[LabelledPhoto]) -> dict[str, np.ndarray]:
     """Which photos go into which AUROC, as bool (n,): all; logical and structural; and every kind.
 
     Each holds all good photos. Logical and structural are left out where they are not known, kinds where
-    they are the same photos again, as in MVTec LOCO.
+    they are the same photos again: the only kind, or MVTec LOCO's two.
     """
     good = np.array([photo.is_good for photo in photos])
     groups = {name: good | mask for name in (LOGICAL, STRUCTURAL)
               if (mask := np.array([photo.group == name for photo in photos])).any()}
     names = sorted({photo.kind for photo in photos} - {GOOD})
     kinds = {name: good | np.array([photo.kind == name for photo in photos]) for name in names}
-    return {"all": np.ones(len(photos), bool)} | groups | {
-        name: mask for name, mask in kinds.items()
-        if not any(np.array_equal(mask, group) for group in groups.values())}
+    wider = {"all": np.ones(len(photos), bool)} | groups
+    return wider | {name: mask for name, mask in kinds.items()
+                    if not any(np.array_equal(mask, other) for other in wider.values())}
 
 
 def summarise(evaluation: Evaluation, false_reject: float = FALSE_REJECT) -> dict[str, Any]:
@@ -170,7 +171,10 @@ def _of_pixels(result: metrics.PixelMetrics | None) -> dict[str, Any]:
             "aupro": result.aupro, "aupro_interval": result.aupro_interval}
 
 
-def score_rows(evaluation: Evaluation, root: Path | None = None) -> list[list[Any]]:
-    """One row a photo: path (below `root`, with forward slashes), kind, combined, local, global score."""
-    return [[(photo.path.relative_to(root) if root else photo.path).as_posix(), photo.kind, *map(float, row)]
-            for photo, row in zip(evaluation.photos, evaluation.scores(), strict=True)]
+def write_scores(file: Path, evaluation: Evaluation) -> None:
+    """A CSV row for every photo: path, kind, combined, local and global score."""
+    with open(file, "w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
+        table = csv.writer(opened)
+        table.writerow(["path", "kind", "score", "local_score", "global_score"])
+        for photo, scores in zip(evaluation.photos, evaluation.scores(), strict=True):
+            table.writerow([photo.path.as_posix(), photo.kind, *(f"{score:.6f}" for score in scores)])

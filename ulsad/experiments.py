@@ -13,7 +13,7 @@ from ulsad.config import PRESETS, Config
 from ulsad.datasets import LOGICAL, STRUCTURAL, Category, find_categories
 from ulsad.detector import Progress, Ulsad
 from ulsad.errors import InputError
-from ulsad.evaluation import FALSE_REJECT, summarise
+from ulsad.evaluation import FALSE_REJECT, summarise, write_scores
 from ulsad.tables import Table
 from ulsad.trials import Bench, evaluated, trained
 
@@ -68,7 +68,8 @@ def evaluate_command(options: argparse.Namespace) -> None:
     else:
         results = benchmark.run_seeds(bench, categories, config, options.seeds)
     _write(options.out, "table", benchmark.evaluation_table(results, categories[0].layout))
-    _write(options.out, "kinds", benchmark.kinds_table(results))
+    if (kinds := benchmark.kinds_table(results)).rows:
+        _write(options.out, "kinds", kinds)
     for trials in results.values():
         for reason in trials[0]["skipped"]:
             print(f"skipped {reason}", file=sys.stderr)
@@ -78,6 +79,9 @@ def _of_model(options: argparse.Namespace, bench: Bench, categories: list[Catego
     if len(categories) > 1:
         raise InputError(f"--model tests one category. Give one of the folders below {options.dataset}.")
     evaluation = evaluated(bench, Ulsad.load(options.model, options.weights, options.device), categories[0])
+    write_scores(options.out / "scores.csv", evaluation)
+    figures.curves(evaluation).savefig(options.out / "curves.png", dpi=150)
+    figures.kinds(evaluation).savefig(options.out / "kinds.png", dpi=150)
     return summarise(evaluation, bench.false_reject)
 
 

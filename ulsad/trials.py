@@ -6,12 +6,11 @@ model.safetensors, and result-KEY.json with scores-KEY.csv. What is there alread
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from ulsad.config import CALIBRATION, Config
 from ulsad.datasets import Category
 from ulsad.detector import Progress, Ulsad
 from ulsad.errors import InputError
-from ulsad.evaluation import Evaluation, evaluate, score_rows, summarise
+from ulsad.evaluation import FALSE_REJECT, Evaluation, evaluate, summarise, write_scores
 
 MODEL = "model.safetensors"
 
@@ -33,7 +32,7 @@ class Bench:
     store: Path
     weights: Path | None = None
     device: str | None = None
-    false_reject: float = 0.05  # share of good parts that the suggested threshold may cost
+    false_reject: float = FALSE_REJECT  # share of good parts that the suggested threshold may cost
     on_progress: OnProgress = lambda progress: None
 
 
@@ -48,7 +47,7 @@ def run_trial(bench: Bench, category: Category, config: Config) -> dict[str, Any
     result = summarise(evaluation, bench.false_reject) | {
         "category": category.name, "seed": config.seed, "config": json.loads(config.to_json()),
         "seconds": detector.record["seconds"], "train": len(detector.record["train"])}
-    _write_scores(file.with_name(file.name.replace("result", "scores")).with_suffix(".csv"), evaluation)
+    write_scores(file.with_name(file.name.replace("result", "scores")).with_suffix(".csv"), evaluation)
     partial = file.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps(result, indent=1), encoding="utf-8")
     os.replace(partial, file)
@@ -93,7 +92,8 @@ def trial_folder(store: Path, category: Category, config: Config) -> Path:
     """A trial's own folder; other photos or other settings of the training mean another one."""
     photos = [f"{path.name} {path.stat().st_size}" for path in (*category.train, *category.held_out)]
     tested = [f"{photo.path.name} {photo.kind} {photo.group}" for photo in category.test]
-    key = _key(_training(config).to_json(), photos, tested)
+    settings = {name: value for name, value in asdict(config).items() if name not in CALIBRATION}
+    key = _key(settings, photos, tested)
     return store / category.name / f"seed-{config.seed}-{key}"
 
 
@@ -108,10 +108,3 @@ def _aftermath(config: Config) -> dict[str, float]:
 
 def _key(*values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
-
-
-def _write_scores(file: Path, evaluation: Evaluation) -> None:
-    with open(file, "w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
-        table = csv.writer(opened)
-        table.writerow(["path", "kind", "score", "local_score", "global_score"])
-        table.writerows(score_rows(evaluation))
