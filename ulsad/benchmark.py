@@ -29,8 +29,8 @@ def run_seeds(bench: Bench, categories: Sequence[Category], config: Config, seed
 
 def evaluation_table(results: Results, layout: str) -> Table:
     """Every map of every category, percent; beside the paper's own row where the category is one of its."""
-    columns = ("category", "map", "image AUROC", "logical", "structural", "average precision", "best F1",
-               "false rejects", "detected", "pixel AUROC", "AUPRO",
+    columns = ("category", "map", "held out", "image AUROC", "logical", "structural", "average precision",
+               "best F1", "false rejects", "detected", "pixel AUROC", "AUPRO",
                "paper: image AUROC", "paper: pixel AUROC", "paper: AUPRO")
     rows = [_evaluation_row(name, map_, trials, layout) for name, trials in results.items()
             for map_ in MAPS if map_ in trials[0]["maps"]]
@@ -39,24 +39,25 @@ def evaluation_table(results: Results, layout: str) -> Table:
     first = next(iter(results.values()))
     spread = SPREAD if len(first) > 1 else "Intervals: 95 %, bootstrap over the test photos"
     note = (f"Percent, {len(first)} seed{'s' * (len(first) > 1)}. {spread}. 'false rejects' and 'detected': "
-            f"good and defective test photos above the threshold that rejects at most "
-            f"{first[0]['false_reject']:.0%} of the held-out good photos. 'best F1' saw the test labels.")
+            "good and defective test photos above the threshold that rejects at most "
+            f"{first[0]['false_reject']:.0%} of the held-out good photos; with n of them, no threshold "
+            "promises less than 1 in n + 1. 'best F1' saw the test labels.")
     return Table("Detection and localisation", columns, tuple(rows), note).without_empty_columns()
 
 
 def _evaluation_row(name: str, map_: str, trials: list[dict[str, Any]], layout: str) -> tuple[Cell, ...]:
     maps = [trial["maps"][map_] for trial in trials]
     published = ULSAD.get(layout, {}).get(name, (None, None, None)) if map_ == "combined" else (None,) * 3
-    return (name, map_,
+    return (name, map_, trials[0]["held_out"],
             percent([of["auroc"]["all"] for of in maps], maps[0]["auroc_interval"]),
             percent([of["auroc"].get(LOGICAL, math.nan) for of in maps]),
             percent([of["auroc"].get(STRUCTURAL, math.nan) for of in maps]),
             percent([of["average_precision"] for of in maps], maps[0]["average_precision_interval"]),
             percent([of["best_f1"]["f1"] for of in maps]),
             percent([_share(of, "false_rejects", "true_passes") for of in maps],
-                     maps[0]["operating_point"]["false_reject_interval"]),
+                    maps[0]["operating_point"]["false_reject_interval"]),
             percent([_share(of, "true_rejects", "misses") for of in maps],
-                     maps[0]["operating_point"]["detection_interval"]),
+                    maps[0]["operating_point"]["detection_interval"]),
             percent([of.get("pixel_auroc", math.nan) for of in maps], maps[0].get("pixel_auroc_interval")),
             percent([of.get("aupro", math.nan) for of in maps], maps[0].get("aupro_interval")),
             *published)
@@ -65,7 +66,7 @@ def _evaluation_row(name: str, map_: str, trials: list[dict[str, Any]], layout: 
 def _mean_row(rows: list[tuple[Cell, ...]], map_: str, layout: str) -> tuple[Cell, ...]:
     published = ULSAD.get(layout, {}).get("mean", (None,) * 3) if map_ == "combined" else (None,) * 3
     covered = {row[0] for row in rows} >= set(ULSAD.get(layout, {})) - {"mean"}
-    return ("mean", map_, *(mean_of_categories([row[i] for row in rows]) for i in range(2, 11)),
+    return ("mean", map_, None, *(mean_of_categories([row[i] for row in rows]) for i in range(3, 12)),
             *(published if covered else (None,) * 3))
 
 

@@ -22,7 +22,7 @@ from ulsad.images import SUFFIXES
 from ulsad.ui import library, photo_list, train_tab
 from ulsad.ui.photo_list import PhotoList
 
-MOST = 1000  # photos at a time: half a megabyte of raw maps each
+MOST = 400  # photos at a time: sorting their pixels takes about 5 MB each
 MISTAKES = 12
 
 EXPLANATION = """
