@@ -21,6 +21,7 @@ from ulsad.detector import Progress, TrainingDiverged, Ulsad
 from ulsad.errors import InputError
 from ulsad.images import Skipped, read_image
 from ulsad.prediction import Prediction
+from ulsad.terminal import print_progress
 
 
 class Stopped(Exception):
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (Stopped, KeyboardInterrupt):
-        print("stopped, nothing was written", file=sys.stderr)
+        print("stopped; what was finished before is kept", file=sys.stderr)
         return 130
     return 0
 
@@ -110,7 +111,7 @@ def train_command(options: argparse.Namespace) -> None:
         with runs.alive(options.run_dir):
             _train_reporting(options)
     elif options.out:
-        _train(options, _print_progress, options.out.with_suffix(".checkpoint.safetensors"), lambda: False)
+        _train(options, print_progress, options.out.with_suffix(".checkpoint.safetensors"), lambda: False)
     else:
         raise InputError("Say where the model goes: --out FILE, or --run-dir DIR.")
 
@@ -180,18 +181,6 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _print_progress(progress: Progress) -> None:
-    text = f"{progress.phase} {progress.done}/{progress.total}"
-    if step := progress.step:
-        text += (f"  local {step.local:.3f}  attention {step.attention:.3f}"
-                 f"  local-global {step.local_global:.3f}  {step.seconds_left:.0f} s left")
-    last = progress.done == progress.total
-    if sys.stderr.isatty():
-        print(f"\r{text:<90}", end="\n" if last else "", file=sys.stderr, flush=True)
-    elif last or progress.done % 50 == 0:
-        print(text, file=sys.stderr, flush=True)
 
 
 def _print_result(detector: Ulsad, out: Path) -> None:

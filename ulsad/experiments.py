@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from ulsad import ablation, benchmark, comparison, figures
 from ulsad.config import PRESETS, Config
 from ulsad.datasets import LOGICAL, STRUCTURAL, Category, find_categories
-from ulsad.detector import Progress, Ulsad
+from ulsad.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.evaluation import FALSE_REJECT, summarise, write_scores
 from ulsad.tables import Table
+from ulsad.terminal import print_progress
 from ulsad.trials import Bench, evaluated, trained
 
 ALPHA_BETA = "alpha-beta"
@@ -121,7 +121,7 @@ def compare_command(options: argparse.Namespace) -> None:
     for category in categories:
         outcomes = []
         for method in options.methods:
-            print(f"{category.name}: {method} …", file=sys.stderr, flush=True)
+            _announce(f"{category.name}, {method}")
             outcomes.append(comparison.run_method(method, category, config, bench.weights, bench.device,
                                                   options.minutes))
         _write(options.out, f"comparison-{category.name}", comparison.comparison_table(category, outcomes))
@@ -135,21 +135,11 @@ def _set_up(options: argparse.Namespace) -> tuple[list[Category], Config, Bench]
     config = PRESETS[options.preset].with_text(options.settings)
     options.out.mkdir(parents=True, exist_ok=True)
     return categories, config, Bench(options.out / "trials", options.weights, options.device,
-                                     options.false_reject, _printer())
+                                     options.false_reject, print_progress, _announce)
 
 
-def _printer() -> Callable[[Progress], None]:
-    """Progress on one line of a terminal, or a line every fifty steps in a log."""
-    def show(progress: Progress) -> None:
-        last = progress.done == progress.total
-        text = f"{progress.phase} {progress.done}/{progress.total}"
-        if progress.step:
-            text += f"  {progress.step.seconds_left:.0f} s left"
-        if sys.stderr.isatty():
-            print(f"\r{text:<60}", end="\n" if last else "", file=sys.stderr, flush=True)
-        elif last or progress.done % 100 == 0:
-            print(text, file=sys.stderr, flush=True)
-    return show
+def _announce(name: str) -> None:
+    print(f"{name} …", file=sys.stderr, flush=True)
 
 
 def _write(out: Path, name: str, table: Table) -> None:

@@ -34,6 +34,7 @@ class Bench:
     device: str | None = None
     false_reject: float = FALSE_REJECT  # share of good parts that the suggested threshold may cost
     on_progress: OnProgress = lambda progress: None
+    on_trial: Callable[[str], None] = lambda name: None  # before one that the store does not have
 
 
 def run_trial(bench: Bench, category: Category, config: Config) -> dict[str, Any]:
@@ -42,6 +43,7 @@ def run_trial(bench: Bench, category: Category, config: Config) -> dict[str, Any
     file = folder / f"result-{_key(_aftermath(config), bench.false_reject)}.json"
     if file.exists():
         return json.loads(file.read_text(encoding="utf-8"))
+    bench.on_trial(f"{category.name}, seed {config.seed}")
     detector = trained(bench, category, config)
     evaluation = evaluated(bench, detector, category)
     result = summarise(evaluation, bench.false_reject) | {
