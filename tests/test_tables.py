@@ -29,6 +29,12 @@ def test_latex_escapes_and_uses_plus_minus():
     assert r"\caption{All \& sundry. Percent}" in text and text.count(r"\begin{tabular}{lrrr}") == 1
 
 
+def test_latex_has_commands_for_the_papers_symbols():
+    text = Table("α of σ", ("λ_l", "L_pg^d"), (("✓", "–"),)).latex()
+    assert r"\caption{$\alpha$ of $\sigma$. }" in text and r"$\lambda$\_l & L\_pg\^{}d \\" in text
+    assert r"\checkmark & -- \\" in text and text.isascii()
+
+
 def test_csv_can_be_computed_with():
     uniform = Table("", ("set", "AUROC"), (("a", MeanStd(97.654, 0.38)), ("b", MeanStd(1.0, 0.0))))
     rows = list(csv.reader(io.StringIO(uniform.csv())))

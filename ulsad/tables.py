@@ -104,9 +104,12 @@ def _latex(cell: Cell) -> str:
 
 
 def _escape(text: str) -> str:
-    for plain in "&%_#$":
-        text = text.replace(plain, f"\\{plain}")
-    return text
+    return "".join(_IN_LATEX.get(letter, letter) for letter in text)
+
+
+_IN_LATEX = {letter: f"\\{letter}" for letter in "&%_#$"} | {
+    "λ": r"$\lambda$", "α": r"$\alpha$", "β": r"$\beta$", "σ": r"$\sigma$", "±": r"$\pm$", "✓": r"\checkmark",
+    "–": "--", "^": r"\^{}"}
 
 
 def _tails(kind: tuple | None) -> tuple[str, ...]:
