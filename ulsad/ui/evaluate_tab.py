@@ -68,7 +68,7 @@ def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: PhotoList, models_dir: P
                                   info="share of the held-out good photos above the threshold",
                                   elem_id="false-reject")
                 confusion = gr.HTML(elem_id="confusion")
-                gr.Markdown("**Worst mistakes** at this threshold: click one to open it in Inspect.")
+                about_mistakes = gr.Markdown()
                 gallery = gr.Gallery(show_label=False, columns=6, height=220, format="png", interactive=False,
                                      object_fit="contain", allow_preview=False, elem_id="mistakes")
                 gr.Markdown(EXPLANATION)
@@ -80,7 +80,7 @@ def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: PhotoList, models_dir: P
             _generator(choose, models_dir), [model, *inputs], outputs, concurrency_id="predict",
             show_progress="hidden"))
     shown = [numbers, curves, kinds, grid]
-    at_threshold = [confusion, gallery, mistakes]
+    at_threshold = [confusion, about_mistakes, gallery, mistakes]
     for event in events:
         event.success(library.shown(_report), key, shown, show_progress="hidden").success(
             library.shown(_at_threshold), [key, share], at_threshold, show_progress="hidden")
@@ -236,7 +236,7 @@ def _value(value: float, interval: tuple[float, float] | None = None) -> str:
 
 
 def _at_threshold(key: str, share: float):
-    """Confusion matrix, gallery of the worst mistakes, and their paths."""
+    """Confusion matrix, a word on the mistakes, the gallery of the worst ones, and their paths."""
     evaluation = _recalled(key)
     threshold = metrics.threshold_at(evaluation.held_out_scores()[:, 0], share)
     scores, labels = evaluation.scores()[:, 0], evaluation.labels
@@ -247,7 +247,10 @@ def _at_threshold(key: str, share: float):
                  f"{evaluation.photos[i].kind}: {'rejected' if scores[i] > threshold else 'passed'} at "
                  f"{scores[i]:.2f}") for i in worst]
     paths = [str(evaluation.photos[i].path) for i in worst]
-    return _confusion(point, len(evaluation.held_out_scores())), pictures, paths
+    text = (f"**Worst mistakes** of {len(wrong)}: click one to open it in Inspect." if len(wrong)
+            else "No mistakes at this threshold.")
+    return (_confusion(point, len(evaluation.held_out_scores())), text,
+            gr.Gallery(pictures, visible=bool(pictures)), paths)
 
 
 def _confusion(point: metrics.OperatingPoint, held_out: int) -> str:
