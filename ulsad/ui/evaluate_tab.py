@@ -244,8 +244,7 @@ def _at_threshold(key: str, share: float):
     wrong = np.flatnonzero((scores > threshold) != labels)
     worst = wrong[np.argsort(-np.abs(scores[wrong] - threshold))][:MISTAKES]
     pictures = [(rendering.fit_within(library.photo(str(evaluation.photos[i].path)), 320),
-                 f"{evaluation.photos[i].kind}: {'rejected' if scores[i] > threshold else 'passed'} at "
-                 f"{scores[i]:.2f}") for i in worst]
+                 f"{scores[i]:.2f} {evaluation.photos[i].kind}") for i in worst]
     paths = [str(evaluation.photos[i].path) for i in worst]
     text = (f"**Worst mistakes** of {len(wrong)}: click one to open it in Inspect." if len(wrong)
             else "No mistakes at this threshold.")
