@@ -10,7 +10,7 @@ from ulsad import Config, Ulsad
 from ulsad.demo import write_demo
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-TINY = Config(frn_width=32, autoencoder_width=16, steps=12, precision="float32")
+TINY = Config(frn_width=32, autoencoder_width=16, augmented_photos=0, steps=12, precision="float32")
 
 
 def shared(path: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ulsad.calibration import Calibration, QuantileFunction, Transform, frontier
+from ulsad.calibration import Calibration, Combination, QuantileFunction, Transform, frontier
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +41,20 @@ def test_combined_map_is_the_mean_and_eq_10_its_maximum(raw):
     assert maps.score == pytest.approx(float(expected), rel=1e-6)
 
 
+@pytest.mark.parametrize("kind, weight, expected", [
+    ("mean", 1.0, lambda a, b: (a + b) / 2), ("mean", 0.5, lambda a, b: (2 * a + b) / 3),
+    ("maximum", 1.0, max), ("maximum", 0.7, lambda a, b: max(a, 0.7 * b)), ("maximum", 0.0, lambda a, b: max(a, 0))])
+def test_combinations_pixel_by_pixel(raw, kind, weight, expected):
+    maps = Calibration.of(*raw, Combination(kind, weight)).normalisation(0.9, 0.995)(raw[0][1], raw[1][1])
+    pairs = zip(maps.local.ravel(), maps.global_.ravel(), strict=True)
+    np.testing.assert_allclose(maps.combined.ravel(), [expected(a, b) for a, b in pairs], rtol=1e-6)
+
+
+@pytest.mark.parametrize("combine", [Combination(), Combination("maximum", 0.7), Combination("mean", 0.2)])
 @pytest.mark.parametrize("levels", [(0.5, 0.6), (0.9, 0.995), (0.2, 0.9999)])
-def test_held_out_scores_from_frontiers_are_exact(raw, levels):
+def test_held_out_scores_from_frontiers_are_exact(raw, levels, combine):
     local, global_ = raw
-    calibration = Calibration.of(local, global_)
+    calibration = Calibration.of(local, global_, combine)
     normalise = calibration.normalisation(*levels)
     expected = [(m.score, m.local_score, m.global_score) for m in map(normalise, local, global_)]
     np.testing.assert_allclose(calibration.held_out_scores(*levels), expected, rtol=1e-5)

@@ -14,6 +14,7 @@ from ulsad import InputError
 from ulsad.baselines import Outcome
 from ulsad.comparison import check_methods, comparison_table, run_method
 from ulsad.datasets import find_categories
+from ulsad.nearest import Bank
 from ulsad.trials import Bench, run_trial
 
 
@@ -25,7 +26,7 @@ def category(demo_set):
 @pytest.fixture(scope="module")
 def outcomes(category):
     config = replace(TINY, steps=2)
-    return [run_method(method, category, config, None, None, 1.0) for method in ("ulsad", "dfr")]
+    return [run_method(method, category, config, None, None, 1.0) for method in ("ulsad", "dfr", "nearest")]
 
 
 def test_ulsad_is_the_same_as_in_a_trial(outcomes, category, tmp_path):
@@ -36,16 +37,36 @@ def test_ulsad_is_the_same_as_in_a_trial(outcomes, category, tmp_path):
 
 
 def test_dfr_is_the_local_branch_alone_without_directions(outcomes, category, tmp_path):
-    alone = replace(TINY, steps=2, global_target="none", lambda_l=0.0)
+    alone = replace(TINY, steps=2, global_target="none", lambda_l=0.0, local_metric="plain",
+                    relative_maps=False)
     trial = run_trial(Bench(tmp_path), category, alone)
     labels = [not photo.is_good for photo in category.test]
     assert roc_auc_score(labels, outcomes[1].scores) == pytest.approx(
         trial["maps"]["local"]["auroc"]["all"], abs=1e-9)
 
 
+def test_nearest_is_the_bank_of_the_same_split(outcomes, category):
+    bank = Bank.fit(category.train, replace(TINY, steps=2), category.held_out)
+    scores, maps = bank.score([photo.path for photo in category.test])
+    np.testing.assert_allclose(outcomes[2].scores, scores, rtol=1e-5)
+    np.testing.assert_allclose(outcomes[2].maps, maps, rtol=1e-4, atol=1e-5)
+
+
+def test_the_table_of_several_seeds_gives_mean_and_deviation(outcomes, category):
+    first = outcomes[0]
+    other = replace(first, scores=first.scores[::-1].copy())
+    labels = np.array([not photo.is_good for photo in category.test])
+    values = [100 * roc_auc_score(labels, one.scores) for one in (first, other)]
+    row = dict(zip(*(lambda table: (table.columns, table.rows[0]))(comparison_table(category, [[first, other]]))))
+    assert row["image AUROC"] == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+    logical = np.array([photo.group != "structural" for photo in category.test])
+    values = [100 * roc_auc_score(labels[logical], one.scores[logical]) for one in (first, other)]
+    assert row["logical"] == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+
+
 def test_the_table_says_what_could_not_run(outcomes, category):
     broken = Outcome("draem", "its own", None, None, math.nan, math.nan, "needs textures")
-    table = comparison_table(category, [*outcomes, broken])
+    table = comparison_table(category, [[outcome] for outcome in (*outcomes[:2], broken)])
     rows = [dict(zip(table.columns, row)) for row in table.rows]
     assert [row["method"] for row in rows] == ["ulsad", "dfr", "draem"]
     assert all(row["seconds"] >= 1 and row["MB"] > 200 for row in rows[:2])
@@ -61,6 +82,6 @@ def test_unreadable_test_photos_are_a_note_and_no_crash(category, tmp_path):
 
 
 def test_unknown_methods_are_refused_before_anything_runs():
-    check_methods(["ulsad", "dfr"])
+    check_methods(["ulsad", "dfr", "nearest"])
     with pytest.raises(InputError, match="patchwork"):
         check_methods(["dfr", "patchwork"])

@@ -78,7 +78,9 @@ def test_losses_of_both_branches_fall(good_photos):
 @pytest.mark.parametrize("changes", [
     {"lambda_l": 0.0, "global_target": "none"}, {"global_target": "features"},
     {"local_global_loss": False}, {"lambda_l": 0.0, "lambda_g": 0.0}, {"frn_output": "relu"},
-    {"image_size": 288, "blur_sigma": 4.0}, {"feature_dim": 64}, {"precision": "bfloat16"}])
+    {"image_size": 288, "blur_sigma": 4.0}, {"feature_dim": 64}, {"precision": "bfloat16"},
+    {"local_metric": "plain"}, {"relative_maps": False}, {"combination": "mean", "global_weight": 1.0},
+    {"local_metric": "plain", "relative_maps": False}, {"augmented_photos": 40}])
 def test_ablations_and_sizes_train_save_and_load(good_photos, tmp_path, changes):
     detector = Ulsad.fit(good_photos, dataclasses.replace(TINY, steps=2, **changes))
     detector.save(tmp_path / "m.safetensors")
@@ -101,6 +103,21 @@ def test_calibration_is_numpys_quantile_of_the_held_out_maps(detector, good_phot
     maps = np.stack([detector.predict(good_photos / name).raw_global for name in detector.record["held_out"]])
     for level in (0.5, 0.9, 0.995):
         assert detector.calibration.global_(level) == pytest.approx(np.quantile(maps, level), rel=1e-3)
+
+
+def test_copies_are_trained_on_and_counted_and_never_held_out(good_photos):
+    config = dataclasses.replace(TINY, steps=None, epochs=1, augmented_photos=33)
+    detector = Ulsad.fit(good_photos, config)
+    assert len(detector.record["train"]) == 10 and detector.record["copies"] == 20
+    assert detector.record["steps"] == 4  # 30 photos in batches of 8
+    assert len(detector.calibration.frontiers) == len(detector.record["held_out"]) == 2
+
+
+def test_raw_maps_of_training_photos_are_about_one(detector, good_photos):
+    """They are multiples of what is usual there."""
+    maps = [detector.predict(good_photos / name) for name in detector.record["train"]]
+    for name in ("raw_local", "raw_global"):
+        assert np.mean([getattr(prediction, name) for prediction in maps]) == pytest.approx(1, abs=0.15)
 
 
 def test_feature_statistics_are_numpys_and_never_zero():
@@ -226,7 +243,7 @@ def test_a_device_that_is_not_here(good_photos, device):
         Ulsad.fit(good_photos, TINY, device=device)
 
 
-@pytest.mark.parametrize("header", [{"version": "x"}, {"version": "1"}, {"version": "1", "header": "{}"}])
+@pytest.mark.parametrize("header", [{"version": "x"}, {"version": "1"}, {"version": "2", "header": "{}"}])
 def test_a_damaged_header(tmp_path, header):
     save_file({"x": torch.zeros(3)}, tmp_path / "m.safetensors", {"format": "ulsad", **header})
     with pytest.raises(InputError, match=r"m\.safetensors"):

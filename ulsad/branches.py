@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,16 +13,19 @@ from torch import Tensor
 from ulsad.backbones import FeatureExtractor
 from ulsad.config import Config
 from ulsad.maps import distance, resample, resampling_matrix
-from ulsad.networks import Networks
+from ulsad.networks import Networks, Outputs
+from ulsad.residuals import expected_coefficients, relative, whitened_distance, whitening
 
 BATCH = 16  # photos per forward pass; bounds memory, changes nothing else
+FITTED_ON = 40  # training photos that say what errors are usual: 40,960 patches, plenty
 
 
 @dataclass(frozen=True)
 class Branches:
-    """Backbone, standardisation and networks that belong together.
+    """Backbone, standardisation and networks that belong together, and what their errors usually are.
 
-    `mean` and `std` are μ and σ of the training features, float32 (1, c*, 1, 1).
+    `mean` and `std` are μ and σ of the training features, float32 (1, c*, 1, 1). `whitening` (c*, c*) and
+    `expected`, (3,) for each branch, come from `fitted`; None where the configuration goes without.
     """
 
     config: Config
@@ -28,6 +33,20 @@ class Branches:
     networks: Networks
     mean: Tensor
     std: Tensor
+    whitening: Tensor | None = None
+    expected: tuple[Tensor, ...] | None = None
+
+    @torch.no_grad()
+    def fitted(self, images: Tensor) -> Branches:
+        """With the errors of these training photos, uint8 (n, 3, s, s), as what is usual."""
+        fitted = replace(self, whitening=None, expected=None)
+        features, outputs = fitted._forward_all(images[:: math.ceil(len(images) / FITTED_ON)])
+        if self.config.local_metric == "whitened":
+            fitted = replace(fitted, whitening=whitening(outputs.reconstruction - features))
+        if self.config.relative_maps:
+            distances = fitted._distances(features, outputs)
+            fitted = replace(fitted, expected=tuple(expected_coefficients(d, features) for d in distances))
+        return fitted
 
     @torch.no_grad()
     def raw_maps(self, images: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
@@ -35,20 +54,37 @@ class Branches:
 
         Always float32 arithmetic, so that a model trained in bfloat16 gives the same maps elsewhere.
         """
-        self.networks.eval()
         matrix = resampling_matrix(self.extractor.grid, self.config.image_size, self.config.blur_sigma)
         matrix = matrix.to(self.mean.device)
-        parts = [self._raw_maps(batch, matrix) for batch in images.split(BATCH)]
-        local, global_ = zip(*parts, strict=True)
-        return np.concatenate(local), None if global_[0] is None else np.concatenate(global_)
+        parts = [[resample(d, matrix).cpu().numpy() for d in self._distances(features, outputs)]
+                 for features, outputs in self._forward(images)]
+        local, *global_ = (np.concatenate(maps) for maps in zip(*parts, strict=True))
+        return local, global_[0] if global_ else None
 
-    def _raw_maps(self, images: Tensor, matrix: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
-        images = self.extractor.normalise(images.to(self.mean.device))
-        features = (self.extractor(images) - self.mean) / self.std
-        outputs = self.networks(images, features)
-        local = distance(outputs.reconstruction, features, self.config.lambda_l)
-        if outputs.global_features is None:
-            return resample(local, matrix).cpu().numpy(), None
-        counterpart = features if outputs.second is None else outputs.second
-        global_ = distance(counterpart, outputs.global_features, self.config.lambda_g)
-        return resample(local, matrix).cpu().numpy(), resample(global_, matrix).cpu().numpy()
+    def _forward(self, images: Tensor) -> Iterator[tuple[Tensor, Outputs]]:
+        """Standardised features and what the networks make of them, batch by batch."""
+        self.networks.eval()
+        for batch in images.split(BATCH):
+            normalised = self.extractor.normalise(batch.to(self.mean.device))
+            features = (self.extractor(normalised) - self.mean) / self.std
+            yield features, self.networks(normalised, features)
+
+    def _forward_all(self, images: Tensor) -> tuple[Tensor, Outputs]:
+        features, outputs = zip(*self._forward(images), strict=True)
+        joined = (None if parts[0] is None else torch.cat(parts) for parts in zip(*outputs, strict=True))
+        return torch.cat(features), Outputs(*joined)
+
+    def _distances(self, features: Tensor, outputs: Outputs) -> list[Tensor]:
+        """Local and, where there is one, global distance at every position, (n, h*, w*) each."""
+        distances = [self._local_distance(features, outputs.reconstruction)]
+        if outputs.global_features is not None:
+            counterpart = features if outputs.second is None else outputs.second
+            distances.append(distance(counterpart, outputs.global_features, self.config.lambda_g))
+        if self.expected is None:
+            return distances
+        return [relative(d, features, usual) for d, usual in zip(distances, self.expected, strict=True)]
+
+    def _local_distance(self, features: Tensor, reconstruction: Tensor) -> Tensor:
+        if self.whitening is None:
+            return distance(reconstruction, features, self.config.lambda_l)
+        return whitened_distance(reconstruction - features, self.whitening)

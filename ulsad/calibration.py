@@ -71,18 +71,37 @@ class AnomalyMaps:
 
 
 @dataclass(frozen=True)
+class Combination:
+    """How the combined map follows from both normalised ones, with weight w of the global against the local.
+
+    "mean" is the paper's at w = 1: (l + w g) / (1 + w). "maximum": max(l, w g), so that what one branch sees
+    is not diluted by the other's silence.
+    """
+
+    kind: str = "mean"
+    global_weight: float = 1.0
+
+    def __call__(self, local: np.ndarray, global_: np.ndarray) -> np.ndarray:
+        weighted = self.global_weight * global_
+        if self.kind == "maximum":
+            return np.maximum(local, weighted)
+        return (local + weighted) / (1 + self.global_weight)
+
+
+@dataclass(frozen=True)
 class Normalisation:
     """Eq. 9 for both branches at one choice of α and β."""
 
     local: Transform
     global_: Transform | None
+    combine: Combination
 
     def __call__(self, raw_local: np.ndarray, raw_global: np.ndarray | None) -> AnomalyMaps:
         local = self.local(raw_local)
         if self.global_ is None:
             return AnomalyMaps(local, None, local)
         global_ = self.global_(raw_global)
-        return AnomalyMaps(local, global_, (local + global_) / 2)
+        return AnomalyMaps(local, global_, self.combine(local, global_))
 
 
 @dataclass(frozen=True)
@@ -96,17 +115,20 @@ class Calibration:
     local: QuantileFunction
     global_: QuantileFunction | None
     frontiers: tuple[np.ndarray, ...]  # each (k, 2), or (1, 1) without a global branch
+    combine: Combination = Combination()
 
     @classmethod
-    def of(cls, raw_local: np.ndarray, raw_global: np.ndarray | None) -> Calibration:
+    def of(
+        cls, raw_local: np.ndarray, raw_global: np.ndarray | None, combine: Combination = Combination()
+    ) -> Calibration:
         """From raw maps (n, H, W) of n held-out good photos."""
         global_ = None if raw_global is None else QuantileFunction.of(raw_global)
-        return cls(QuantileFunction.of(raw_local), global_, frontiers(raw_local, raw_global))
+        return cls(QuantileFunction.of(raw_local), global_, frontiers(raw_local, raw_global), combine)
 
     def normalisation(self, alpha: float, beta: float) -> Normalisation:
         return Normalisation(
             Transform(self.local(alpha), self.local(beta)),
-            self.global_ and Transform(self.global_(alpha), self.global_(beta)))
+            self.global_ and Transform(self.global_(alpha), self.global_(beta)), self.combine)
 
     def held_out_scores(self, alpha: float, beta: float) -> np.ndarray:
         """(n, 3): combined, local and global score of every held-out good photo (Eq. 10)."""
@@ -129,8 +151,9 @@ def frontiers(raw_local: np.ndarray, raw_global: np.ndarray | None) -> tuple[np.
 def frontier(raw_local: np.ndarray, raw_global: np.ndarray) -> np.ndarray:
     """The pixels of a photo that can be its maximum under some α and β: (k, 2) raw (local, global).
 
-    Eq. 9 and the combined map weigh the two raw values positively, and a linear function over a point
-    set is largest at a corner of its convex hull: some dozen pixels stand for all 65,536.
+    Eq. 9 and the mean of both maps weigh the two raw values positively, and a linear function over a point
+    set is largest at a corner of its convex hull, as either value alone is: some dozen pixels stand for
+    all 65,536.
     """
     points = np.stack([raw_local.ravel(), raw_global.ravel()], axis=1)
     try:

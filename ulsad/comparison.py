@@ -1,4 +1,4 @@
-"""Ulsad, its local branch alone, and the paper's baselines on the same photos, in one table."""
+"""Ulsad, its local branch alone, a bank of patches, and the paper's baselines on the same photos."""
 
 from __future__ import annotations
 
@@ -13,16 +13,22 @@ from pathlib import Path
 
 import numpy as np
 
-from ulsad import metrics
+from ulsad import metrics, nearest
 from ulsad.baselines import BASELINES, Outcome, check_baselines, peak_memory_mb, run_baseline
+from ulsad.benchmark import percent
 from ulsad.config import Config
-from ulsad.datasets import Category, read_mask
+from ulsad.datasets import LOGICAL, STRUCTURAL, Category, read_mask
 from ulsad.detector import Ulsad
 from ulsad.errors import InputError
-from ulsad.evaluation import evaluate
-from ulsad.tables import MeanInterval, Table
+from ulsad.evaluation import evaluate, subsets
+from ulsad.tables import Cell, Table
 
-OWN = {"ulsad": {}, "dfr": {"global_target": "none", "lambda_l": 0.0}}  # by name: settings that differ
+ULSAD, NEAREST = "ulsad", "nearest"
+OWN = {  # by name: settings that differ
+    ULSAD: {},
+    "dfr": {"global_target": "none", "lambda_l": 0.0, "local_metric": "plain", "relative_maps": False},
+    NEAREST: {},
+}
 METHODS = (*OWN, *BASELINES)
 
 
@@ -51,44 +57,67 @@ def _run_own(
     method: str, category: Category, config: Config, weights: Path | None, device: str | None
 ) -> Outcome:
     started = time.monotonic()
+    run = _run_nearest if method == NEAREST else _run_ulsad
+    scores, maps, note = run(category, config, weights, device)
+    return Outcome(method, config.backbone, scores, maps, time.monotonic() - started, peak_memory_mb(), note)
+
+
+def _run_ulsad(
+    category: Category, config: Config, weights: Path | None, device: str | None
+) -> tuple[np.ndarray, np.ndarray, str]:
     detector = Ulsad.fit(category.train, config, category.held_out or None, weights, device)
     evaluation = evaluate(detector, category.test)
     if evaluation.skipped:
         raise InputError(evaluation.skipped[0].reason)
-    return Outcome(method, config.backbone, evaluation.scores()[:, 0], evaluation.maps("combined"),
-                   time.monotonic() - started, peak_memory_mb(), f"{detector.record['steps']} steps")
+    return evaluation.scores()[:, 0], evaluation.maps("combined"), f"{detector.record['steps']} steps"
 
 
-def comparison_table(category: Category, outcomes: Sequence[Outcome]) -> Table:
-    """One row a method; percent, seconds for training and scoring, peak memory of its process."""
-    columns = ("method", "backbone", "image AUROC", "pixel AUROC", "AUPRO", "seconds", "MB", "note")
-    rows = tuple((outcome.method, outcome.backbone, *_metrics(category, outcome), _whole(outcome.seconds),
-                  _whole(outcome.memory_mb), outcome.note) for outcome in outcomes)
+def _run_nearest(
+    category: Category, config: Config, weights: Path | None, device: str | None
+) -> tuple[np.ndarray, np.ndarray, str]:
+    bank = nearest.Bank.fit(category.train, config, category.held_out or None, weights, device)
+    scores, maps = bank.score([photo.path for photo in category.test])
+    return scores, maps, f"{len(bank.patches)} patches"
+
+
+def comparison_table(category: Category, outcomes: Sequence[Sequence[Outcome]]) -> Table:
+    """One row a method, from its outcomes of one or more seeds; percent, seconds for training and scoring,
+    peak memory of its process."""
+    names = ("image AUROC", LOGICAL, STRUCTURAL, "pixel AUROC", "AUPRO")
+    columns = ("method", "backbone", *names, "seconds", "MB", "note")
+    rows = tuple((seeds[0].method, seeds[0].backbone, *_metrics(category, seeds),
+                  _whole([outcome.seconds for outcome in seeds]),
+                  _whole([outcome.memory_mb for outcome in seeds]), seeds[-1].note) for seeds in outcomes)
     good = sum(photo.is_good for photo in category.test)
+    seeds = len(outcomes[0])
+    spread = ("one seed; brackets: 95 %, bootstrap over the test photos" if seeds == 1 else
+              f"{seeds} seeds; ±: sample standard deviation over them")
     note = (f"{len(category.train)} good photos to train on, {good} good and {len(category.test) - good} "
-            "defective ones to test on, the same for all. Percent, one seed; brackets: 95 %, bootstrap over "
-            "the test photos.")
+            f"defective ones to test on, the same for all. Of the good photos {', '.join(OWN)} keep a share "
+            f"back, the others train on all. Percent, {spread}.")
     return Table(f"Methods on {category.name}", columns, rows, note).without_empty_columns()
 
 
-def _metrics(category: Category, outcome: Outcome) -> tuple[MeanInterval | float, ...]:
-    if outcome.scores is None:
-        return (math.nan,) * 3
+def _metrics(category: Category, seeds: Sequence[Outcome]) -> tuple[Cell, ...]:
+    """Image AUROC over all, logical and structural defects, pixel AUROC, AUPRO; NaN where there is none."""
+    if any(outcome.scores is None for outcome in seeds):
+        return (math.nan,) * 5
     labels = np.array([not photo.is_good for photo in category.test])
-    interval, _ = metrics.bootstrap(outcome.scores, labels)
-    image = _percent(metrics.auroc(outcome.scores, labels), interval)
+    chosen = subsets(category.test)
+    image = [percent([metrics.auroc(outcome.scores[chosen[name]], labels[chosen[name]]) for outcome in seeds],
+                     metrics.bootstrap(seeds[0].scores[chosen[name]], labels[chosen[name]])[0])
+             if name in chosen else math.nan for name in ("all", LOGICAL, STRUCTURAL)]
     marked = [i for i, photo in enumerate(category.test) if photo.is_good or photo.masks]
-    masks = np.array([read_mask(category.test[i].masks, outcome.maps.shape[1]) for i in marked])
+    size = seeds[0].maps.shape[1]
+    masks = np.array([read_mask(category.test[i].masks, size) for i in marked])
     if not masks.any():
-        return image, math.nan, math.nan
-    pixels = metrics.pixel_metrics(outcome.maps[marked], masks)
-    return (image, _percent(pixels.auroc, pixels.auroc_interval),
-            _percent(pixels.aupro, pixels.aupro_interval))
+        return (*image, math.nan, math.nan)
+    pixels = [metrics.pixel_metrics(outcome.maps[marked], masks) for outcome in seeds]
+    return (*image, percent([one.auroc for one in pixels], pixels[0].auroc_interval),
+            percent([one.aupro for one in pixels], pixels[0].aupro_interval))
 
 
-def _percent(value: float, interval: metrics.Interval) -> MeanInterval:
-    return MeanInterval(100 * value, 100 * interval.low, 100 * interval.high)
-
-
-def _whole(value: float) -> int | None:
-    return None if math.isnan(value) else round(value)
+def _whole(values: Sequence[float]) -> int | None:
+    """The mean, rounded; None where the system did not say."""
+    mean = math.fsum(values) / len(values)
+    return None if math.isnan(mean) else round(mean)

@@ -1,4 +1,4 @@
-"""Every number of the method in one frozen place, and the presets `quick` and `paper`."""
+"""Every number of the method in one frozen place, and the presets `quick`, `thorough` and `paper`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Config:
     frn_width: int = 304  # channels at the bottleneck; the other layers have a half and a quarter
     frn_kernel: int = 3  # of ψ's last layer; the table's 5 is over half of ψ's arithmetic
     frn_output: str = "linear"  # "linear", or "relu": BatchNorm and ReLU last too, as the reference code
-    frn_order: str = "batchnorm_first"  # in ψ's blocks; or "relu_first", as Table 4 lists the rows
+    frn_order: str = "relu_first"  # in ψ's blocks, as Table 4 lists the rows; or "batchnorm_first"
     autoencoder_width: int = 64  # channels of Table 5; its first two layers have half
     fine_decoder: bool = False  # keep φ's fifth decoder layer, at twice the grid's resolution
 
@@ -39,6 +39,7 @@ class Config:
     local_global_loss: bool = True  # L_lg, Eq. 6; without it the global map is the distance of Û and U
 
     # --- training (Algorithm 1)
+    augmented_photos: int = 240  # small sets grow to about this many by varied copies; 0: no copies
     steps: int | None = 600  # optimisation steps; exactly one of `steps` and `epochs` is set
     epochs: int | None = None  # passes over the training photos
     batch_size: int = 8  # photos per step
@@ -49,8 +50,14 @@ class Config:
     precision: str = "auto"  # training arithmetic: "float32", "bfloat16", or "auto": bfloat16 if native
     seed: int = 0  # initial weights, order of photos, held-out split
 
+    # --- anomaly maps (Eq. 7 and 8), see `residuals`
+    local_metric: str = "whitened"  # of ψ's reconstruction error; "plain": l_v + λ_l l_d, as Eq. 7
+    relative_maps: bool = True  # distances as multiples of what good patches with features as large have
+
     # --- calibration (Eq. 9)
     held_out: float = 0.15  # share of the good photos kept from training to set the quantiles
+    combination: str = "maximum"  # of both normalised maps, pixel by pixel; or "mean", as the paper
+    global_weight: float = 0.7  # of the global map in it, against 1 of the local one
     blur_sigma: float = 0.0  # Gaussian blur of the maps at image_size, px; the reference code has 4
     alpha: float = 0.9  # quantile level of held-out normal pixels that maps to 0
     beta: float = 0.995  # quantile level that maps to 0.1
@@ -62,7 +69,8 @@ class Config:
             _require(getattr(self, name) in allowed, f"{name} must be one of {', '.join(allowed)}")
         for name in _POSITIVE:
             _require(getattr(self, name) > 0, f"{name} must be greater than 0")
-        for name in ("lambda_l", "lambda_g", "weight_decay", "blur_sigma"):
+        for name in ("augmented_photos", "lambda_l", "lambda_g", "weight_decay", "global_weight",
+                     "blur_sigma"):
             _require(getattr(self, name) >= 0, f"{name} must not be negative")
         _require(256 <= self.image_size <= 4096 and self.image_size % 32 == 0,
                  f"image_size must be a multiple of 32 from 256 to 4096, not {self.image_size}")
@@ -142,28 +150,38 @@ _CHOICES = {
     "frn_output": ("linear", "relu"),
     "frn_order": ("batchnorm_first", "relu_first"),
     "global_target": ("attention", "features", "none"),
+    "local_metric": ("whitened", "plain"),
+    "combination": ("maximum", "mean"),
     "schedule": ("one_cycle", "constant"),
     "precision": ("auto", "float32", "bfloat16"),
 }
 _POSITIVE = ("feature_dim", "frn_width", "frn_kernel", "autoencoder_width", "learning_rate")
 
 # What the networks' training does not depend on.
-CALIBRATION = ("blur_sigma", "alpha", "beta")
+CALIBRATION = ("blur_sigma", "combination", "global_weight", "alpha", "beta")
 
 PRESETS: dict[str, Config] = {
     "quick": Config(),
+    # Four times as long.
+    "thorough": Config(steps=2400),
     # The published recipe; `frn_output` stays linear, see the README for what "relu" did.
     "paper": Config(
         backbone="wide_resnet50_2",
         frn_width=1536,
         frn_kernel=5,
+        frn_order="batchnorm_first",
         fine_decoder=True,
+        augmented_photos=0,
         steps=None,
         epochs=200,
         attention_queries=None,
         learning_rate=2e-4,
         schedule="constant",
         precision="float32",
+        local_metric="plain",
+        relative_maps=False,
+        combination="mean",
+        global_weight=1.0,
         blur_sigma=4.0,
     ),
 }

@@ -18,7 +18,7 @@ from torch import Tensor
 from ulsad import model_file
 from ulsad.backbones import FeatureExtractor, load_backbone
 from ulsad.branches import BATCH, Branches
-from ulsad.calibration import Calibration, QuantileFunction
+from ulsad.calibration import Calibration, Combination, QuantileFunction
 from ulsad.config import CALIBRATION, Config
 from ulsad.errors import InputError
 from ulsad.images import Skipped, read_image, to_rgb, to_square
@@ -97,11 +97,12 @@ class Ulsad:
             on_progress(Progress(phase, done, total))
 
         prepared = prepare(photos, held_out, config, weights, device, on_count)
-        planned = steps_of(config, len(prepared.good.paths))
+        planned = steps_of(config, len(prepared.data.images))
 
         def as_detector(steps: int) -> Ulsad:
-            calibration = _calibrate(prepared.branches, prepared.held_out)
-            return cls(prepared.branches, calibration, _record(prepared, steps, planned, started))
+            branches = prepared.branches.fitted(prepared.data.images)
+            calibration = _calibrate(branches, prepared.held_out)
+            return cls(branches, calibration, _record(prepared, steps, planned, started))
 
         def on_step(step: Step) -> None:
             on_progress(Progress("training", step.step, step.steps, step))
@@ -151,8 +152,8 @@ class Ulsad:
     def recalibrated(self, held_out: Photos, **changes: Any) -> Ulsad:
         """The same networks with the quantiles of these good photos, which they must not have seen.
 
-        `changes` are settings that only the maps' aftermath uses: `blur_sigma`, `alpha`, `beta`. Takes
-        seconds. Raises `InputError` for other settings and fewer than two readable photos.
+        `changes` are settings of `config.CALIBRATION`, which only the maps' aftermath uses. Takes seconds.
+        Raises `InputError` for other settings and fewer than two readable photos.
         """
         if other := set(changes) - set(CALIBRATION):
             raise InputError(f"{', '.join(sorted(other))} can't be changed without a new training.")
@@ -198,7 +199,11 @@ def _calibrate(branches: Branches, held_out: PhotoSet) -> Calibration:
     local, global_ = branches.raw_maps(held_out.images)
     if not np.isfinite(local).all() or not (global_ is None or np.isfinite(global_).all()):
         raise Diverged("the maps of the held-out photos are not finite")
-    return Calibration.of(local, global_)
+    return Calibration.of(local, global_, _combination(branches.config))
+
+
+def _combination(config: Config) -> Combination:
+    return Combination(config.combination, config.global_weight)
 
 
 def _record(prepared: Prepared, steps: int, planned: int, started: float) -> dict[str, Any]:
@@ -208,6 +213,7 @@ def _record(prepared: Prepared, steps: int, planned: int, started: float) -> dic
         "train": [path.name for path in prepared.good.paths],
         "held_out": [path.name for path in prepared.held_out.paths],
         "skipped": [item.reason for item in skipped.values()],
+        "copies": len(prepared.data.images) - len(prepared.good.paths),
         "steps": steps,
         "planned_steps": planned,
         "seconds": round(time.time() - started, 1),
@@ -223,6 +229,10 @@ def _tensors(detector: Ulsad) -> dict[str, Tensor]:
                 "quantiles.local": torch.from_numpy(calibration.local.values),
                 "frontier.points": torch.from_numpy(np.concatenate(calibration.frontiers)),
                 "frontier.sizes": torch.tensor([len(points) for points in calibration.frontiers])}
+    if branches.whitening is not None:
+        tensors["whitening"] = branches.whitening
+    if branches.expected is not None:
+        tensors["expected"] = torch.stack(branches.expected)
     if calibration.global_:
         tensors["quantiles.global"] = torch.from_numpy(calibration.global_.values)
     return tensors
@@ -236,14 +246,16 @@ def _rebuild(
     networks.load_state_dict({name.removeprefix(prefix): value for name, value in tensors.items()
                               if name.startswith(prefix)})
     device = extractor.pixel_mean.device
-    branches = Branches(config, extractor, networks.to(device),
-                        tensors["mean"].to(device), tensors["std"].to(device))
+    whitening = tensors["whitening"].to(device) if config.local_metric == "whitened" else None
+    expected = tuple(tensors["expected"].to(device)) if config.relative_maps else None
+    branches = Branches(config, extractor, networks.to(device), tensors["mean"].to(device),
+                        tensors["std"].to(device), whitening, expected)
     points = tensors["frontier.points"].split(tensors["frontier.sizes"].tolist())
     global_ = tensors.get("quantiles.global")
     calibration = Calibration(
         QuantileFunction(tensors["quantiles.local"].numpy()),
         None if global_ is None else QuantileFunction(global_.numpy()),
-        tuple(part.numpy() for part in points))
+        tuple(part.numpy() for part in points), _combination(config))
     return branches, calibration
 
 

@@ -38,7 +38,8 @@ def add_ablate(parser: argparse.ArgumentParser) -> None:
 def add_compare(parser: argparse.ArgumentParser) -> None:
     _add_common(parser, "comparison")
     parser.add_argument("--with", type=_words, default=comparison.METHODS, dest="methods", metavar="A,B,…",
-                        help=f"of {', '.join(comparison.METHODS)}; all but dfr need anomalib")
+                        help=f"beside ulsad, of {', '.join(comparison.METHODS[1:])}; all but dfr and nearest "
+                             "need anomalib")
     parser.add_argument("--minutes", type=float, default=3.0,
                         help="how long a method may train, of those that train in epochs (3)")
     parser.set_defaults(command=compare_command)
@@ -120,10 +121,11 @@ def compare_command(options: argparse.Namespace) -> None:
     categories, config, bench = _set_up(options)
     for category in categories:
         outcomes = []
-        for method in options.methods:
+        for method in dict.fromkeys((comparison.ULSAD, *options.methods)):
             _announce(f"{category.name}, {method}")
-            outcomes.append(comparison.run_method(method, category, config, bench.weights, bench.device,
-                                                  options.minutes))
+            outcomes.append([comparison.run_method(method, category, replace(config, seed=config.seed + i),
+                                                   bench.weights, bench.device, options.minutes)
+                             for i in range(options.seeds)])
         _write(options.out, f"comparison-{category.name}", comparison.comparison_table(category, outcomes))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ulsad.errors import InputError
 
-_FORMAT, _VERSION = "ulsad", 1
+_FORMAT, _VERSION = "ulsad", 2  # 2: what residuals are usual is part of a model
 
 
 def require_writable(path: Path | str) -> None:
@@ -52,7 +52,7 @@ def _temporary(path: Path) -> Path:
 
 
 def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and header. Raises `InputError` for a file that is absent, damaged, not ours, or newer."""
+    """Tensors and header. Raises `InputError` for a file that is absent, damaged, not ours, or of another version."""
     if not Path(path).is_file():
         raise InputError(f"There is no model file {path}.")
     try:
@@ -74,4 +74,5 @@ def _check(path: Path | str, metadata: dict[str, str]) -> None:
         raise InputError(f"{path}: a safetensors file, but not a model of this program. "
                          "Give a file made by `ulsad train`.")
     if metadata.get("version") != str(_VERSION):
-        raise InputError(f"{path} was made by another version of this program. Update it.")
+        raise InputError(f"{path} was made by another version of this program. "
+                         "Train it again, or use the version it was made with.")

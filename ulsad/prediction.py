@@ -50,7 +50,7 @@ class Prediction:
 
     @property
     def combined_map(self) -> np.ndarray:
-        """Mean of the normalised maps at the model's α and β, float32 (H, W) at the photo's own size."""
+        """The normalised maps as one, at the model's α and β: float32 (H, W) at the photo's own size."""
         return stretch(self.maps().combined, self.size)
 
 

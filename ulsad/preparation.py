@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ulsad.augmentation import with_copies
 from ulsad.backbones import FeatureExtractor, load_backbone
 from ulsad.branches import BATCH, Branches
 from ulsad.config import Config
@@ -52,20 +53,28 @@ def prepare(
 ) -> Prepared:
     """Read, split, extract, standardise. Raises `InputError` for too few photos or missing weights."""
     extractor = load_backbone(config, weights).to(choose_device(device))
-    good = read_photos(photos, config, on_count)
-    check_enough(good)
-    if held_out is None:
-        good, kept_back = split_held_out(good, config)
-    else:
-        kept_back = read_photos(held_out, config, on_count)
-        check_enough(kept_back, minimum=2)
-        _refuse_overlap(good, kept_back)
-    features = extract_features(extractor, good.images, on_count)
+    good, kept_back = read_and_split(photos, held_out, config, on_count)
+    images = with_copies(good.images, config)
+    features = extract_features(extractor, images, on_count)
     mean, std = feature_statistics(features)
     device = extractor.pixel_mean.device
     branches = Branches(config, extractor, _seeded_networks(config, extractor).to(device),
                         mean.to(device), std.to(device))
-    return Prepared(good, kept_back, branches, training_data(good.images, (features - mean) / std, config))
+    return Prepared(good, kept_back, branches, training_data(images, (features - mean) / std, config))
+
+
+def read_and_split(
+    photos: Photos, held_out: Photos | None, config: Config, on_count: OnCount = lambda *counts: None
+) -> tuple[PhotoSet, PhotoSet]:
+    """Photos to train on, and those that training never sees: given ones, or a seeded share."""
+    good = read_photos(photos, config, on_count)
+    check_enough(good)
+    if held_out is None:
+        return split_held_out(good, config)
+    kept_back = read_photos(held_out, config, on_count)
+    check_enough(kept_back, minimum=2)
+    _refuse_overlap(good, kept_back)
+    return good, kept_back
 
 
 def _refuse_overlap(good: PhotoSet, held_out: PhotoSet) -> None:

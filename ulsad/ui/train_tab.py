@@ -42,7 +42,8 @@ def build(
                         "seven is kept back from training, to learn how far good parts scatter.")
             folder = gr.Textbox(label=f"… or a folder below {data_root}", visible=data_root is not None)
             name = gr.Textbox(label="Name of the model", placeholder="made from the date when left empty")
-            preset = gr.Radio([("quick: minutes, no GPU needed", "quick"),
+            preset = gr.Radio([("quick: two or three minutes, no GPU needed", "quick"),
+                               ("thorough: four times as long, a little better", "thorough"),
                                ("paper: the published recipe, hours without a GPU", "paper")],
                               value="quick", label="Preset")
             settings = _settings()

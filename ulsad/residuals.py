@@ -1,0 +1,57 @@
+"""What the errors of the two branches look like on good patches, and distances held against that.
+
+Eq. 7 and 8 take every channel of an error r for equally telling and every patch for equally hard. Good photos
+say otherwise. `whitening` gives the Mahalanobis distance of r, in which directions that always err count less.
+`expected_coefficients` say how large a distance a good patch with features u usually has: the larger and
+the finer u, the larger the error. A map divided by that reads 'times the usual'.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import nnls
+from torch import Tensor
+
+SHRINKAGE = 0.1  # share of the mean variance that is added to every direction's
+FLOOR = 1e-3  # of the mean expected distance; where features are constant, none might be expected
+
+
+def whitening(residuals: Tensor) -> Tensor:
+    """L with LᵀL = (Σ + 0.1 tr(Σ)/c I)⁻¹, Σ = E[r rᵀ]: residuals (n, c, h, w) of good photos → (c, c)."""
+    patches = residuals.transpose(0, 1).flatten(1).double()
+    covariance = patches @ patches.T / patches.shape[1]
+    variance = covariance.diagonal().mean().clamp_min(1e-12)
+    shrunk = covariance + SHRINKAGE * variance * torch.eye(len(covariance), device=patches.device)
+    return torch.linalg.inv(torch.linalg.cholesky(shrunk)).float()
+
+
+def whitened_distance(residuals: Tensor, matrix: Tensor) -> Tensor:
+    """‖L r‖²/c at every position, (n, c, h, w) → (n, h, w), ≥ 0 and about 1 for good patches."""
+    return torch.einsum("dc,nchw->ndhw", matrix, residuals).square().mean(dim=1)
+
+
+def expected_coefficients(distances: Tensor, features: Tensor) -> Tensor:
+    """b ≥ 0 of the fit of d by b₀ + b₁ ‖u‖²/c + b₂ ‖u − ū‖²/c on good photos: float32 (3,).
+
+    `distances` (n, h, w), `features` U (n, c, h, w). Weighted by 1/‖u‖², because errors spread
+    in proportion to their size; what does not help to predict gets the coefficient 0.
+    """
+    predictors = _predictors(features).flatten(1).double()
+    weights = 1 / (predictors[1] + predictors[1].mean().clamp_min(1e-12))
+    solution, _ = nnls((predictors * weights).T.cpu().numpy(),
+                       (distances.flatten().double() * weights).cpu().numpy())
+    return torch.from_numpy(solution).float().to(features.device)
+
+
+def relative(distances: Tensor, features: Tensor, coefficients: Tensor) -> Tensor:
+    """Distances (n, h, w) as multiples of what is expected for features U (n, c, h, w)."""
+    expected = torch.einsum("p,pnhw->nhw", coefficients, _predictors(features))
+    return distances / expected.clamp_min(FLOOR * coefficients.sum().clamp_min(1e-12))
+
+
+def _predictors(features: Tensor) -> Tensor:
+    """1, the mean square of u, and that of its difference from its 5 × 5 neighbourhood: (3, n, h, w)."""
+    neighbourhood = F.avg_pool2d(features, 5, stride=1, padding=2, count_include_pad=False)
+    size, detail = features.square().mean(dim=1), (features - neighbourhood).square().mean(dim=1)
+    return torch.stack([torch.ones_like(size), size, detail])
