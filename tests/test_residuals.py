@@ -45,13 +45,16 @@ def predictors(features, photo, y, x):
     return np.array([1.0, (u ** 2).mean(), ((u - around) ** 2).mean()])
 
 
-def test_relative_distances_are_multiples_of_what_the_features_let_expect():
+@pytest.mark.parametrize("whole_photo", [False, True])
+def test_relative_distances_are_multiples_of_what_the_features_let_expect(whole_photo):
     generator = torch.Generator().manual_seed(3)
     features = torch.randn(2, C, H, W, generator=generator)
     distances = torch.rand(2, H, W, generator=generator)
-    result = residuals.relative(distances, features, torch.tensor([0.5, 0.2, 0.9]))
+    result = residuals.relative(distances, features, torch.tensor([0.5, 0.2, 0.9]), whole_photo)
     for photo, y, x in [(0, 0, 0), (1, 3, 4), (0, H - 1, W - 1), (1, 0, 5)]:
-        expected = predictors(features.double().numpy(), photo, y, x) @ [0.5, 0.2, 0.9]
+        numbers = features.double().numpy()
+        places = [(i, j) for i in range(H) for j in range(W)] if whole_photo else [(y, x)]
+        expected = np.mean([predictors(numbers, photo, *place) @ [0.5, 0.2, 0.9] for place in places])
         assert float(result[photo, y, x]) == pytest.approx(float(distances[photo, y, x]) / expected, rel=1e-5)
 
 
@@ -64,7 +67,7 @@ def test_the_fit_finds_the_planted_coefficients_and_leaves_out_what_is_no_use(pl
     expected = np.array([[[predictors(numbers, i, y, x) @ planted for x in range(16)] for y in range(16)]
                          for i in range(20)])
     noise = torch.rand(20, 16, 16, generator=generator).numpy() * 0.5 + 0.75
-    found = residuals.expected_coefficients(torch.from_numpy(expected * noise), features)
+    found = residuals.expected_coefficients(torch.from_numpy(expected * noise), features, False)
     np.testing.assert_allclose(found, planted, atol=0.06)
     assert (found >= 0).all()
 
@@ -73,7 +76,7 @@ def test_features_and_errors_that_never_change_give_finite_numbers():
     nothing = torch.zeros(2, C, H, W)
     matrix = residuals.whitening(nothing)
     distances = residuals.whitened_distance(nothing, matrix)
-    coefficients = residuals.expected_coefficients(distances, nothing)
-    assert torch.isfinite(residuals.relative(distances + 1, nothing, coefficients)).all()
+    coefficients = residuals.expected_coefficients(distances, nothing, False)
+    assert torch.isfinite(residuals.relative(distances + 1, nothing, coefficients, False)).all()
     flat_only = torch.tensor([0.0, 0.0, 1.0])  # only detail is expected to err, and there is none
-    assert torch.isfinite(residuals.relative(distances + 1, nothing + 2, flat_only)).all()
+    assert torch.isfinite(residuals.relative(distances + 1, nothing + 2, flat_only, True)).all()

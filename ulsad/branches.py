@@ -18,6 +18,7 @@ from ulsad.residuals import expected_coefficients, relative, whitened_distance, 
 
 BATCH = 16  # photos per forward pass; bounds memory, changes nothing else
 FITTED_ON = 40  # training photos that say what errors are usual: 40,960 patches, plenty
+WHOLE_PHOTO = (False, True)  # local, global: whether the patch or the photo says what is expected
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,20 @@ class Branches:
 
     @torch.no_grad()
     def fitted(self, images: Tensor) -> Branches:
-        """With the errors of these training photos, uint8 (n, 3, s, s), as what is usual."""
+        """With the errors of these training photos, uint8 (n, 3, s, s), as what is usual.
+
+        Networks whose outputs are not finite stay as they are: their maps tell.
+        """
         fitted = replace(self, whitening=None, expected=None)
         features, outputs = fitted._forward_all(images[:: math.ceil(len(images) / FITTED_ON)])
+        if not all(output is None or output.isfinite().all() for output in outputs):
+            return fitted
         if self.config.local_metric == "whitened":
             fitted = replace(fitted, whitening=whitening(outputs.reconstruction - features))
         if self.config.relative_maps:
             distances = fitted._distances(features, outputs)
-            fitted = replace(fitted, expected=tuple(expected_coefficients(d, features) for d in distances))
+            fitted = replace(fitted, expected=tuple(
+                expected_coefficients(d, features, whole) for d, whole in zip(distances, WHOLE_PHOTO)))
         return fitted
 
     @torch.no_grad()
@@ -82,7 +89,8 @@ class Branches:
             distances.append(distance(counterpart, outputs.global_features, self.config.lambda_g))
         if self.expected is None:
             return distances
-        return [relative(d, features, usual) for d, usual in zip(distances, self.expected, strict=True)]
+        return [relative(d, features, usual, whole)
+                for d, usual, whole in zip(distances, self.expected, WHOLE_PHOTO)]
 
     def _local_distance(self, features: Tensor, reconstruction: Tensor) -> Tensor:
         if self.whitening is None:

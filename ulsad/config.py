@@ -52,7 +52,7 @@ class Config:
 
     # --- anomaly maps (Eq. 7 and 8), see `residuals`
     local_metric: str = "whitened"  # of ψ's reconstruction error; "plain": l_v + λ_l l_d, as Eq. 7
-    relative_maps: bool = True  # distances as multiples of what good patches with features as large have
+    relative_maps: bool = True  # distances as multiples of what is usual for such features
 
     # --- calibration (Eq. 9)
     held_out: float = 0.15  # share of the good photos kept from training to set the quantiles

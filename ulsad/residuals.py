@@ -3,7 +3,8 @@
 Eq. 7 and 8 take every channel of an error r for equally telling and every patch for equally hard. Good photos
 say otherwise. `whitening` gives the Mahalanobis distance of r, in which directions that always err count less.
 `expected_coefficients` say how large a distance a good patch with features u usually has: the larger and
-the finer u, the larger the error. A map divided by that reads 'times the usual'.
+the finer u, the larger the error. A map divided by that reads 'times the usual'. The local branch judges patches,
+so each patch is its own measure; the global branch judges the photo, so the whole photo is.
 """
 
 from __future__ import annotations
@@ -31,27 +32,29 @@ def whitened_distance(residuals: Tensor, matrix: Tensor) -> Tensor:
     return torch.einsum("dc,nchw->ndhw", matrix, residuals).square().mean(dim=1)
 
 
-def expected_coefficients(distances: Tensor, features: Tensor) -> Tensor:
+def expected_coefficients(distances: Tensor, features: Tensor, whole_photo: bool) -> Tensor:
     """b ≥ 0 of the fit of d by b₀ + b₁ ‖u‖²/c + b₂ ‖u − ū‖²/c on good photos: float32 (3,).
 
-    `distances` (n, h, w), `features` U (n, c, h, w). Weighted by 1/‖u‖², because errors spread
+    `distances` (n, h, w), `features` U (n, c, h, w); ū is the mean of u's 5 × 5 neighbourhood. With
+    `whole_photo` both squares are means over the photo. Weighted by 1/‖u‖², because errors spread
     in proportion to their size; what does not help to predict gets the coefficient 0.
     """
-    predictors = _predictors(features).flatten(1).double()
+    predictors = _predictors(features, whole_photo).flatten(1).double()
     weights = 1 / (predictors[1] + predictors[1].mean().clamp_min(1e-12))
     solution, _ = nnls((predictors * weights).T.cpu().numpy(),
                        (distances.flatten().double() * weights).cpu().numpy())
     return torch.from_numpy(solution).float().to(features.device)
 
 
-def relative(distances: Tensor, features: Tensor, coefficients: Tensor) -> Tensor:
+def relative(distances: Tensor, features: Tensor, coefficients: Tensor, whole_photo: bool) -> Tensor:
     """Distances (n, h, w) as multiples of what is expected for features U (n, c, h, w)."""
-    expected = torch.einsum("p,pnhw->nhw", coefficients, _predictors(features))
+    expected = torch.einsum("p,pnhw->nhw", coefficients, _predictors(features, whole_photo))
     return distances / expected.clamp_min(FLOOR * coefficients.sum().clamp_min(1e-12))
 
 
-def _predictors(features: Tensor) -> Tensor:
+def _predictors(features: Tensor, whole_photo: bool) -> Tensor:
     """1, the mean square of u, and that of its difference from its 5 × 5 neighbourhood: (3, n, h, w)."""
     neighbourhood = F.avg_pool2d(features, 5, stride=1, padding=2, count_include_pad=False)
     size, detail = features.square().mean(dim=1), (features - neighbourhood).square().mean(dim=1)
-    return torch.stack([torch.ones_like(size), size, detail])
+    predictors = torch.stack([torch.ones_like(size), size, detail])
+    return predictors.mean(dim=(2, 3), keepdim=True).expand_as(predictors) if whole_photo else predictors
