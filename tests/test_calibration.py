@@ -43,7 +43,8 @@ def test_combined_map_is_the_mean_and_eq_10_its_maximum(raw):
 
 @pytest.mark.parametrize("kind, weight, expected", [
     ("mean", 1.0, lambda a, b: (a + b) / 2), ("mean", 0.5, lambda a, b: (2 * a + b) / 3),
-    ("maximum", 1.0, max), ("maximum", 0.7, lambda a, b: max(a, 0.7 * b)), ("maximum", 0.0, lambda a, b: max(a, 0))])
+    ("maximum", 1.0, max), ("maximum", 0.7, lambda a, b: max(a, 0.7 * b)),
+    ("maximum", 0.0, lambda a, b: max(a, 0))])
 def test_combinations_pixel_by_pixel(raw, kind, weight, expected):
     maps = Calibration.of(*raw, Combination(kind, weight)).normalisation(0.9, 0.995)(raw[0][1], raw[1][1])
     pairs = zip(maps.local.ravel(), maps.global_.ravel(), strict=True)

@@ -57,7 +57,8 @@ def test_the_table_of_several_seeds_gives_mean_and_deviation(outcomes, category)
     other = replace(first, scores=first.scores[::-1].copy())
     labels = np.array([not photo.is_good for photo in category.test])
     values = [100 * roc_auc_score(labels, one.scores) for one in (first, other)]
-    row = dict(zip(*(lambda table: (table.columns, table.rows[0]))(comparison_table(category, [[first, other]]))))
+    table = comparison_table(category, [[first, other]])
+    row = dict(zip(table.columns, table.rows[0], strict=True))
     assert row["image AUROC"] == pytest.approx((np.mean(values), np.std(values, ddof=1)))
     logical = np.array([photo.group != "structural" for photo in category.test])
     values = [100 * roc_auc_score(labels[logical], one.scores[logical]) for one in (first, other)]

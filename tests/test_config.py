@@ -30,8 +30,8 @@ def test_text_assignments():
 @pytest.mark.parametrize("assignment", [
     "image_size=300", "image_size=224", "steps=0", "alpha=0.999", "beta=2", "batch_size=1", "frn_width=7",
     "learning_rate=-1", "precision=float16", "global_target=all", "nonsense=1", "steps", "steps=many",
-    "held_out=1", "layers=layer1", "frn_kernel=4", "seed=x", "steps=1.5", "lambda_l=NaN", "global_weight=-1", "combination=sum",
-    "augmented_photos=-1", "local_metric=cosine", "relative_maps=2"])
+    "held_out=1", "layers=layer1", "frn_kernel=4", "seed=x", "steps=1.5", "lambda_l=NaN",
+    "global_weight=-1", "combination=sum", "augmented_photos=-1", "local_metric=cosine", "relative_maps=2"])
 def test_impossible_settings_are_refused(assignment):
     with pytest.raises(InputError):
         Config().with_text([assignment])

@@ -36,7 +36,8 @@ def _variation(size: int) -> v2.Transform:
     shift = SHIFT * size / (size + 2 * margin)
     return v2.Compose([
         v2.Pad(margin, padding_mode="reflect"),
-        v2.RandomAffine(DEGREES, (shift, shift), (1 - SCALE, 1 + SCALE), interpolation=v2.InterpolationMode.BILINEAR),
+        v2.RandomAffine(DEGREES, (shift, shift), (1 - SCALE, 1 + SCALE),
+                        interpolation=v2.InterpolationMode.BILINEAR),
         v2.CenterCrop(size),
         v2.ColorJitter(brightness=LIGHT, contrast=LIGHT),
     ])

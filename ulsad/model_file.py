@@ -52,7 +52,8 @@ def _temporary(path: Path) -> Path:
 
 
 def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and header. Raises `InputError` for a file that is absent, damaged, not ours, or of another version."""
+    """Tensors and header. Raises `InputError` for a file that is absent, damaged, not ours, or of another
+    version."""
     if not Path(path).is_file():
         raise InputError(f"There is no model file {path}.")
     try:

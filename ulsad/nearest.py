@@ -1,6 +1,6 @@
 """A bank of good patches and the distance to the nearest: the bar that a trained detector has to clear.
 
-In the spirit of PatchCore, without its coreset: the same features, split and grid as Ulsad's, nothing learned.
+In the spirit of PatchCore, without its coreset: features, split and grid are Ulsad's, nothing is learned.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """What the errors of the two branches look like on good patches, and distances held against that.
 
-Eq. 7 and 8 take every channel of an error r for equally telling and every patch for equally hard. Good photos
-say otherwise. `whitening` gives the Mahalanobis distance of r, in which directions that always err count less.
-`expected_coefficients` say how large a distance a good patch with features u usually has: the larger and
-the finer u, the larger the error. A map divided by that reads 'times the usual'. The local branch judges patches,
-so each patch is its own measure; the global branch judges the photo, so the whole photo is.
+Eq. 7 and 8 take every channel of an error r for equally telling and every patch for equally hard. Good
+photos say otherwise. `whitening` gives the Mahalanobis distance of r, in which directions that always err
+count less. `expected_coefficients` say how large a distance a good patch with features u usually has: the
+larger and the finer u, the larger the error. A map divided by that reads 'times the usual'. The local
+branch judges patches, so each patch is its own measure; the global one judges the photo, so all of it is.
 """
 
 from __future__ import annotations

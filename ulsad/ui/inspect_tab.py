@@ -23,8 +23,8 @@ what the defect *is*.
 
 **α and β** put both branches on one scale. Of all pixels of held-out good photos, a share α lies below
 score 0 and a share β below score 0.1. Raise α to darken ordinary structure; raise β to demand more before a
-pixel glows. The combined map takes, pixel by pixel, the larger of the two, the global one at seven tenths (models
-of the `paper` preset: their mean). The score of a photo is its brightest pixel.
+pixel glows. The combined map takes, pixel by pixel, the larger of the two, the global one at seven tenths
+(models of the `paper` preset: their mean). The score of a photo is its brightest pixel.
 """
 
 
