@@ -28,7 +28,8 @@ class Config:
     frn_width: int = 304  # channels at the bottleneck; the other layers have a half and a quarter
     frn_kernel: int = 3  # of ψ's last layer; the table's 5 is over half of ψ's arithmetic
     frn_output: str = "linear"  # "linear", or "relu": BatchNorm and ReLU last too, as the reference code
-    frn_order: str = "relu_first"  # in ψ's blocks, as Table 4 lists the rows; or "batchnorm_first"
+    # In ψ's blocks, as Table 4 lists the rows; or "batchnorm_first". The global map gained 6 points on tiles.
+    frn_order: str = "relu_first"
     autoencoder_width: int = 64  # channels of Table 5; its first two layers have half
     fine_decoder: bool = False  # keep φ's fifth decoder layer, at twice the grid's resolution
 
@@ -39,7 +40,8 @@ class Config:
     local_global_loss: bool = True  # L_lg, Eq. 6; without it the global map is the distance of Û and U
 
     # --- training (Algorithm 1)
-    augmented_photos: int = 240  # small sets grow to about this many by varied copies; 0: no copies
+    # Small sets grow to at most this many by varied copies; 0: none. 16 photos: global map 78 → 97.
+    augmented_photos: int = 240
     steps: int | None = 600  # optimisation steps; exactly one of `steps` and `epochs` is set
     epochs: int | None = None  # passes over the training photos
     batch_size: int = 8  # photos per step
@@ -51,13 +53,18 @@ class Config:
     seed: int = 0  # initial weights, order of photos, held-out split
 
     # --- anomaly maps (Eq. 7 and 8), see `residuals`
-    local_metric: str = "whitened"  # of ψ's reconstruction error; "plain": l_v + λ_l l_d, as Eq. 7
-    relative_maps: bool = True  # distances as multiples of what is usual for such features
+    # Gains are in points of image AUROC; the CHANGELOG has the measurements.
+    # Of ψ's error; "plain": l_v + λ_l l_d, as Eq. 7. Local map: 0.8 on toy figures, 2.4 on tiles.
+    local_metric: str = "whitened"
+    # Distances as multiples of what is usual for such features. Local map: 14 on tiles, 6 on toy figures.
+    relative_maps: bool = True
 
     # --- calibration (Eq. 9)
     held_out: float = 0.15  # share of the good photos kept from training to set the quantiles
-    combination: str = "maximum"  # of both normalised maps, pixel by pixel; or "mean", as the paper
-    global_weight: float = 0.7  # of the global map in it, against 1 of the local one
+    # Of both normalised maps, pixel by pixel; or "mean", as the paper. 0.2 to 2.7 points on every set.
+    combination: str = "maximum"
+    # Of the global map in it, against 1 of the local one. Steadies tiles from ± 1.6 to ± 0.2 over seeds.
+    global_weight: float = 0.7
     blur_sigma: float = 0.0  # Gaussian blur of the maps at image_size, px; the reference code has 4
     alpha: float = 0.9  # quantile level of held-out normal pixels that maps to 0
     beta: float = 0.995  # quantile level that maps to 0.1
