@@ -20,7 +20,7 @@ from ulsad import Ulsad, runs
 from ulsad.images import find_images
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = ["--set", "frn_width=32", "autoencoder_width=16", "precision=float32"]
+TINY = ["--set", "frn_width=32", "autoencoder_width=16", "augmented_photos=0", "precision=float32"]
 
 
 def ulsad(*arguments, **options) -> subprocess.CompletedProcess:

@@ -72,6 +72,8 @@ def test_the_table_says_what_could_not_run(outcomes, category):
     assert [row["method"] for row in rows] == ["ulsad", "dfr", "draem"]
     assert all(row["seconds"] >= 1 and row["MB"] > 200 for row in rows[:2])
     assert rows[2]["seconds"] is None and rows[2]["note"] == "needs textures"
+    partly = comparison_table(category, [[broken, outcomes[0]]])
+    assert dict(zip(partly.columns, partly.rows[0], strict=True))["note"] == "needs textures"
     assert np.isnan(rows[2]["image AUROC"]) and "needs textures" in table.markdown()
 
 

@@ -21,7 +21,7 @@ def with_copies(images: Tensor, config: Config) -> Tensor:
     They show what a few photos can't: how much a good part moves and how the light changes. Variation is
     kept below what an inspector would call misplaced.
     """
-    copies = config.augmented_photos // max(len(images), 1) - 1
+    copies = config.augmented_photos // len(images) - 1
     if copies < 1:
         return images
     vary = _variation(config.image_size)

@@ -44,6 +44,8 @@ class Branches:
         Networks whose outputs are not finite stay as they are: their maps tell.
         """
         fitted = replace(self, whitening=None, expected=None)
+        if self.config.local_metric == "plain" and not self.config.relative_maps:
+            return fitted
         features, outputs = fitted._forward_all(images[:: math.ceil(len(images) / FITTED_ON)])
         if not all(output is None or output.isfinite().all() for output in outputs):
             return fitted

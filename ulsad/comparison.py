@@ -87,14 +87,14 @@ def comparison_table(category: Category, outcomes: Sequence[Sequence[Outcome]]) 
     columns = ("method", "backbone", *names, "seconds", "MB", "note")
     rows = tuple((seeds[0].method, seeds[0].backbone, *_metrics(category, seeds),
                   _whole([outcome.seconds for outcome in seeds]),
-                  _whole([outcome.memory_mb for outcome in seeds]), seeds[-1].note) for seeds in outcomes)
+                  _whole([outcome.memory_mb for outcome in seeds]), _note(seeds)) for seeds in outcomes)
     good = sum(photo.is_good for photo in category.test)
     seeds = len(outcomes[0])
     spread = ("one seed; brackets: 95 %, bootstrap over the test photos" if seeds == 1 else
               f"{seeds} seeds; ±: sample standard deviation over them")
+    kept_back = "" if category.held_out else f"; of the former {', '.join(OWN)} keep a share back"
     note = (f"{len(category.train)} good photos to train on, {good} good and {len(category.test) - good} "
-            f"defective ones to test on, the same for all. Of the good photos {', '.join(OWN)} keep a share "
-            f"back, the others train on all. Percent, {spread}.")
+            f"defective ones to test on, the same for all{kept_back}. Percent, {spread}.")
     return Table(f"Methods on {category.name}", columns, rows, note).without_empty_columns()
 
 
@@ -115,6 +115,11 @@ def _metrics(category: Category, seeds: Sequence[Outcome]) -> tuple[Cell, ...]:
     pixels = [metrics.pixel_metrics(outcome.maps[marked], masks) for outcome in seeds]
     return (*image, percent([one.auroc for one in pixels], pixels[0].auroc_interval),
             percent([one.aupro for one in pixels], pixels[0].aupro_interval))
+
+
+def _note(seeds: Sequence[Outcome]) -> str:
+    """Why a seed could not run, or else what the last one says."""
+    return next((outcome.note for outcome in seeds if outcome.scores is None), seeds[-1].note)
 
 
 def _whole(values: Sequence[float]) -> int | None:

@@ -15,7 +15,7 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 SHRINKAGE = 0.1  # share of the mean variance that is added to every direction's
-FLOOR = 1e-3  # of the mean expected distance; where features are constant, none might be expected
+FLOOR = 1e-3  # of b₀ + b₁ + b₂, about the mean expected distance: u is standardised, so ‖u‖²/c is 1 there
 
 
 def whitening(residuals: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ def _training(config: Config) -> Config:
     return replace(config, **{name: getattr(Config(), name) for name in CALIBRATION})
 
 
-def _aftermath(config: Config) -> dict[str, float]:
+def _aftermath(config: Config) -> dict[str, Any]:
     return {name: getattr(config, name) for name in CALIBRATION}
 
 

@@ -43,7 +43,7 @@ def build(
             folder = gr.Textbox(label=f"… or a folder below {data_root}", visible=data_root is not None)
             name = gr.Textbox(label="Name of the model", placeholder="made from the date when left empty")
             preset = gr.Radio([("quick: two or three minutes, no GPU needed", "quick"),
-                               ("thorough: four times as long, a little better", "thorough"),
+                               ("thorough: four times as long", "thorough"),
                                ("paper: the published recipe, hours without a GPU", "paper")],
                               value="quick", label="Preset")
             settings = _settings()
