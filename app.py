@@ -17,13 +17,14 @@ def main() -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported
     # App and training share the cores: threads that spin while they wait would slow both several times.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    from ulsad.ui import page
+    from ulsad.ui import batches, page
 
     options.models_dir.mkdir(parents=True, exist_ok=True)
     page.build(options.models_dir.resolve(), options.data_root).launch(
         server_name=options.host, server_port=options.port, inbrowser=options.inbrowser,
-        auth=tuple(options.auth.split(":", 1)) if options.auth else None,
-        max_file_size="2gb", theme=page.THEME, css=page.CSS, show_error=True, footer_links=[])
+        auth=tuple(options.auth.split(":", 1)) if options.auth else None, max_file_size="2gb",
+        allowed_paths=[str(batches.folder())], theme=page.THEME, css=page.CSS, show_error=True, footer_links=[],
+        run_history=False)  # else the browser keeps every redraw, and each takes longer than the one before
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,7 +15,9 @@ import numpy as np
 
 from ulsad import experiments, model_file, rendering, runs
 from ulsad.archives import gather_photos
+from ulsad.batch import Batch, Table
 from ulsad.config import PRESETS
+from ulsad.criterion import Criterion
 from ulsad.demo import write_demo, write_sample
 from ulsad.detector import Progress, TrainingDiverged, Ulsad
 from ulsad.errors import InputError
@@ -63,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", type=Path, required=True, help="folder for scores.csv and the maps")
     predict.add_argument("--raw", action="store_true",
                          help="also write the raw local and global maps at photo size, as .npz")
+    predict.add_argument("--criterion", metavar="NAME", help="α, β and thresholds saved under this name")
     predict.add_argument("--alpha", type=float, help="quantile level mapped to 0 (default: the model's)")
     predict.add_argument("--beta", type=float, help="quantile level mapped to 0.1 (default: the model's)")
     _with_machine_options(predict)
@@ -196,10 +199,7 @@ def _print_result(detector: Ulsad, out: Path) -> None:
 def predict_command(options: argparse.Namespace) -> None:
     """Write scores.csv, a picture of the maps per photo, and skipped.csv where a photo was unreadable."""
     detector = Ulsad.load(options.model, options.weights, options.device)
-    alpha = detector.config.alpha if options.alpha is None else options.alpha
-    beta = detector.config.beta if options.beta is None else options.beta
-    if not 0 <= alpha < beta <= 1:
-        raise InputError(f"--alpha must be below --beta, both from 0 to 1, not {alpha} and {beta}.")
+    criterion = _criterion(detector, options)
     if options.photos.is_dir() and options.out.resolve().is_relative_to(options.photos.resolve()):
         raise InputError(f"--out {options.out} lies in the folder of photos, so its maps would be scored as "
                          "photos the next time. Choose a folder outside.")
@@ -210,33 +210,45 @@ def predict_command(options: argparse.Namespace) -> None:
         if options.photos.suffix.lower() == ".zip":
             root = Path(scratch) / "zip0"
         names = {path: path.relative_to(root).as_posix() for path in paths}
-        skipped = _write_predictions(detector, names, options.out, alpha, beta, options.raw)
+        skipped = _write_predictions(detector, names, options.out, criterion, options.raw)
     print(f"{len(names) - len(skipped)} photos scored, {options.out / 'scores.csv'}")
     _write_skipped(options.out / "skipped.csv", skipped, names)
 
 
+def _criterion(detector: Ulsad, options: argparse.Namespace) -> Criterion:
+    """The one saved under a name, or the one that held-out photos suggest, at the given α and β."""
+    if options.criterion is not None:
+        if options.criterion not in detector.criteria:
+            known = ", ".join(detector.criteria) or "none"
+            raise InputError(f"The model has no criterion '{options.criterion}'. Saved with it: {known}.")
+        return detector.criteria[options.criterion]
+    alpha = detector.config.alpha if options.alpha is None else options.alpha
+    beta = detector.config.beta if options.beta is None else options.beta
+    if not 0 <= alpha < beta <= 1:
+        raise InputError(f"--alpha must be below --beta, both from 0 to 1, not {alpha} and {beta}.")
+    return Criterion.suggested(detector.calibration, alpha, beta)
+
+
 def _write_predictions(
-    detector: Ulsad, names: dict[Path, str], out: Path, alpha: float, beta: float, raw: bool
+    detector: Ulsad, names: dict[Path, str], out: Path, criterion: Criterion, raw: bool
 ) -> list[Skipped]:
     skipped = []
-    with open(out / "scores.csv", "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        table = csv.writer(file)
-        table.writerow(["path", "score", "local_score", "global_score"])
+    with Table(out / "scores.csv") as table:
         for result in detector.predict_many(names):
             if isinstance(result, Skipped):
                 skipped.append(result)
                 continue
-            name, maps = names[result.path], result.maps(alpha, beta)
-            table.writerow([name, *(f"{score:.6f}" for score in
-                                    (maps.score, maps.local_score, maps.global_score))])
-            _write_maps(result, out / "maps" / name, alpha, beta, raw)
+            name = names[result.path]
+            table.add(name, Batch((name,), (result,)).judged(criterion)[0], detector.seen_in(result))
+            _write_maps(result, out / "maps" / name, criterion, raw)
     return skipped
 
 
-def _write_maps(prediction: Prediction, place: Path, alpha: float, beta: float, raw: bool) -> None:
+def _write_maps(prediction: Prediction, place: Path, criterion: Criterion, raw: bool) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     photo = rendering.fit_within(read_image(prediction.path), 512)
-    rendering.sheet(rendering.views(photo, prediction.maps(alpha, beta))).save(f"{place}.png")
+    maps = prediction.maps(criterion.alpha, criterion.beta, criterion.combine)
+    rendering.sheet(rendering.views(photo, maps)).save(f"{place}.png")
     if raw:
         maps = {"local": prediction.local_map, "global": prediction.global_map}
         np.savez(f"{place}.npz", **{name: map_ for name, map_ in maps.items() if map_ is not None})

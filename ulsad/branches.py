@@ -1,24 +1,39 @@
-"""The two branches of one model as a whole: from 8-bit squares to raw anomaly maps (Eq. 7 and 8)."""
+"""The two branches of one model as a whole: from 8-bit squares to distances on the grid (Eq. 7 and 8)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ulsad.backbones import FeatureExtractor
 from ulsad.config import Config
-from ulsad.maps import distance, resample, resampling_matrix
+from ulsad.maps import distance, resampling_matrix
 from ulsad.networks import Networks, Outputs
 from ulsad.residuals import expected_coefficients, relative, whitened_distance, whitening
 
 BATCH = 16  # photos per forward pass; bounds memory, changes nothing else
 FITTED_ON = 40  # training photos that say what errors are usual: 40,960 patches, plenty
 WHOLE_PHOTO = (False, True)  # local, global: whether the patch or the photo says what is expected
+
+
+class Analysis(NamedTuple):
+    """Of n photos, at every position of the g × g grid."""
+
+    distances: np.ndarray  # float32 (n, b, g, g), ≥ 0: local and, where there is one, global (Eq. 7 and 8)
+    descriptors: np.ndarray  # float32 (n, c* · 16), see `describe`
+
+
+def describe(features: Tensor) -> Tensor:
+    """Standardised features (n, c*, g, g) → (n, c* · 16): means in 4 × 4 fields, to compare photos by."""
+    return F.adaptive_avg_pool2d(features, 4).flatten(1)
 
 
 @dataclass(frozen=True)
@@ -58,17 +73,21 @@ class Branches:
         return fitted
 
     @torch.no_grad()
-    def raw_maps(self, images: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
-        """uint8 (n, 3, s, s) → raw local and global maps, float32 (n, s, s) each, ≥ 0.
+    def analyse(self, images: Tensor) -> Analysis:
+        """What the networks say of uint8 (n, 3, s, s), on the grid.
 
         Always float32 arithmetic, so that a model trained in bfloat16 gives the same maps elsewhere.
         """
-        matrix = resampling_matrix(self.extractor.grid, self.config.image_size, self.config.blur_sigma)
-        matrix = matrix.to(self.mean.device)
-        parts = [[resample(d, matrix).cpu().numpy() for d in self._distances(features, outputs)]
-                 for features, outputs in self._forward(images)]
-        local, *global_ = (np.concatenate(maps) for maps in zip(*parts, strict=True))
-        return local, global_[0] if global_ else None
+        distances, descriptors = zip(*(
+            (torch.stack(self._distances(features, outputs), dim=1).cpu().numpy(),
+             describe(features).cpu().numpy())
+            for features, outputs in self._forward(images)), strict=True)
+        return Analysis(np.concatenate(distances), np.concatenate(descriptors))
+
+    @cached_property
+    def resampling(self) -> np.ndarray:
+        """float32 (s, g): takes distances on the grid to raw maps at the image size, see `maps.resample`."""
+        return resampling_matrix(self.extractor.grid, self.config.image_size, self.config.blur_sigma).numpy()
 
     def _forward(self, images: Tensor) -> Iterator[tuple[Tensor, Outputs]]:
         """Standardised features and what the networks make of them, batch by batch."""

@@ -6,7 +6,7 @@ never runs a network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,35 +116,50 @@ class Calibration:
     global_: QuantileFunction | None
     frontiers: tuple[np.ndarray, ...]  # each (k, 2), or (1, 1) without a global branch
     combine: Combination = Combination()
+    ignored: np.ndarray | None = None  # bool (s, s): pixels that count nowhere
 
     @classmethod
     def of(
-        cls, raw_local: np.ndarray, raw_global: np.ndarray | None, combine: Combination = Combination()
+        cls, raw_local: np.ndarray, raw_global: np.ndarray | None, combine: Combination = Combination(),
+        ignored: np.ndarray | None = None,
     ) -> Calibration:
-        """From raw maps (n, H, W) of n held-out good photos."""
-        global_ = None if raw_global is None else QuantileFunction.of(raw_global)
-        return cls(QuantileFunction.of(raw_local), global_, frontiers(raw_local, raw_global), combine)
+        """From raw maps (n, s, s) of n held-out good photos."""
+        kept = slice(None) if ignored is None else ~ignored
+        local, global_ = (None if raw is None else raw[:, kept] for raw in (raw_local, raw_global))
+        return cls(QuantileFunction.of(local), None if global_ is None else QuantileFunction.of(global_),
+                   frontiers(local, global_), combine, ignored)
 
-    def normalisation(self, alpha: float, beta: float) -> Normalisation:
+    def normalisation(self, alpha: float, beta: float, combine: Combination | None = None) -> Normalisation:
+        """Eq. 9 at these levels; `combine` takes the place of the model's own."""
         return Normalisation(
             Transform(self.local(alpha), self.local(beta)),
-            self.global_ and Transform(self.global_(alpha), self.global_(beta)), self.combine)
+            self.global_ and Transform(self.global_(alpha), self.global_(beta)), combine or self.combine)
 
-    def held_out_scores(self, alpha: float, beta: float) -> np.ndarray:
+    def held_out_scores(
+        self, alpha: float, beta: float, combine: Combination | None = None
+    ) -> np.ndarray:
         """(n, 3): combined, local and global score of every held-out good photo (Eq. 10)."""
-        return self.scores(self.frontiers, alpha, beta)
+        return self.scores(self.frontiers, alpha, beta, combine)
 
-    def scores(self, frontiers: Iterable[np.ndarray], alpha: float, beta: float) -> np.ndarray:
+    def scores(
+        self, frontiers: Sequence[np.ndarray], alpha: float, beta: float,
+        combine: Combination | None = None,
+    ) -> np.ndarray:
         """(n, 3): combined, local and global score of n photos, from their frontiers."""
-        normalise = self.normalisation(alpha, beta)
-        maps = [normalise(*_columns(points)) for points in frontiers]
-        return np.array([(m.score, m.local_score, m.global_score) for m in maps])
+        if not len(frontiers):
+            return np.empty((0, 3))
+        points = np.concatenate(frontiers)
+        starts = np.cumsum([0, *map(len, frontiers[:-1])])
+        maps = self.normalisation(alpha, beta, combine)(*_columns(points))
+        missing = np.full(len(points), np.nan)
+        columns = (maps.combined, maps.local, missing if maps.global_ is None else maps.global_)
+        return np.stack([np.maximum.reduceat(column, starts) for column in columns], axis=1)
 
 
 def frontiers(raw_local: np.ndarray, raw_global: np.ndarray | None) -> tuple[np.ndarray, ...]:
-    """The `frontier` of each of n photos' raw maps (n, H, W); just the peak without a global branch."""
+    """The `frontier` of each of n photos' raw maps (n, …); just the peak without a global branch."""
     if raw_global is None:
-        return tuple(raw_local.max(axis=(1, 2))[:, None, None])
+        return tuple(raw_local.reshape(len(raw_local), -1).max(axis=1)[:, None, None])
     return tuple(frontier(a, b) for a, b in zip(raw_local, raw_global, strict=True))
 
 

@@ -17,11 +17,13 @@ from torch import Tensor
 
 from ulsad import model_file
 from ulsad.backbones import FeatureExtractor, load_backbone
-from ulsad.branches import BATCH, Branches
+from ulsad.branches import BATCH, Branches, describe
 from ulsad.calibration import Calibration, Combination, QuantileFunction
 from ulsad.config import CALIBRATION, Config
+from ulsad.criterion import Criterion
 from ulsad.errors import InputError
-from ulsad.images import Skipped, read_image, to_rgb, to_square
+from ulsad.images import Skipped, digest, read_image, to_rgb, to_square
+from ulsad.maps import resample
 from ulsad.networks import Networks
 from ulsad.prediction import Prediction
 from ulsad.preparation import (
@@ -33,6 +35,7 @@ from ulsad.preparation import (
     prepare,
     read_photos,
 )
+from ulsad.references import References
 from ulsad.training import Diverged, Step, steps_of, train
 
 
@@ -58,10 +61,16 @@ class Ulsad:
     prediction.score, prediction.combined_map.shape
     """
 
-    def __init__(self, branches: Branches, calibration: Calibration, record: dict[str, Any]) -> None:
+    def __init__(
+        self, branches: Branches, calibration: Calibration, held_out: np.ndarray, references: References,
+        record: dict[str, Any], criteria: dict[str, Criterion] | None = None,
+    ) -> None:
         self.branches = branches
         self.calibration = calibration
+        self.held_out = held_out  # float32 (n, b, g, g): distances of the held-out good photos
+        self.references = references
         self.record = record  # what it was trained on, and how far; plain JSON values
+        self.criteria = criteria or {}  # by name
 
     @property
     def config(self) -> Config:
@@ -98,11 +107,13 @@ class Ulsad:
 
         prepared = prepare(photos, held_out, config, weights, device, on_count)
         planned = steps_of(config, len(prepared.data.images))
+        references = _references(prepared)
 
         def as_detector(steps: int) -> Ulsad:
             branches = prepared.branches.fitted(prepared.data.images)
-            calibration = _calibrate(branches, prepared.held_out)
-            return cls(branches, calibration, _record(prepared, steps, planned, started))
+            distances = _held_out_distances(branches, prepared.held_out)
+            return cls(branches, _calibrate(branches, distances), distances, references,
+                       _record(prepared, steps, planned, started))
 
         def on_step(step: Step) -> None:
             on_progress(Progress("training", step.step, step.steps, step))
@@ -142,10 +153,12 @@ class Ulsad:
 
     def _predict(self, images: list[tuple[Path | None, Image.Image]]) -> list[Prediction]:
         squares = torch.stack([to_square(image, self.config.image_size) for _, image in images])
-        local, global_ = self.branches.raw_maps(squares)
+        distances, descriptors = self.branches.analyse(squares)
+        nearest = self.references.nearest(descriptors)
         return [
-            Prediction(path, (image.height, image.width), local[i], None if global_ is None else global_[i],
-                       self.calibration, self.config.alpha, self.config.beta)
+            Prediction(path, (image.height, image.width), distances[i], self.branches.resampling,
+                       self.calibration, self.config.alpha, self.config.beta, int(nearest[i]),
+                       digest(squares[i]))
             for i, (path, image) in enumerate(images)
         ]
 
@@ -161,8 +174,36 @@ class Ulsad:
         photos = read_photos(held_out, config, lambda *counts: None)
         check_enough(photos, minimum=2)
         branches = replace(self.branches, config=config)
-        record = self.record | {"held_out": [path.name for path in photos.paths]}
-        return Ulsad(branches, _calibrate(branches, photos), record)
+        record = self.record | {
+            "held_out": [path.name for path in photos.paths],
+            "digests": self.record["digests"] | {"held_out": _digests(photos)}}
+        distances = _held_out_distances(branches, photos)
+        calibration = _calibrate(branches, distances, self.calibration.ignored)
+        return Ulsad(branches, calibration, distances, self.references, record)
+
+    def seen_in(self, prediction: Prediction) -> str:
+        """"training" or "held-out" when the model was made with this very photo, else ""."""
+        digests = self.record["digests"]
+        if prediction.digest in digests["train"]:
+            return "training"
+        return "held-out" if prediction.digest in digests["held_out"] else ""
+
+    def ignoring(self, ignored: np.ndarray | None) -> Ulsad:
+        """The same detector without these pixels in maps, scores and quantiles: bool (s, s); None: with all.
+
+        Named criteria are dropped, because their thresholds were read off other scores. Raises `InputError`
+        when nothing is left to look at.
+        """
+        if ignored is not None and ignored.all():
+            raise InputError("Everything is marked to be ignored. Leave something to look at.")
+        ignored = None if ignored is None or not ignored.any() else ignored
+        return Ulsad(self.branches, _calibrate(self.branches, self.held_out, ignored), self.held_out,
+                     self.references, self.record)
+
+    def with_criterion(self, name: str, criterion: Criterion) -> Ulsad:
+        """The same detector with one more criterion to be saved with it; one of the same name is replaced."""
+        return Ulsad(self.branches, self.calibration, self.held_out, self.references, self.record,
+                     self.criteria | {name: criterion})
 
     def save(self, path: Path | str) -> None:
         """Write the model as one safetensors file; an existing one is replaced only when complete."""
@@ -170,6 +211,8 @@ class Ulsad:
             "config": self.config.to_json(),
             "weights_hash": self.branches.extractor.weights_hash,
             "record": self.record,
+            "criteria": {name: criterion.to_dict() for name, criterion in self.criteria.items()},
+            "references": self.references.names,
         }
         model_file.write(path, _tensors(self), header)
 
@@ -180,7 +223,7 @@ class Ulsad:
         Raises `InputError` for a damaged or foreign file and for other backbone weights.
         """
         tensors, header = model_file.read(path)
-        if not {"config", "weights_hash", "record"} <= set(header):
+        if not {"config", "weights_hash", "record", "criteria", "references"} <= set(header):
             raise InputError(f"{path}: its header is damaged. Copy it again from where it was made.")
         config = Config.from_json(header["config"])
         extractor = load_backbone(config, weights).to(choose_device(device))
@@ -190,16 +233,33 @@ class Ulsad:
                              "Give the weights file it was trained with.")
         try:
             branches, calibration = _rebuild(config, extractor, tensors)
-        except (KeyError, RuntimeError, ValueError) as error:
+            references = References(tuple(header["references"]), tensors["references.descriptors"].numpy(),
+                                    _split_bytes(tensors["references.jpegs"], tensors["references.sizes"]))
+            criteria = {name: Criterion.from_dict(values) for name, values in header["criteria"].items()}
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"{path}: its tensors do not fit its own configuration ({error}).") from error
-        return cls(branches, calibration, header["record"])
+        return cls(branches, calibration, tensors["held_out"].numpy(), references, header["record"], criteria)
 
 
-def _calibrate(branches: Branches, held_out: PhotoSet) -> Calibration:
-    local, global_ = branches.raw_maps(held_out.images)
-    if not np.isfinite(local).all() or not (global_ is None or np.isfinite(global_).all()):
+def _references(prepared: Prepared) -> References:
+    good = prepared.good.paths  # the first of the training images; copies follow
+    descriptors = describe(prepared.data.features[: len(good)]).numpy()
+    return References.chosen(good, descriptors, prepared.branches.config.seed)
+
+
+def _held_out_distances(branches: Branches, held_out: PhotoSet) -> np.ndarray:
+    distances = branches.analyse(held_out.images).distances
+    if not np.isfinite(distances).all():
         raise Diverged("the maps of the held-out photos are not finite")
-    return Calibration.of(local, global_, _combination(branches.config))
+    return distances
+
+
+def _calibrate(
+    branches: Branches, distances: np.ndarray, ignored: np.ndarray | None = None
+) -> Calibration:
+    raw = resample(distances, branches.resampling)
+    global_ = raw[:, 1] if raw.shape[1] > 1 else None
+    return Calibration.of(raw[:, 0], global_, _combination(branches.config), ignored)
 
 
 def _combination(config: Config) -> Combination:
@@ -213,6 +273,7 @@ def _record(prepared: Prepared, steps: int, planned: int, started: float) -> dic
         "train": [path.name for path in prepared.good.paths],
         "held_out": [path.name for path in prepared.held_out.paths],
         "skipped": [item.reason for item in skipped.values()],
+        "digests": {"train": _digests(prepared.good), "held_out": _digests(prepared.held_out)},
         "copies": len(prepared.data.images) - len(prepared.good.paths),
         "steps": steps,
         "planned_steps": planned,
@@ -222,13 +283,24 @@ def _record(prepared: Prepared, steps: int, planned: int, started: float) -> dic
     }
 
 
+def _digests(photos: PhotoSet) -> list[str]:
+    return [digest(square) for square in photos.images]
+
+
 def _tensors(detector: Ulsad) -> dict[str, Tensor]:
     branches, calibration = detector.branches, detector.calibration
     tensors = {f"networks.{name}": value for name, value in branches.networks.state_dict().items()}
     tensors |= {"mean": branches.mean, "std": branches.std,
                 "quantiles.local": torch.from_numpy(calibration.local.values),
                 "frontier.points": torch.from_numpy(np.concatenate(calibration.frontiers)),
-                "frontier.sizes": torch.tensor([len(points) for points in calibration.frontiers])}
+                "frontier.sizes": torch.tensor([len(points) for points in calibration.frontiers]),
+                "held_out": torch.from_numpy(detector.held_out),
+                "references.descriptors": torch.from_numpy(detector.references.descriptors),
+                "references.jpegs": torch.frombuffer(bytearray(b"".join(detector.references.jpegs)),
+                                                     dtype=torch.uint8),
+                "references.sizes": torch.tensor([len(jpeg) for jpeg in detector.references.jpegs])}
+    if calibration.ignored is not None:
+        tensors["ignored"] = torch.from_numpy(calibration.ignored)
     if branches.whitening is not None:
         tensors["whitening"] = branches.whitening
     if branches.expected is not None:
@@ -251,12 +323,17 @@ def _rebuild(
     branches = Branches(config, extractor, networks.to(device), tensors["mean"].to(device),
                         tensors["std"].to(device), whitening, expected)
     points = tensors["frontier.points"].split(tensors["frontier.sizes"].tolist())
-    global_ = tensors.get("quantiles.global")
+    global_, ignored = tensors.get("quantiles.global"), tensors.get("ignored")
     calibration = Calibration(
         QuantileFunction(tensors["quantiles.local"].numpy()),
         None if global_ is None else QuantileFunction(global_.numpy()),
-        tuple(part.numpy() for part in points), _combination(config))
+        tuple(part.numpy() for part in points), _combination(config),
+        None if ignored is None else ignored.numpy())
     return branches, calibration
+
+
+def _split_bytes(joined: Tensor, sizes: Tensor) -> tuple[bytes, ...]:
+    return tuple(part.numpy().tobytes() for part in joined.split(sizes.tolist()))
 
 
 def _try_to_read(path: Path) -> Image.Image | Skipped:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ulsad import metrics
 from ulsad.calibration import Calibration, frontiers
+from ulsad.criterion import FALSE_REJECT
 from ulsad.datasets import GOOD, LOGICAL, STRUCTURAL, LabelledPhoto, read_mask
 from ulsad.detector import Ulsad
 from ulsad.errors import InputError
@@ -24,7 +25,6 @@ from ulsad.images import Skipped
 from ulsad.prediction import Prediction
 
 MAPS = ("combined", "local", "global")
-FALSE_REJECT = 0.05  # share of good parts that the suggested threshold may cost
 
 OnPhoto = Callable[[int, int], None]
 
@@ -106,9 +106,9 @@ def gathered(
     if not kept:
         raise InputError("None of the test photos could be read:\n"
                          + "\n".join(item.reason for item in skipped[:5]))
-    local, global_ = ([getattr(result, name) for _, result in kept] for name in ("raw_local", "raw_global"))
-    return Evaluation(tuple(photo for photo, _ in kept), skipped, np.array(local),
-                      None if global_[0] is None else np.array(global_),
+    raw = [np.array([getattr(result, name) for _, result in kept]) for name in ("raw_local", "raw_global")]
+    return Evaluation(tuple(photo for photo, _ in kept), skipped, raw[0],
+                      None if kept[0][1].raw_global is None else raw[1],
                       detector.calibration, detector.config.alpha, detector.config.beta)
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from ulsad import ablation, benchmark, comparison, figures
 from ulsad.config import PRESETS, Config
+from ulsad.criterion import FALSE_REJECT
 from ulsad.datasets import LOGICAL, STRUCTURAL, Category, find_categories
 from ulsad.detector import Ulsad
 from ulsad.errors import InputError
-from ulsad.evaluation import FALSE_REJECT, summarise, write_scores
+from ulsad.evaluation import summarise, write_scores
 from ulsad.tables import Table
 from ulsad.terminal import print_progress
 from ulsad.trials import Bench, evaluated, trained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -117,6 +118,11 @@ def to_square(image: Image.Image, size: int) -> Tensor:
     """An RGB image squeezed to the network's square: uint8 (3, size, size), bilinear, antialiased."""
     resized = image.resize((size, size), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
+
+
+def digest(square: Tensor) -> str:
+    """A fingerprint of what a network sees of a photo, uint8 (3, s, s): the same for the same pixels."""
+    return hashlib.sha256(square.numpy().tobytes()).hexdigest()[:16]
 
 
 def read_squares(

@@ -7,10 +7,14 @@ paper's Z = f(U) is the same numbers as (n, c, h·w), position k = row · w + co
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Array = TypeVar("Array", Tensor, np.ndarray)
 
 
 def value_distance(a: Tensor, b: Tensor) -> Tensor:
@@ -80,6 +84,9 @@ def resampling_matrix(grid: int, size: int, blur_sigma: float) -> Tensor:
     return axis[0].T.contiguous()
 
 
-def resample(maps: Tensor, matrix: Tensor) -> Tensor:
-    """Anomaly maps on the grid (n, g, g) → (n, size, size), smoothed, with a `resampling_matrix`."""
+def resample(maps: Array, matrix: Array) -> Array:
+    """Anomaly maps on the grid (…, g, g) → (…, size, size), smoothed, with a `resampling_matrix`.
+
+    Takes tensors or numpy arrays.
+    """
     return matrix @ maps @ matrix.T

@@ -6,11 +6,13 @@ distinct score is a threshold, nothing is sampled or binned, but for the interva
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 from scipy.stats import binomtest
+from scipy.stats import t as student_t
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 FALSE_POSITIVE_LIMIT = 0.3  # up to which AUPRO integrates (Bergmann et al. 2019)
@@ -63,8 +65,19 @@ def best_f1(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
 
 
 def threshold_at(held_out_scores: np.ndarray, false_reject: float) -> float:
-    """The lowest of the held-out scores above which no more than a share `false_reject` of them lies."""
-    return float(np.quantile(held_out_scores, 1 - false_reject, method="higher"))
+    """A threshold for which a share `false_reject` of further good parts is expected above it.
+
+    With n held-out good photos, n + 1 ≥ 1 / `false_reject`: the lowest of their scores above which no more
+    than that share of them lies; no distribution is assumed. Fewer can't say so much by themselves: even the
+    highest of n is exceeded once in n + 1. Then it is the upper prediction limit of normally distributed
+    scores, mean + t s √(1 + 1/n), with Student's t of n − 1 degrees of freedom, but never below that highest.
+    """
+    count = len(held_out_scores)
+    if (count + 1) * false_reject >= 1 or count < 2:
+        return float(np.quantile(held_out_scores, 1 - false_reject, method="higher"))
+    spread = held_out_scores.std(ddof=1) * np.sqrt(1 + 1 / count)
+    limit = held_out_scores.mean() + student_t.ppf(1 - false_reject, count - 1) * spread
+    return float(max(limit, held_out_scores.max()))
 
 
 def operating_point(scores: np.ndarray, labels: np.ndarray, threshold: float) -> OperatingPoint:
@@ -76,6 +89,7 @@ def operating_point(scores: np.ndarray, labels: np.ndarray, threshold: float) ->
                           clopper_pearson(false, good), clopper_pearson(true, defects))
 
 
+@cache
 def clopper_pearson(successes: int, trials: int) -> Interval:
     """The exact 95 % interval of a share; [0, 1] without trials."""
     if not trials:

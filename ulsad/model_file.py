@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ulsad.errors import InputError
 
-_FORMAT, _VERSION = "ulsad", 2  # 2: what residuals are usual is part of a model
+_FORMAT, _VERSION = "ulsad", 3  # 3: held-out distances, references and criteria are part of a model
 
 
 def require_writable(path: Path | str) -> None:

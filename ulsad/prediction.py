@@ -1,37 +1,67 @@
-"""What a detector says of one photo: raw maps first, everything that depends on α and β afterwards."""
+"""What a detector says of one photo: distances first, everything that depends on α and β afterwards."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from ulsad.calibration import AnomalyMaps, Calibration
+from ulsad.calibration import AnomalyMaps, Calibration, Combination, frontiers
+from ulsad.maps import resample
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the networks say of one photo: raw maps, before any α and β.
+    """What the networks say of one photo, before any α and β: some kilobytes, so that thousands can be kept.
 
-    `raw_local` and `raw_global` are float32 (image_size, image_size), ≥ 0, at the network's resolution;
-    scores and everything that depends on α and β follow from them.
+    Raw maps, scores and everything that depends on α and β follow from the distances.
     """
 
     path: Path | None
     size: tuple[int, int]  # the photo's own (height, width)
-    raw_local: np.ndarray
-    raw_global: np.ndarray | None  # None when the model has no global branch
+    distances: np.ndarray  # float32 (b, g, g), ≥ 0: local and, where the model has it, global
+    resampling: np.ndarray  # float32 (s, g), from the grid to the network's resolution
     calibration: Calibration
     alpha: float  # the model's defaults
     beta: float
+    reference: int  # which of the model's `References` it resembles most
+    digest: str  # fingerprint of the photo, see `images.digest`
 
-    def maps(self, alpha: float | None = None, beta: float | None = None) -> AnomalyMaps:
-        """The normalised maps (Eq. 9) at the network's resolution, with their scores (Eq. 10)."""
+    @property
+    def raw_local(self) -> np.ndarray:
+        """M^l (Eq. 7) at the network's resolution, float32 (s, s), ≥ 0; 0 where the model ignores pixels."""
+        return self._raw(0)
+
+    @property
+    def raw_global(self) -> np.ndarray | None:
+        """M^g (Eq. 8) likewise; None when the model has no global branch."""
+        return self._raw(1) if len(self.distances) > 1 else None
+
+    def _raw(self, branch: int) -> np.ndarray:
+        raw = resample(self.distances[branch], self.resampling)
+        if self.calibration.ignored is not None:
+            raw[self.calibration.ignored] = 0  # less than anything that is looked at
+        return raw
+
+    @cached_property
+    def frontier(self) -> np.ndarray:
+        """(k, b): the few pixels from which all three scores follow, see `calibration.frontier`."""
+        raw_global = self.raw_global
+        return frontiers(self.raw_local[None], None if raw_global is None else raw_global[None])[0]
+
+    def maps(
+        self, alpha: float | None = None, beta: float | None = None, combine: Combination | None = None
+    ) -> AnomalyMaps:
+        """The normalised maps (Eq. 9) at the network's resolution, with their scores (Eq. 10).
+
+        Where nothing is given, α, β and the combination are the model's.
+        """
         alpha = self.alpha if alpha is None else alpha
         beta = self.beta if beta is None else beta
-        return self.calibration.normalisation(alpha, beta)(self.raw_local, self.raw_global)
+        return self.calibration.normalisation(alpha, beta, combine)(self.raw_local, self.raw_global)
 
     @property
     def score(self) -> float:
@@ -46,7 +76,8 @@ class Prediction:
     @property
     def global_map(self) -> np.ndarray | None:
         """Raw M^g (Eq. 8), float32 (H, W) at the photo's own size: logical defects."""
-        return None if self.raw_global is None else stretch(self.raw_global, self.size)
+        raw = self.raw_global
+        return None if raw is None else stretch(raw, self.size)
 
     @property
     def combined_map(self) -> np.ndarray:

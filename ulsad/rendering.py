@@ -6,6 +6,7 @@ from functools import cache
 
 import matplotlib
 import numpy as np
+from contourpy import contour_generator
 from PIL import Image, ImageDraw, ImageFont
 
 from ulsad.calibration import AnomalyMaps
@@ -28,6 +29,11 @@ def colours(scores: np.ndarray, low: float = LOW, high: float = HIGH) -> np.ndar
     return _palette()[(share * 255).astype(np.uint8)]
 
 
+def strength(scores: np.ndarray, low: float = LOW, high: float = HIGH) -> np.ndarray:
+    """How much of the colour shows, in [0, 1]: nothing up to `low`, all from a tenth of the scale above."""
+    return np.clip(10 * (scores - low) / max(high - low, 1e-12), 0, 1)
+
+
 def overlay(
     photo: Image.Image, square: np.ndarray, opacity: float, low: float = LOW, high: float = HIGH
 ) -> Image.Image:
@@ -37,9 +43,38 @@ def overlay(
     fade in, up to `opacity`. At 1 they hide the photo from there on, at 0 they are not seen.
     """
     scores = stretch(square, (photo.height, photo.width))
-    strength = opacity * np.clip(10 * (scores - low) / max(high - low, 1e-12), 0, 1)
-    mask = Image.fromarray((255 * strength).astype(np.uint8))
+    mask = Image.fromarray((255 * opacity * strength(scores, low, high)).astype(np.uint8))
     return Image.composite(Image.fromarray(colours(scores, low, high)), photo, mask)
+
+
+def heat(
+    square: np.ndarray, low: float = LOW, high: float = HIGH, ignored: np.ndarray | None = None
+) -> Image.Image:
+    """A square map alone, to be laid over a photo: a picture of the same size with a palette, 255 colours of
+    which have the `strength` of their score, and one, a grey, is for ignored pixels."""
+    share = np.clip((square - low) / max(high - low, 1e-12), 0, 1)
+    indices = (share * 254).astype(np.uint8)
+    if ignored is not None:
+        indices[ignored] = 255
+    picture = Image.fromarray(indices)
+    picture.putpalette(_heat_palette(), "RGBA")
+    return picture
+
+
+@cache
+def _heat_palette() -> bytes:
+    shares = np.linspace(0, 1, 255)
+    rows = np.column_stack([colours(shares, 0, 1), (255 * strength(shares, 0, 1)).astype(np.uint8)])
+    return np.vstack([rows, [[128, 128, 128, 200]]]).astype(np.uint8).tobytes()
+
+
+def contour(square: np.ndarray, level: float) -> str:
+    """The lines where a map (s, s) crosses a level, as an SVG path in px of the map; "" where it doesn't.
+
+    The centre of the first pixel lies at (0.5, 0.5).
+    """
+    lines = contour_generator(z=square).lines(level)
+    return "".join("M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in line + 0.5) for line in lines)
 
 
 def views(photo: Image.Image, maps: AnomalyMaps, opacity: float = 0.6) -> list[Image.Image]:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from ulsad.config import CALIBRATION, Config
+from ulsad.criterion import FALSE_REJECT
 from ulsad.datasets import Category
 from ulsad.detector import Progress, Ulsad
 from ulsad.errors import InputError
-from ulsad.evaluation import FALSE_REJECT, Evaluation, evaluate, summarise, write_scores
+from ulsad.evaluation import Evaluation, evaluate, summarise, write_scores
 
 MODEL = "model.safetensors"
 

@@ -12,7 +12,9 @@ from PIL import Image, ImageDraw
 from ulsad import attention, rendering
 from ulsad.backbones import BACKBONES
 from ulsad.ui import library, photo_list
-from ulsad.ui.inspect_tab import SIDE
+
+SIDE = 1024  # px; larger photos are shown scaled down
+
 
 EXPLANATION = """
 **What this shows.** A network trained on everyday photographs turns your photo into a grid of patches, each a

@@ -14,13 +14,13 @@ import numpy as np
 
 from ulsad import ablation, figures, metrics, rendering
 from ulsad.archives import extract_photos
+from ulsad.criterion import FALSE_REJECT
 from ulsad.datasets import GOOD, LabelledPhoto, find_categories
 from ulsad.demo import write_demo
 from ulsad.errors import InputError
-from ulsad.evaluation import FALSE_REJECT, Evaluation, gathered, summarise
+from ulsad.evaluation import Evaluation, gathered, summarise
 from ulsad.images import SUFFIXES
-from ulsad.ui import library, photo_list, train_tab
-from ulsad.ui.photo_list import PhotoList
+from ulsad.ui import inspect_tab, library
 
 MOST = 400  # photos at a time: sorting their pixels takes about 5 MB each
 MISTAKES = 12
@@ -35,7 +35,7 @@ the model was trained, never from the photos tested here, so the confusion matri
 _results: dict[str, Evaluation] = {}  # the last few; the browser holds their keys
 
 
-def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: PhotoList, models_dir: Path,
+def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: gr.State, models_dir: Path,
           data_root: Path | None) -> None:
     """Lay out the tab and wire it to the model chosen in the header; mistakes open in Inspect."""
     key, mistakes = gr.State(None), gr.State([])
@@ -87,7 +87,7 @@ def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: PhotoList, models_dir: P
     share.input(library.shown(_at_threshold), [key, share], at_threshold, show_progress="hidden",
                 trigger_mode="always_last")
     stop.click(lambda: "<div class='run'>Stopped.</div>", None, status, cancels=events)
-    gallery.select(_open, mistakes, [tabs, inspected.paths, inspected.gallery, inspected.selected])
+    gallery.select(_open, mistakes, [tabs, inspected])
 
 
 def _generator(choose, models_dir: Path):
@@ -142,7 +142,7 @@ def _given(
 ) -> list[LabelledPhoto]:
     """The labelled photos that a visitor gave, one way or the other."""
     if whole or folder:
-        root = train_tab.folder_on_server(data_root, folder) if folder else _scratch()
+        root = library.folder_on_server(data_root, folder) if folder else _scratch()
         if whole:
             extract_photos(whole, root)
         return _one_category(root)
@@ -268,4 +268,5 @@ def _confusion(point: metrics.OperatingPoint, held_out: int) -> str:
 
 def _open(paths: list[str], event: gr.SelectData):
     """Go to Inspect with the mistakes, and the clicked one chosen."""
-    return gr.Tabs(selected="inspect"), *photo_list.opened(paths, event.index)
+    photos = [(Path(path), Path(path).name) for path in paths]
+    return gr.Tabs(selected="inspect"), inspect_tab.request(photos, event.index)

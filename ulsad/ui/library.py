@@ -5,7 +5,10 @@ The browser and `gr.State` only ever hold paths; gradio would copy anything larg
 
 from __future__ import annotations
 
-from functools import lru_cache, wraps
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache, partial, wraps
+from inspect import isgeneratorfunction
 from pathlib import Path
 
 import gradio as gr
@@ -15,10 +18,10 @@ from PIL import Image
 from ulsad import attention, runs
 from ulsad.backbones import FeatureExtractor, load_backbone
 from ulsad.config import Config
+from ulsad.criterion import Criterion
 from ulsad.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.images import find_images, read_image
-from ulsad.prediction import Prediction
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DEMO_MODEL = ASSETS / "demo.safetensors"
@@ -49,16 +52,17 @@ def _detector(model: str, version: int, weights: Path) -> Ulsad:
     return Ulsad.load(model, uploaded or weights)
 
 
-def prediction(model: str, photo: str, models_dir: Path) -> Prediction:
-    """The raw maps of a photo; moving a slider afterwards finds them here."""
-    return _prediction(model, _version(model), photo, _version(photo), models_dir)
+def save_criterion(
+    model: str, detector: Ulsad, name: str, criterion: Criterion, models_dir: Path
+) -> tuple[str, Ulsad]:
+    """Write a detector with one more criterion into its model's file, the demo's into a copy of it.
 
-
-@lru_cache(maxsize=64)
-def _prediction(
-    model: str, model_version: int, photo: str, photo_version: int, models_dir: Path
-) -> Prediction:
-    return detector(model, models_dir).predict(photo)
+    Return the file and the detector that it holds. Raises `InputError` when it can't be written.
+    """
+    file = models_dir / "demo tray, own criteria.safetensors" if model == str(DEMO_MODEL) else Path(model)
+    kept = detector.with_criterion(name, criterion)
+    kept.save(file)
+    return str(file), kept
 
 
 def _version(file: str) -> int:
@@ -94,12 +98,35 @@ def _patch_features(backbone: str, path: str, version: int, models_dir: Path) ->
     return attention.patch_features(extractor, photo(path), Config().image_size)
 
 
+def folder_on_server(data_root: Path | None, folder: str) -> Path:
+    """A folder named by a visitor. Raises `InputError` unless it lies below `data_root`."""
+    if data_root is None:
+        raise InputError("Folders on the server are off; start the app with --data-root DIR.")
+    path = (data_root / folder).resolve()
+    if not path.is_relative_to(data_root.resolve()):
+        raise InputError(f"'{folder}' is not below {data_root}.")
+    return path
+
+
 def shown(function):
-    """Let a tab's function show `InputError` to the user as it is."""
+    """Let a tab's function, or generator, show `InputError` to the user as it is."""
     @wraps(function)
     def wrapped(*arguments):
-        try:
+        with _shown():
             return function(*arguments)
-        except InputError as error:
-            raise gr.Error(str(error), title="This did not work", duration=None) from error
-    return wrapped
+
+    @wraps(function)
+    def generated(*arguments):
+        with _shown():
+            yield from function(*arguments)
+
+    inner = function.func if isinstance(function, partial) else function
+    return generated if isgeneratorfunction(inner) else wrapped
+
+
+@contextmanager
+def _shown() -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise gr.Error(str(error), title="This did not work", duration=None) from error

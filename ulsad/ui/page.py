@@ -27,7 +27,7 @@ def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
                                 min_width=320)
         with gr.Tabs() as tabs:
             with gr.Tab("Inspect", id="inspect"):
-                inspected = inspect_tab.build(page, model, models_dir)
+                inspected = inspect_tab.build(page, model, models_dir, data_root)
             with gr.Tab("Train", id="train"):
                 train_tab.build(model, tabs, inspected, models_dir, data_root)
             with gr.Tab("Attention", id="attention"):

@@ -22,8 +22,7 @@ from ulsad.backbones import BACKBONES
 from ulsad.config import PRESETS
 from ulsad.errors import InputError
 from ulsad.images import SUFFIXES
-from ulsad.ui import library, photo_list
-from ulsad.ui.photo_list import PhotoList
+from ulsad.ui import inspect_tab, library
 
 _LOSSES = {"local": "local (L_pl)", "attention": "global (L_pg)", "local_global": "local-global (L_lg)"}
 _PHASES = {"starting": "Starting", "reading": "Reading photos", "features": "Computing features",
@@ -31,7 +30,7 @@ _PHASES = {"starting": "Starting", "reading": "Reading photos", "features": "Com
 
 
 def build(
-    model: gr.Dropdown, tabs: gr.Tabs, inspected: PhotoList, models_dir: Path, data_root: Path | None
+    model: gr.Dropdown, tabs: gr.Tabs, inspected: gr.State, models_dir: Path, data_root: Path | None
 ) -> None:
     """Lay out the tab; a finished run can be chosen in the header and its held-out photos inspected."""
     with gr.Row():
@@ -65,7 +64,7 @@ def build(
                 [photos, folder, name, preset, *settings], run)
     stop.click(lambda chosen: runs.stop(models_dir / chosen), run)
     inspect.click(library.shown(partial(_open, models_dir)), run,
-                  [model, tabs, inspected.paths, inspected.gallery, inspected.selected])
+                  [model, tabs, inspected])
     gr.on([timer.tick, run.change], watch, watched, views, show_progress="hidden", concurrency_id="watch")
     gr.on(None, partial(_newest, models_dir), None, run)
 
@@ -97,7 +96,7 @@ def _start(
     settings += [f"backbone={backbone}"] if backbone else []
     settings += [f"steps={int(steps)}"] if steps else []
     PRESETS[preset].with_text(settings)  # complains now rather than in the log of the run
-    source = folder_on_server(data_root, folder) if folder else None
+    source = library.folder_on_server(data_root, folder) if folder else None
     if not photos and source is None:
         raise InputError("Drop photos of good parts first: 20 to 300 images, or one zip.")
     run = models_dir / _free_name(name, models_dir)
@@ -115,16 +114,6 @@ def _free_name(name: str, models_dir: Path) -> str:
     if name == library.WEIGHTS or (models_dir / name).exists():
         raise InputError(f"There is a '{name}' already. Choose another name.")
     return name
-
-
-def folder_on_server(data_root: Path | None, folder: str) -> Path:
-    """A folder named by a visitor. Raises `InputError` unless it lies below `data_root`."""
-    if data_root is None:
-        raise InputError("Folders on the server are off; start the app with --data-root DIR.")
-    path = (data_root / folder).resolve()
-    if not path.is_relative_to(data_root.resolve()):
-        raise InputError(f"'{folder}' is not below {data_root}.")
-    return path
 
 
 def _keep(files: list[str], folder: Path, stem: str | None = None) -> list[Path]:
@@ -200,8 +189,8 @@ def _open(models_dir: Path, run: str):
     chosen = gr.Dropdown(library.models(models_dir), value=model), gr.Tabs(selected="inspect")
     held_out = [models_dir / run / runs.PHOTOS / name
                 for name in library.detector(model, models_dir).record["held_out"]]
-    present = [str(photo) for photo in held_out if photo.exists()][:24]
-    return *chosen, *(photo_list.opened(present) if present else [gr.skip()] * 3)
+    present = [(photo, photo.name) for photo in held_out if photo.exists()]
+    return *chosen, inspect_tab.request(present) if present else gr.skip()
 
 
 def _newest(models_dir: Path):

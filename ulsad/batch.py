@@ -1,0 +1,83 @@
+"""Many photos under one model: scores, verdicts and which branch fired, for any criterion at once."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ulsad.criterion import FAIL, PASS, REVIEW, Criterion
+from ulsad.images import Skipped
+from ulsad.prediction import Prediction
+
+COLUMNS = ("path", "score", "local_score", "global_score", "verdict", "fired", "seen_in")
+
+
+class Judged(NamedTuple):
+    """One photo under a criterion."""
+
+    score: float
+    local_score: float
+    global_score: float  # NaN without a global branch
+    verdict: str
+    fired: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Photos that were scored together, under the names that people know them by."""
+
+    names: tuple[str, ...]
+    predictions: tuple[Prediction, ...]
+    skipped: tuple[Skipped, ...] = ()  # photos that could not be read
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    @cached_property
+    def frontiers(self) -> list[np.ndarray]:
+        return [prediction.frontier for prediction in self.predictions]
+
+    def judged(self, criterion: Criterion) -> list[Judged]:
+        """Every photo under a criterion, in the order of the batch."""
+        scores = self.scores(criterion)
+        return [Judged(*map(float, row), verdict, fired) for row, verdict, fired in
+                zip(scores, criterion.verdicts(scores), criterion.fired(scores), strict=True)]
+
+    def scores(self, criterion: Criterion) -> np.ndarray:
+        """(n, 3): combined, local and global score of every photo."""
+        if not self.predictions:
+            return np.empty((0, 3))
+        return criterion.scores(self.predictions[0].calibration, self.frontiers)
+
+
+def tally(verdicts: Sequence[str]) -> dict[str, int]:
+    """How many pass, need a review, and fail."""
+    counts = Counter(verdicts)
+    return {verdict: counts[verdict] for verdict in (PASS, REVIEW, FAIL)}
+
+
+class Table:
+    """A CSV file that grows by a row for every photo."""
+
+    def __init__(self, file: Path | str) -> None:
+        self._opened = open(file, "w", newline="", encoding="utf-8",  # noqa: SIM115
+                            errors="surrogateescape")
+        self._writer = csv.writer(self._opened)
+        self._writer.writerow(COLUMNS)
+
+    def __enter__(self) -> Table:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def add(self, name: str, judged: Judged, seen_in: str) -> None:
+        scores = (f"{score:.6f}" for score in judged[:3])
+        self._writer.writerow([name, *scores, judged.verdict, judged.fired, seen_in])

@@ -1,0 +1,90 @@
+"""When a part passes: what makes one map of two, where the lines are drawn, and what may be said of them.
+
+Numpy and scipy only. Scores are (n, 3) throughout: combined, local, global (Eq. 10); global is NaN for a
+model without that branch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ulsad.calibration import Calibration, Combination
+from ulsad.metrics import Interval, clopper_pearson, threshold_at
+
+FALSE_REJECT = 0.05  # share of good parts that a suggested threshold may cost
+SURER = 0.2  # of that share may fail rather than need a review
+PASS, REVIEW, FAIL = "pass", "review", "fail"
+LOCAL, GLOBAL, BOTH, NEITHER = "local", "global", "both", "neither"
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A part passes up to `review`, fails above `fail`, and somebody looks at it in between.
+
+    A branch *fired* where its own score is above its own threshold. That says which branch found the photo
+    strange, not what is wrong with the part: each can see the other's kind of defect.
+    """
+
+    alpha: float
+    beta: float
+    combine: Combination
+    review: float
+    fail: float
+    local: float
+    global_: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha < self.beta <= 1:
+            raise ValueError(f"α must be below β, both from 0 to 1, not {self.alpha:g} and {self.beta:g}")
+        if not self.review <= self.fail:
+            raise ValueError(f"'review' must not lie above 'fail', {self.review:g} > {self.fail:g}")
+
+    @classmethod
+    def suggested(
+        cls, calibration: Calibration, alpha: float, beta: float, combine: Combination | None = None,
+        false_reject: float = FALSE_REJECT,
+    ) -> Criterion:
+        """From the held-out good photos alone, never from photos that are to be judged.
+
+        Of further good parts a share `false_reject` is expected above `review`, and a fifth of that above
+        `fail`; see `metrics.threshold_at`. The branches' own lines are drawn as `review` is.
+        """
+        held_out = calibration.held_out_scores(alpha, beta, combine)
+        review, local, global_ = (threshold_at(column, false_reject) for column in held_out.T)
+        fail = max(review, threshold_at(held_out[:, 0], false_reject * SURER))
+        return cls(alpha, beta, combine or calibration.combine, review, fail, local, global_)
+
+    def scores(self, calibration: Calibration, frontiers: list[np.ndarray]) -> np.ndarray:
+        """(n, 3) of n photos under this criterion's α, β and combination."""
+        return calibration.scores(frontiers, self.alpha, self.beta, self.combine)
+
+    def verdicts(self, scores: np.ndarray) -> np.ndarray:
+        """PASS, REVIEW or FAIL for each of (n, 3)."""
+        return np.select([scores[:, 0] > self.fail, scores[:, 0] > self.review], [FAIL, REVIEW], PASS)
+
+    def fired(self, scores: np.ndarray) -> np.ndarray:
+        """LOCAL, GLOBAL, BOTH or NEITHER for each of (n, 3)."""
+        local, global_ = scores[:, 1] > self.local, scores[:, 2] > self.global_  # NaN never fires
+        return np.select([local & global_, local, global_], [BOTH, LOCAL, GLOBAL], NEITHER)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, as they are kept in a model file."""
+        return asdict(self) | {"global_": None if math.isnan(self.global_) else self.global_}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Criterion:
+        global_ = math.nan if values["global_"] is None else values["global_"]
+        return cls(**values | {"combine": Combination(**values["combine"]), "global_": global_})
+
+
+def rejected(held_out_scores: np.ndarray, threshold: float) -> tuple[int, Interval]:
+    """How many of n held-out good photos lie above a threshold, and the 95 % interval of the true share.
+
+    The interval (Clopper-Pearson) does not know that the threshold was read off these very photos.
+    """
+    count = int((held_out_scores > threshold).sum())
+    return count, clopper_pearson(count, len(held_out_scores))

@@ -1,0 +1,89 @@
+// Scores of held-out good photos (behind) and of the open batch (in front), with two lines to drag.
+// value: {held_out: [...], batch: [...], review, fail}
+let value = null;  // text from the server: gradio would watch every number of an object
+const WIDTH = 400, HEIGHT = 190, BINS = 48, TOP = 26, BOTTOM = 160;
+const NAMES = ["review", "fail"];
+let lines = {}, scale = null, dragged = null;
+
+function counts(scores) {
+  const bins = Array(BINS).fill(0);
+  scores.forEach((score) => {
+    const share = (at(score) - at(scale.low)) / (at(scale.high) - at(scale.low));
+    bins[Math.min(Math.max(Math.floor(share * BINS), 0), BINS - 1)] += 1;
+  });
+  return bins;
+}
+
+function draw() {
+  const {held_out, batch} = value, step = (WIDTH - 20) / BINS;
+  const side = (scores, kind) => {
+    const bins = counts(scores), most = Math.max(1, ...bins);
+    return bins.map((n, i) => bar(10 + i * step, BOTTOM - (BOTTOM - TOP) * n / most, step - 1,
+                                  (BOTTOM - TOP) * n / most, kind)).join("");
+  };
+  const grips = NAMES.map((name, i) => {
+    const x = scale.px(lines[name]);
+    return upright(x, 8, BOTTOM, `line ${name}`)
+      + `<g class="grip" data-line="${name}" tabindex="0" role="slider" aria-label="${name}"
+            aria-valuenow="${lines[name].toFixed(3)}"><rect x="${x - 9}" y="0" width="18" height="${BOTTOM}"/>`
+      + `<path class="${name}" d="M${x - 6},2h12l-6,9z"/></g>`
+      + text(x + (i ? 9 : -9), 11, `${name} ${lines[name].toFixed(3)}`, `class="label" text-anchor="${i ? "start" : "end"}"`);
+  }).join("");
+  const ticks = scale.ticks.map((tick) => text(scale.px(tick), BOTTOM + 13, tick, 'text-anchor="middle"')).join("");
+  element.querySelector(".chart").innerHTML =
+    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="scores">${side(held_out, "good")}
+     ${side(batch, "batch")}${ticks}${grips}
+     ${text(10, HEIGHT - 3, `score of ${held_out.length} held-out good photos (grey) and ${batch.length} open ones`)}
+     </svg>`;
+  const above = (line) => batch.filter((score) => score > line).length;
+  const fail = above(lines.fail), review = above(lines.review) - fail;
+  element.querySelector(".tally").innerHTML = `<b class="pass">${batch.length - review - fail} pass</b>`
+    + `<b class="review">${review} review</b><b class="fail">${fail} fail</b>`;
+}
+
+function set(name, score) {
+  lines[name] = score;
+  if (lines.review > lines.fail) lines[NAMES[1 - NAMES.indexOf(name)]] = score;  // they keep their order
+  draw();
+}
+
+function receive() {
+  value = JSON.parse(props.value || "null");
+  show();
+}
+
+function show() {
+  if (!value || dragged) return;
+  const {held_out, batch, review, fail} = value;
+  lines = {review, fail};
+  scale = axis(...ends([...held_out, ...batch, fail]), 10, WIDTH - 10);
+  draw();
+}
+
+element.addEventListener("pointerdown", (event) => {
+  const grip = event.target.closest(".grip");
+  if (!grip) return;
+  event.preventDefault();
+  dragged = grip.dataset.line;
+  element.setPointerCapture(event.pointerId);
+});
+element.addEventListener("pointermove", (event) => {
+  if (!dragged) return;
+  set(dragged, scale.score(Math.min(Math.max(place(event)[0], 10), WIDTH - 10)));
+});
+element.addEventListener("pointerup", () => {
+  if (!dragged) return;
+  dragged = null;
+  trigger("threshold", {...lines});
+});
+element.addEventListener("keydown", (event) => {
+  const grip = event.target.closest(".grip"), step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+  if (!grip || !step) return;
+  event.preventDefault();
+  const name = grip.dataset.line;
+  set(name, scale.score(Math.min(Math.max(scale.px(lines[name]) + 3 * step, 10), WIDTH - 10)));
+  element.querySelector(`[data-line=${name}]`).focus();
+  trigger("threshold", {...lines});
+});
+watch("value", receive);
+receive();

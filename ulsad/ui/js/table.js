@@ -1,0 +1,54 @@
+// The batch, strangest first. Arrow keys walk through it.
+// value: {rows: [{index, name, thumbnail, score, local, global, verdict, fired, seen_in}], total, selected}
+let value = null;  // text from the server: gradio would watch every number of an object
+const list = element.querySelector(".rows");
+const escaped = (name) => Object.assign(document.createElement("i"), {textContent: name}).innerHTML;
+let wanted = null;  // chosen here, while the server has not answered yet
+
+function branch(name, row) {
+  const fired = row.fired === name || row.fired === "both";
+  return fired ? `<strong title="the ${name} branch fired">${name} ${row[name]} ▲</strong>` : `${name} ${row[name]}`;
+}
+
+function receive() {
+  value = JSON.parse(props.value || "null");
+  show();
+}
+
+function show() {
+  if (!value) return;
+  const {rows, total, selected} = value, held = document.activeElement === list;
+  wanted = null;
+  list.innerHTML = rows.map((row) =>
+    `<div class="row ${row.index === selected ? "selected" : ""}" role="option" data-index="${row.index}"
+          aria-selected="${row.index === selected}">
+       <img src="${row.thumbnail}" alt="" loading="lazy">
+       <div><span class="name">${escaped(row.name)}</span><b class="${row.verdict}">${row.verdict} ${row.score}</b>
+         <small>${branch("local", row)} · ${branch("global", row)}</small>${row.seen_in ? `<small class="seen">one of the model's ${row.seen_in} photos</small>` : ""}</div>
+     </div>`).join("");
+  element.querySelector(".shown").textContent = rows.length < total
+    ? `${rows.length} of ${total} photos; narrow the filter, or download the table` : `${total} photos`;
+  list.querySelector(".selected")?.scrollIntoView({block: "nearest"});
+  if (held) list.focus();
+}
+
+function pick(row) {
+  if (!row) return;
+  wanted = row;
+  list.querySelectorAll(".selected").forEach((other) => other.classList.remove("selected"));
+  row.classList.add("selected");
+  row.scrollIntoView({block: "nearest"});
+  trigger("pick", {index: Number(row.dataset.index)});
+}
+
+list.addEventListener("click", (event) => { list.focus(); pick(event.target.closest(".row")); });
+list.addEventListener("keydown", (event) => {
+  const current = wanted || list.querySelector(".selected");
+  const next = {ArrowDown: current?.nextElementSibling, ArrowUp: current?.previousElementSibling,
+                Home: list.firstElementChild, End: list.lastElementChild}[event.key];
+  if (next === undefined) return;
+  event.preventDefault();
+  pick(next || (current ? null : list.firstElementChild));
+});
+watch("value", receive);
+receive();

@@ -1,0 +1,204 @@
+// Views of one photo that are zoomed, hovered and drawn on together. What needs no network happens here.
+// value: {photo, width, height, name, views: [{heat, contour, note, fired}], size, hover: {rows, columns, local,
+// global, combined}, reference: {photo, name}}; heats are pictures of the map alone, in colours, as data URLs.
+let value = null;  // text from the server: gradio would watch every number of an object
+const one = (selector) => element.querySelector(selector);
+const all = (selector) => [...element.querySelectorAll(selector)];
+const TWO_STEPS = ["duplicate", "move", "swap"];
+const HINTS = {
+  look: "Wheel: zoom. Drag: move. Double click: whole photo.",
+  scratch: "Draw a line on the photo.",
+  erase: "Draw a rectangle around a part.",
+  duplicate: "Draw a rectangle around a part, then click where it should be once more.",
+  move: "Draw a rectangle around a part, then click where it should go.",
+  swap: "Draw a rectangle around a part, then click the middle of the other one.",
+  ignore: "Paint over what should not be looked at, then press Ignore these places.",
+};
+let zoom = {scale: 1, x: 0, y: 0};  // x, y: shift in shares of the view
+let drawn = [];  // points of the line or rectangle in the making
+let region = null;  // a rectangle that waits for its destination
+let strokes = [];  // what is painted to be ignored
+
+function setZoom(scale, x, y) {
+  scale = Math.min(Math.max(scale, 1), 32);
+  zoom = {scale, x: Math.min(Math.max(x, 1 - scale), 0), y: Math.min(Math.max(y, 1 - scale), 0)};
+  all(".sheet").forEach((sheet) => {
+    sheet.style.transform = `translate(${100 * zoom.x}%, ${100 * zoom.y}%) scale(${scale})`;
+  });
+}
+
+function place(event, clip = true) {  // of the mouse, in shares of the photo
+  const box = event.target.closest(".stage").getBoundingClientRect();
+  const at = [((event.clientX - box.left) / box.width - zoom.x) / zoom.scale,
+              ((event.clientY - box.top) / box.height - zoom.y) / zoom.scale];
+  return clip ? at.map((share) => Math.min(Math.max(share, 0), 1)) : at;
+}
+
+const tool = () => one(".tool").value;
+const path = (points) => "M" + points.map(([x, y]) => `${x * 1000},${y * 1000}`).join("L");
+const brush = () => Number(one(".brush input").value);
+
+function draw() {
+  const drawing = one(".drawing");
+  if (!value) return;
+  const painted = strokes.map((stroke) => [stroke.points, stroke.width]);
+  if (drawn.length && tool() === "ignore") painted.push([drawn, brush()]);
+  let html = painted.map(([points, width]) =>
+    `<path class="painted" d="${path(points.length > 1 ? points : [points[0], points[0]])}"
+           stroke-width="${1000 * width * Math.max(value.width, value.height) / value.width}"/>`).join("");
+  const box = region || (drawn.length > 1 && tool() !== "scratch" && tool() !== "ignore"
+                         ? [...drawn[0], ...drawn.at(-1)] : null);
+  if (box) {
+    const [x0, y0, x1, y1] = box;
+    html += `<rect x="${1000 * Math.min(x0, x1)}" y="${1000 * Math.min(y0, y1)}"
+                   width="${1000 * Math.abs(x1 - x0)}" height="${1000 * Math.abs(y1 - y0)}"/>`;
+  }
+  if (drawn.length > 1 && tool() === "scratch") html += `<path class="line" d="${path(drawn)}"/>`;
+  drawing.innerHTML = html;
+}
+
+function choose() {
+  drawn = []; region = null;
+  one(".hint").textContent = HINTS[tool()];
+  all(".painting").forEach((part) => { part.style.display = tool() === "ignore" ? "" : "none"; });
+  element.classList.toggle("drawing-tool", tool() !== "look");
+  draw();
+}
+
+function finish() {
+  const name = tool();
+  if (name === "ignore") {
+    strokes.push({points: drawn, width: brush()});
+  } else if (name === "scratch") {
+    trigger("probe", {tool: name, points: drawn});
+  } else if (TWO_STEPS.includes(name)) {
+    region = [...drawn[0], ...drawn.at(-1)];
+  } else {
+    trigger("probe", {tool: name, box: [...drawn[0], ...drawn.at(-1)]});
+  }
+  drawn = [];
+  draw();
+}
+
+function hover(event) {
+  const {hover: grid} = value, [x, y] = place(event);
+  const row = Math.min(Math.floor(y * grid.rows), grid.rows - 1);
+  const column = Math.min(Math.floor(x * grid.columns), grid.columns - 1);
+  const cell = (map) => grid[map] ? grid[map][row * grid.columns + column].toFixed(3) : "–";
+  one(".readout").textContent = `x ${Math.floor(x * value.width)}, y ${Math.floor(y * value.height)}: `
+    + `local ${cell("local")}, global ${cell("global")}, combined ${cell("combined")}`;
+  all(".cross").forEach((cross) => {
+    cross.style.left = `${100 * x}%`; cross.style.top = `${100 * y}%`; cross.style.display = "block";
+  });
+}
+
+let grip = null;  // where a drag began
+element.addEventListener("pointerdown", (event) => {
+  const stage = event.target.closest(".stage");
+  if (!stage || !value || event.button) return;
+  event.preventDefault();
+  if (tool() === "look") {
+    grip = {x: event.clientX, y: event.clientY, zoom: {...zoom}, box: stage.getBoundingClientRect()};
+  } else if (region) {
+    trigger("probe", {tool: tool(), box: region, to: place(event)});
+    region = null;
+    draw();
+    return;
+  } else {
+    drawn = [place(event)];
+  }
+  stage.setPointerCapture(event.pointerId);
+});
+element.addEventListener("pointermove", (event) => {
+  if (!event.target.closest(".stage") || !value) return;
+  if (grip) {
+    setZoom(grip.zoom.scale, grip.zoom.x + (event.clientX - grip.x) / grip.box.width,
+            grip.zoom.y + (event.clientY - grip.y) / grip.box.height);
+  }
+  if (drawn.length) { drawn.push(place(event)); draw(); }
+  hover(event);
+});
+element.addEventListener("pointerup", () => {
+  grip = null;
+  if (drawn.length) finish();
+});
+element.addEventListener("pointerleave", () => {
+  one(".readout").textContent = "";
+  all(".cross").forEach((cross) => { cross.style.display = "none"; });
+}, true);
+element.addEventListener("wheel", (event) => {
+  const stage = event.target.closest(".stage");
+  if (!stage) return;
+  event.preventDefault();
+  const box = stage.getBoundingClientRect(), factor = Math.exp(-event.deltaY / 400);
+  const x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
+  const scale = Math.min(Math.max(zoom.scale * factor, 1), 32), grown = scale / zoom.scale;
+  setZoom(scale, x - (x - zoom.x) * grown, y - (y - zoom.y) * grown);
+}, {passive: false});
+element.addEventListener("dblclick", (event) => {
+  if (event.target.closest(".stage") && tool() === "look") setZoom(1, 0, 0);
+});
+element.addEventListener("input", (event) => {
+  if (event.target.matches(".opacity")) element.style.setProperty("--heat", event.target.value);
+  if (event.target.matches(".outline")) element.classList.toggle("no-contour", !event.target.checked);
+});
+element.addEventListener("change", (event) => { if (event.target.matches(".tool")) choose(); });
+element.addEventListener("click", (event) => {
+  if (event.target.matches(".save")) save(event.target.closest("figure"));
+  if (event.target.matches(".undo")) { strokes.pop(); draw(); }
+  if (event.target.matches(".apply")) { trigger("ignore", {strokes}); strokes = []; draw(); }
+  if (event.target.matches(".nothing")) { trigger("ignore", {strokes: []}); strokes = []; draw(); }
+});
+
+async function save(figure) {  // a view as it is seen, at the photo's own size
+  const {width, height, name} = value;
+  const canvas = Object.assign(document.createElement("canvas"), {width, height});
+  const context = canvas.getContext("2d");
+  for (const picture of figure.querySelectorAll("img")) {
+    if (!picture.getAttribute("src")) continue;
+    await picture.decode();
+    context.globalAlpha = picture.matches(".heat") ? Number(getComputedStyle(picture).opacity) : 1;
+    context.drawImage(picture, 0, 0, width, height);
+  }
+  const line = figure.querySelector(".contour");
+  if (line && line.getAttribute("d") && !element.matches(".no-contour")) {
+    const outline = new Path2D(), scaled = new DOMMatrix().scale(width / value.size, height / value.size);
+    outline.addPath(new Path2D(line.getAttribute("d")), scaled);
+    Object.assign(context, {globalAlpha: 1, strokeStyle: "#00e5ff", lineWidth: Math.max(1.5, width / 400)});
+    context.stroke(outline);
+  }
+  const link = document.createElement("a");
+  link.href = canvas.toDataURL("image/png");
+  link.download = `${name} ${figure.dataset.name}.png`;
+  link.click();
+}
+
+function receive() {
+  value = JSON.parse(props.value || "null");
+  show();
+}
+
+function show() {
+    if (!value) return;
+  const aspect = value.width / value.height;
+  if (element.style.getPropertyValue("--aspect") !== String(aspect)) setZoom(1, 0, 0);
+  element.style.setProperty("--aspect", aspect);
+  all("figure.of-photo").forEach((figure, i) => {
+    const view = value.views[i], photo = figure.querySelector(".photo"), heat = figure.querySelector(".heat");
+    if (photo.getAttribute("src") !== value.photo) photo.src = value.photo;
+    if (view.heat) heat.src = view.heat; else heat.removeAttribute("src");
+    figure.classList.toggle("fired", view.fired);
+    figure.classList.toggle("absent", view.heat === null);
+    figure.querySelector("figcaption span").textContent = view.note;
+    figure.querySelector(".contour").setAttribute("d", view.contour);
+    figure.querySelector(".lines").setAttribute("viewBox", `0 0 ${value.size} ${value.size}`);
+  });
+  one(".expected .photo").src = value.reference.photo;
+  one(".expected figcaption").title = value.reference.name;
+  one(".legend").innerHTML = value.legend;
+  draw();
+}
+
+watch("value", receive);
+choose();
+receive();
