@@ -5,7 +5,9 @@ Set ULSAD_SCREENSHOTS to a folder to keep pictures of every stage.
 
 from __future__ import annotations
 
+import csv
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,9 +16,12 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
+from ulsad import Ulsad
 from ulsad.images import find_images
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,35 +92,288 @@ def expect_new_picture(page: Page, place: str, before: str) -> None:
     expect(page.locator(f"#{place} img").first).not_to_have_attribute("src", before)
 
 
-def drag(page: Page, slider: str, key: str, times: int) -> None:
+def nudge(page: Page, slider: str, key: str, times: int) -> None:
     handle = page.locator(f"#{slider} input[type=range]")
     handle.focus()
     for _ in range(times):
         handle.press(key)
 
 
-def test_inspect_opens_with_the_demo(page):
-    for i in range(4):
-        picture(page, f"view-{i}")
-    expect(page.locator("#summary")).to_contain_text("Neither branch fired")  # the first photo is a good one
+def rows(page: Page) -> dict[str, str]:
+    """Name → the rest of what the table says of every photo."""
+    return {row.locator(".name").inner_text(): row.locator("div").first.inner_text()
+            for row in page.locator("#batch .row").all()}
+
+
+def choose(page: Page, name: str) -> None:
+    page.locator("#batch .row").filter(has_text=name).first.click()
+    expect(page.locator("#summary .verdict")).to_contain_text(name)
+
+
+def multiples(page: Page) -> dict[str, float]:
+    """Combined, local and global score of the chosen photo, in multiples of their thresholds."""
+    texts = page.locator("#summary .score small").all_inner_texts()
+    return {name: float(text.split(" ×")[0]) for name, text in zip(("combined", "local", "global"), texts)}
+
+
+def tally(page: Page) -> list[int]:
+    return [int(text.split()[0]) for text in page.locator("#scores .tally b").all_inner_texts()]
+
+
+def draw(page: Page, tool: str, *points: tuple[float, float], then: tuple[float, float] | None = None) -> None:
+    """Draw on the photo with a tool, from point to point in shares of it, and click afterwards."""
+    page.locator("#viewer .tool").select_option(tool)
+    stage = page.locator("#viewer [data-name=photo] .stage")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=5)
+    page.mouse.up()
+    if then:
+        page.mouse.click(box["x"] + then[0] * box["width"], box["y"] + then[1] * box["height"])
+
+
+def heat(page: Page, name: str) -> str:
+    return page.locator(f"#viewer [data-name={name}] .heat").get_attribute("src")
+
+
+def open_photos(page: Page, files: list[Path]) -> None:
+    page.locator("#inspect-open").locator("xpath=..").locator("input[type=file]").set_input_files(
+        [str(file) for file in files])
+
+
+def test_inspect_opens_with_the_demo_strangest_first(page):
+    expect(page.locator("#batch .row")).to_have_count(8)
+    expect(page.locator("#summary .verdict")).to_contain_text("0 good.jpg: Neither branch fired")
     keep(page, "0-inspect-good")
+    shown = [float(text.split()[-1]) for text in page.locator("#batch .row b").all_inner_texts()]
+    assert shown == sorted(shown, reverse=True)
+    assert page.locator("#viewer .expected .photo").evaluate("image => image.decode().then(() => image.naturalWidth)") == 384
 
 
-def test_a_missing_part_makes_a_branch_fire(page):
-    before = picture(page, "view-3")
-    page.locator("#inspect-photos .thumbnail-item").nth(1).click()
-    expect_new_picture(page, "view-3", before)
-    expect(page.locator("#summary .verdict")).to_contain_text("By chance alone")
-    expect(page.locator("#summary .score.fired")).not_to_have_count(0)
-    keep(page, "1-inspect-demo")
+def test_a_swapped_part_makes_the_global_branch_fire(page):
+    choose(page, "3 swapped.jpg")
+    expect(page.locator("#summary .verdict")).to_contain_text("FAIL")
+    assert multiples(page)["global"] > multiples(page)["local"] > 1
+    assert page.locator("#viewer [data-name=global] .contour").last.get_attribute("d").startswith("M")
+    keep(page, "1-inspect-swapped")
 
 
-def test_alpha_changes_the_maps_and_not_the_photo(page):
-    photo, combined = picture(page, "view-0"), picture(page, "view-3")
-    drag(page, "alpha", "ArrowLeft", 20)
-    expect_new_picture(page, "view-3", combined)
+def test_arrow_keys_walk_through_the_table(page):
+    names = page.locator("#batch .row .name").all_inner_texts()
+    page.locator("#batch .row").first.click()
+    for name in names[1:3]:
+        page.keyboard.press("ArrowDown")
+        expect(page.locator("#summary .verdict")).to_contain_text(name)
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#summary .verdict")).to_contain_text(names[1])
+
+
+def test_hover_reads_the_maps_and_the_wheel_zooms_all_views(page):
+    choose(page, "3 swapped.jpg")
+    page.locator("#viewer [data-name=combined] .stage").hover()
+    expect(page.locator("#viewer .readout")).to_contain_text(re.compile(r"x 3(19|20), y 2(39|40): local \d"))
+    page.mouse.wheel(0, -400)
+    transforms = [sheet.evaluate("sheet => sheet.style.transform") for sheet in page.locator("#viewer .sheet").all()]
+    assert len(transforms) == 5 and len(set(transforms)) == 1 and "scale(2.7" in transforms[0]
+    page.locator("#viewer [data-name=combined] .stage").dblclick()
+    assert "scale(1)" in page.locator("#viewer .sheet").first.evaluate("sheet => sheet.style.transform")
+
+
+def test_alpha_moves_colours_histograms_and_verdicts(page):
+    choose(page, "0 good.jpg")
+    photo, before, table = heat(page, "photo"), heat(page, "combined"), rows(page)
+    marks = page.locator("#pixels .label").all_inner_texts()
+    nudge(page, "alpha", "Home", 1)
+    nudge(page, "beta", "Home", 1)  # must stay above α
+    expect(page.locator("#viewer [data-name=combined] .heat")).not_to_have_attribute("src", before)
+    expect(page.locator("#summary .flips")).to_contain_text("turn")
+    expect(page.locator("#scores .tally b").first).to_have_text("0 pass")  # thresholds stay, scores soar
+    assert heat(page, "photo") == photo
+    assert page.locator("#pixels .label").all_inner_texts() != marks
+    assert rows(page) != table
     keep(page, "2-inspect-alpha")
-    assert picture(page, "view-0").rsplit("/", 1)[-1] == photo.rsplit("/", 1)[-1]
+
+
+def test_the_model_dropdown_brings_its_own_settings_back(page):
+    page.reload()
+    expect(page.locator("#batch .row")).to_have_count(8)
+    expect(page.locator("#alpha input[type=number]")).to_have_value("0.9")
+    expect(page.locator("#summary .flips")).to_have_text("1 pass, 0 review, 7 fail.")
+
+
+def test_dragging_a_threshold_moves_the_tally(page):
+    before = tally(page)
+    assert sum(before) == 8 and before[2] > 3
+    grip = page.locator("#scores [data-line=fail] path")
+    grip.scroll_into_view_if_needed()
+    box = grip.bounding_box()
+    page.mouse.move(box["x"] + 6, box["y"] + 4)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 140, box["y"] + 4, steps=8)
+    dragged = tally(page)
+    page.mouse.up()
+    assert dragged[2] < before[2] and dragged[1] > before[1] and sum(dragged) == 8
+    expect(page.locator("#summary .flips")).to_contain_text(f"{dragged[2]} fail")
+    keep(page, "3-inspect-threshold")
+    page.get_by_role("button", name="Use the suggested thresholds").click()
+    expect(page.locator("#summary .flips")).to_contain_text(f"{before[2]} fail")
+
+
+def test_a_click_in_the_scatter_selects_the_row(page):
+    choose(page, "0 good.jpg")
+    target = page.locator("#batch .row").first
+    point = page.locator(f"#scatter circle[data-index='{target.get_attribute('data-index')}']")
+    point.scroll_into_view_if_needed()
+    box = point.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(page.locator("#batch .row").first).to_have_class("row selected")
+    expect(page.locator("#summary .verdict")).to_contain_text(target.locator(".name").inner_text())
+
+
+def test_filters_leave_what_they_say(page):
+    for place, value in (("of-verdict", "pass"), ("of-branch", "neither")):
+        page.locator(f"#{place} input").click()
+        page.locator(f"#{place}").get_by_role("option", name=value, exact=True).click()
+        expect(page.locator("#batch .row")).to_have_count(1)
+    for place in ("of-verdict", "of-branch"):
+        page.locator(f"#{place} input").click()
+        page.locator(f"#{place}").get_by_role("option", name="all", exact=True).click()
+    expect(page.locator("#batch .row")).to_have_count(8)
+
+
+def test_an_erased_part_raises_the_global_score_more_than_the_local_one(page):
+    choose(page, "0 good.jpg")
+    before = multiples(page)
+    draw(page, "erase", (0.07, 0.53), (0.3, 0.9))
+    expect(page.locator("#summary .verdict")).to_contain_text("0 good · erase", timeout=30_000)
+    after = multiples(page)
+    assert after["global"] - before["global"] > after["local"] - before["local"] > 0
+    keep(page, "4-inspect-probe")
+
+
+def test_the_other_probes_add_photos_too(page):
+    choose(page, "0 good.jpg")
+    for tool, points, then in (("scratch", [(0.2, 0.2), (0.5, 0.45), (0.8, 0.7)], None),
+                               ("duplicate", [(0.4, 0.55), (0.55, 0.75)], (0.85, 0.2)),
+                               ("move", [(0.4, 0.55), (0.55, 0.75)], (0.2, 0.2)),
+                               ("swap", [(0.07, 0.53), (0.3, 0.9)], (0.83, 0.72))):
+        choose(page, "0 good.jpg")
+        draw(page, tool, *points, then=then)
+        expect(page.locator("#summary .verdict")).to_contain_text(f"0 good · {tool}", timeout=30_000)
+        expect(page.locator("#summary .verdict")).to_contain_text("FAIL")
+    expect(page.locator("#batch .row")).to_have_count(13)
+    page.locator("#viewer .tool").select_option("look")
+
+
+def test_ignored_places_no_longer_count_until_they_do_again(page):
+    choose(page, "5 scratch.jpg")
+    before = multiples(page)
+    draw(page, "ignore", (0.02, 0.03), (0.98, 0.03))
+    page.locator("#viewer .brush input").fill("0.2")
+    for y in (0.2, 0.4, 0.6, 0.8):
+        draw(page, "ignore", (0.02, y), (0.75, y))
+    page.locator("#viewer .apply").click()
+    expect(page.locator("#summary .score small").first).not_to_contain_text(f"{before['combined']:.1f} ×")
+    keep(page, "5-inspect-ignored")
+    page.locator("#viewer .nothing").click()
+    expect(page.locator("#summary .score small").first).to_contain_text(f"{before['combined']:.1f} ×")
+    page.locator("#viewer .tool").select_option("look")
+
+
+def test_the_report_opens_without_a_network_and_holds_the_images(page, tmp_path):
+    page.get_by_text("Keep and take away").click()
+    page.locator("#take-report").click()
+    with page.expect_download() as download:
+        page.locator("#taken a").first.click(timeout=60_000)
+    download.value.save_as(tmp_path / "report.html")
+    context = page.context.browser.new_context(offline=True)
+    report = context.new_page()
+    report.goto((tmp_path / "report.html").as_uri())
+    widths = report.evaluate("Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))")
+    assert len(widths) == 4 * 13 and set(widths) == {360}
+    expect(report.locator("body")).to_contain_text("demo tray")
+    if folder := os.environ.get("ULSAD_SCREENSHOTS"):
+        report.screenshot(path=Path(folder) / "6-report.png")
+    context.close()
+
+
+def test_a_view_downloads_as_png_at_the_photos_size(page, tmp_path):
+    choose(page, "3 swapped.jpg")
+    with page.expect_download() as download:
+        page.locator("#viewer [data-name=combined] .save").click()
+    assert download.value.suggested_filename == "3 swapped combined.png"
+    download.value.save_as(tmp_path / "view.png")
+    view, photo = (np.asarray(Image.open(file).convert("RGB")).astype(int)
+                   for file in (tmp_path / "view.png", ROOT / "assets/demo/3 swapped.jpg"))
+    assert view.shape == photo.shape == (480, 640, 3)
+    assert 10 < np.abs(view - photo).mean() < 100  # the heat lies over it
+
+
+def test_raw_maps_download_as_arrays(page, tmp_path):
+    page.locator("#take-maps").click()
+    expect(page.locator("#taken")).to_contain_text("swapped local", timeout=30_000)
+    with page.expect_download() as download:
+        page.locator("#taken a").first.click()
+    download.value.save_as(tmp_path / "local.npy")
+    map_ = np.load(tmp_path / "local.npy")
+    assert map_.shape == (480, 640) and map_.dtype == np.float32 and map_.min() >= 0
+
+
+def test_a_zip_with_a_broken_photo_is_scored_but_for_that_one(page, demo_set, tmp_path):
+    shutil.copytree(demo_set / "test", tmp_path / "photos")
+    (tmp_path / "photos/good/broken.png").write_text("not a photo")
+    archive = shutil.make_archive(str(tmp_path / "parts"), "zip", tmp_path / "photos")
+    count = len(find_images(demo_set / "test"))
+    open_photos(page, [Path(archive)])
+    expect(page.locator("#batch .shown")).to_have_text(f"{count} photos", timeout=120_000)
+    expect(page.locator("#batch-progress")).to_contain_text("good/broken.png: not a PNG")
+    page.locator("#take-table").click()
+    expect(page.locator("#taken")).to_contain_text("scores", timeout=30_000)
+    with page.expect_download() as download:
+        page.locator("#taken a").first.click()
+    download.value.save_as(tmp_path / "scores.csv")
+    subprocess.run([sys.executable, "-m", "ulsad", "predict", "assets/demo.safetensors", tmp_path / "photos",
+                    "--out", tmp_path / "out"], cwd=ROOT, check=True, capture_output=True)
+    here, there = ({row["path"]: row for row in csv.DictReader(open(file, encoding="utf-8"))}
+                   for file in (tmp_path / "scores.csv", tmp_path / "out/scores.csv"))
+    assert here.keys() == there.keys() and len(here) == count
+    for path, row in here.items():
+        for name in ("score", "local_score", "global_score"):
+            assert float(row[name]) == pytest.approx(float(there[path][name]), abs=1e-5)
+        assert row["verdict"] == there[path]["verdict"] and row["fired"] == there[path]["fired"]
+
+
+def test_a_criterion_is_saved_with_a_copy_of_the_demo_model(page, models_dir):
+    nudge(page, "beta", "ArrowLeft", 4)
+    page.locator("#criterion-name textarea, #criterion-name input").first.fill("final inspection")
+    page.keyboard.press("Enter")
+    expect(page.locator("#model input")).to_have_value("demo tray, own criteria", timeout=30_000)
+    saved = Ulsad.load(models_dir / "demo tray, own criteria.safetensors").criteria["final inspection"]
+    assert saved.beta == pytest.approx(0.993)
+    expect(page.locator("#beta input[type=number]")).to_have_value("0.995", timeout=60_000)
+    page.locator("#criteria input").click()
+    page.get_by_role("option", name="final inspection").click()
+    expect(page.locator("#beta input[type=number]")).to_have_value("0.993")
+
+
+def test_two_visitors_never_see_each_others_photos(page, demo_set, address):
+    other = page.context.browser.new_context().new_page()
+    other.set_default_timeout(60_000)
+    other.goto(address)
+    expect(other.locator("#batch .row")).to_have_count(8)
+    mine = set(rows(page))
+    photos = find_images(demo_set / "test/good")[:2]
+    open_photos(other, photos)
+    expect(other.locator("#batch .row")).to_have_count(2, timeout=60_000)
+    choose(page, next(iter(mine)))
+    assert set(rows(page)) == mine
+    choose(other, photos[0].name)
+    assert set(rows(other)) == {photo.name for photo in photos}
+    other.context.close()
 
 
 def test_train_on_dropped_photos_and_inspect_the_result(page, demo_set, models_dir):
@@ -133,11 +391,9 @@ def test_train_on_dropped_photos_and_inspect_the_result(page, demo_set, models_d
     expect(page.locator("#run-status")).to_contain_text("Finished", timeout=240_000)
     keep(page, "5-train-finished")
     assert (models_dir / "my parts" / "model.safetensors").exists()
-    before = picture(page, "view-3")
     page.locator("#open-in-inspect").click()
     expect(page.locator("#model input")).to_have_value("my parts")
-    expect_new_picture(page, "view-3", before)
-    expect(page.locator("#inspect-photos .thumbnail-item")).to_have_count(2)  # its held-out photos
+    expect(page.locator("#batch .seen")).to_have_text(["one of the model's held-out photos"] * 2)
     keep(page, "6-inspect-own-model")
 
 
@@ -164,9 +420,9 @@ def test_evaluate_on_labelled_photos_and_open_a_mistake(page, demo_set):
     for plot in ("curves", "kinds", "grid"):
         picture(page, f"evaluation-{plot}")
     keep(page, "a-evaluate")
-    before = picture(page, "view-0")
+    mistakes = page.locator("#mistakes .thumbnail-item").count()
     page.locator("#mistakes .thumbnail-item").first.click()
-    expect_new_picture(page, "view-0", before)
+    expect(page.locator("#batch .row")).to_have_count(mistakes)
     expect(page.get_by_role("tab", name="Inspect")).to_have_attribute("aria-selected", "true")
 
 
@@ -181,8 +437,8 @@ def test_evaluate_without_defects_says_what_is_missing(page):
 def test_an_unreadable_photo_says_what_is_wrong(page, tmp_path):
     page.get_by_role("tab", name="Inspect").click()
     (tmp_path / "text.png").write_text("not a photo")
-    page.locator("#inspect-photos input[type=file]").set_input_files(str(tmp_path / "text.png"))
-    expect(page.get_by_text("not a PNG, JPEG").first).to_be_visible()
+    open_photos(page, [tmp_path / "text.png"])
+    expect(page.locator("#batch-progress")).to_contain_text("text.png: not a PNG, JPEG")
     keep(page, "9-inspect-unreadable")
 
 

@@ -17,6 +17,9 @@ import pytest
 from PIL import Image
 
 from ulsad import Ulsad, runs
+from ulsad.batch import COLUMNS
+from ulsad.calibration import Combination
+from ulsad.criterion import Criterion
 from ulsad.images import find_images
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,18 +57,32 @@ def test_predict_writes_scores_relative_to_the_folder_and_maps(model, detector, 
     assert done.returncode == 0, done.stderr
     with open(tmp_path / "out/scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["path", "score", "local_score", "global_score"]
+    assert tuple(rows[0]) == COLUMNS and {row["seen_in"] for row in rows} == {""}
     assert {row["path"] for row in rows} == {
         path.relative_to(test).as_posix() for path in find_images(test) if path.name != "broken.png"}
     for row in rows:
         maps = detector.predict(test / row["path"]).maps()
         expected = (maps.score, maps.local_score, maps.global_score)
         got = [float(row[name]) for name in ("score", "local_score", "global_score")]
-        np.testing.assert_allclose(got, expected, atol=1e-4)  # batches round differently from one photo
+        np.testing.assert_allclose(got, expected, atol=1e-5)  # batches round differently from one photo
         with np.load(tmp_path / f"out/maps/{row['path']}.npz") as raw:
             assert raw["local"].shape == raw["global"].shape == (480, 640)
         assert Image.open(tmp_path / f"out/maps/{row['path']}.png").width > 4 * 400
     assert "broken.png" in (tmp_path / "out/skipped.csv").read_text()
+
+
+def test_predict_judges_by_a_saved_criterion(model, demo_set, tmp_path):
+    strict = Criterion(0.8, 0.9, Combination("mean", 1), review=-1, fail=1e9, local=1e9, global_=1e9)
+    Ulsad.load(model).with_criterion("strict", strict).save(tmp_path / "m.safetensors")
+    done = ulsad("predict", tmp_path / "m.safetensors", demo_set / "test", "--out", tmp_path / "out",
+                 "--criterion", "strict")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(open(tmp_path / "out/scores.csv", encoding="utf-8")))
+    assert {(row["verdict"], row["fired"]) for row in rows} == {("review", "neither")}
+    maps = Ulsad.load(model).predict(demo_set / "test" / rows[0]["path"]).maps(0.8, 0.9, Combination("mean", 1))
+    assert float(rows[0]["score"]) == pytest.approx(maps.score, abs=1e-5)
+    unknown = ulsad("predict", model, demo_set / "test", "--out", tmp_path / "out", "--criterion", "lax")
+    assert unknown.returncode == 2 and "no criterion 'lax'" in unknown.stderr
 
 
 def test_demo_writes_a_sample_once(tmp_path):

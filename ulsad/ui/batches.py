@@ -19,7 +19,6 @@ from PIL import Image
 from ulsad import rendering
 from ulsad.archives import extract_photos
 from ulsad.batch import Batch
-from ulsad.criterion import Criterion
 from ulsad.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.images import Skipped, find_images
@@ -39,9 +38,6 @@ class OpenBatch:
     folder: Path  # thumbnails, and photos as browsers can show them
     batch: Batch = field(default_factory=lambda: Batch((), ()))
     stopping: bool = False
-
-    def suggested(self, alpha: float, beta: float, combine, false_reject: float) -> Criterion:
-        return Criterion.suggested(self.detector.calibration, alpha, beta, combine, false_reject)
 
     def ignore(self, ignored: np.ndarray | None) -> None:
         """Leave places out of maps, scores and quantiles; runs no network."""

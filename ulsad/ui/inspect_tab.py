@@ -19,7 +19,18 @@ import numpy as np
 from ulsad import probe
 from ulsad.batch import Judged, tally
 from ulsad.calibration import LEVELS, Combination, QuantileFunction
-from ulsad.criterion import BOTH, FAIL, FALSE_REJECT, GLOBAL, LOCAL, NEITHER, PASS, REVIEW, Criterion, rejected
+from ulsad.criterion import (
+    BOTH,
+    FAIL,
+    FALSE_REJECT,
+    GLOBAL,
+    LOCAL,
+    NEITHER,
+    PASS,
+    REVIEW,
+    Criterion,
+    rejected,
+)
 from ulsad.errors import InputError
 from ulsad.images import SUFFIXES
 from ulsad.report import write_report, write_table
@@ -28,7 +39,7 @@ from ulsad.ui.batches import OpenBatch
 
 ROWS = 200  # of the table; a browser that draws thousands at every move of a slider is slow
 POINTS = 2000  # of the scatter
-LINES = 7  # where the dragged thresholds are among the inputs of `_draw`
+LINES = 6  # where the thresholds are among the inputs of `_draw`
 EVERYTHING = "all"
 
 EXPLANATION = """
@@ -66,7 +77,7 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
     """Lay out the tab and wire it to the model chosen in the header; return the state that opens photos."""
     demo = request([(Path(path), Path(path).name) for path in library.demo_photos()])
     wanted, key, index = gr.State(demo), gr.State(None, delete_callback=batches.forget), gr.State(0)
-    lines = gr.State(None)  # (review, fail) as dragged; None: as suggested
+    lines = gr.State({})  # the thresholds, see `_suggested_lines`; they stay while α and β move
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             upload = gr.UploadButton("Open photos, or a zip …", file_count="multiple", variant="primary",
@@ -122,7 +133,7 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
                                 elem_id="taken")
             gr.Markdown(EXPLANATION)
 
-    levels = [alpha, beta, weight, kind, target, lines]
+    levels = [alpha, beta, weight, kind, lines]
     inputs = [key, index, *levels, contrast, of_verdict, of_branch]
     views = [view, scores, scatter, pixels, table, summary, promise]
     draw = library.shown(_draw)
@@ -132,20 +143,26 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
     scored = gr.on(
         [wanted.change, page.load, model.change], library.shown(partial(_score, models_dir)),
         [model, wanted, key], [key, index, progress, stop], show_progress="hidden", concurrency_id="predict")
-    scored.success(library.shown(_levels), key, [alpha, beta, weight, kind, lines, saved]).success(
-        draw, inputs, views, show_progress="hidden")
+    scored.success(
+        library.shown(_levels), [key, target],
+        [alpha, beta, weight, kind, lines, saved, of_verdict, of_branch], show_progress="hidden",
+    ).success(draw, inputs, views, show_progress="hidden")
     stop.click(_stop, key, None)
     upload.upload(library.shown(_opened), upload, wanted)
     folder.submit(library.shown(partial(_opened_folder, data_root)), folder, wanted)
 
-    for control in (weight, kind, target, contrast, of_verdict, of_branch):
+    for control in (weight, kind, contrast, of_verdict, of_branch):
         control.input(draw, inputs, views, **live)
+    for slider, function, other in ((alpha, _alpha_moved, beta), (beta, _beta_moved, alpha)):
+        slider.input(library.shown(function), inputs, [other, *views], **live)
+    for event in (target.input, suggest.click):
+        event(library.shown(_suggested), [target, *inputs], [lines, *views], **live)
+    live["trigger_mode"] = "multiple"  # gradio would repeat the first of two clicks for the last
     for event, function, changed in (
-            (alpha.input, _alpha_moved, beta), (beta.input, _beta_moved, alpha),
-            (scores.threshold, _dragged, lines), (suggest.click, _suggested, lines),
-            (table.pick, _picked, index), (scatter.pick, _picked, index),
-            (view.probe, _probed, index), (view.ignore, _ignored, lines)):
+            (scores.threshold, _dragged, lines), (table.pick, _picked, index), (scatter.pick, _picked, index),
+            (view.probe, _probed, index)):
         event(library.shown(function), inputs, [changed, *views], **live)
+    view.ignore(library.shown(_ignored), [target, *inputs], [lines, *views], **live)
 
     saved.input(library.shown(_restored), [key, saved], [alpha, beta, weight, kind, lines]).success(
         draw, inputs, views, **live)
@@ -212,40 +229,42 @@ def _unreadable(batch, total: int) -> str:
     return f"<div class='run'>{stopped}{listed}</div>" if stopped or listed else ""
 
 
-def _levels(key: str):
-    """The model's own settings, and the criteria saved with it."""
+def _levels(key: str, target: float):
+    """The model's own settings with the thresholds they suggest, its saved criteria, and no filter."""
     opened = batches.recalled(key)
     config = opened.detector.config
-    return (config.alpha, config.beta, config.global_weight, config.combination, None,
-            gr.Dropdown(list(opened.detector.criteria), value=None))
+    lines = _suggested_lines(opened, config.alpha, config.beta, config.global_weight, config.combination, target)
+    return (config.alpha, config.beta, config.global_weight, config.combination, lines,
+            gr.Dropdown(list(opened.detector.criteria), value=None), EVERYTHING, EVERYTHING)
+
+
+def _criterion(alpha: float, beta: float, weight: float, kind: str, lines: dict[str, float]) -> Criterion:
+    return Criterion(alpha, beta, Combination(kind, weight), **lines)
+
+
+def _suggested_lines(
+    opened: OpenBatch, alpha: float, beta: float, weight: float, kind: str, target: float
+) -> dict[str, float]:
+    suggested = Criterion.suggested(opened.detector.calibration, alpha, beta, Combination(kind, weight), target)
+    return {name: getattr(suggested, name) for name in ("review", "fail", "local", "global_")}
 
 
 # --- what is shown
 
-def _criterion(
-    opened: OpenBatch, alpha: float, beta: float, weight: float, kind: str, target: float,
-    lines: tuple[float, float] | None,
-) -> Criterion:
-    suggested = opened.suggested(alpha, max(beta, _next(alpha)), Combination(kind, weight), target)
-    return replace(suggested, review=lines[0], fail=lines[1]) if lines else suggested
-
-
 def _draw(
-    key: str, index: int, alpha: float, beta: float, weight: float, kind: str, target: float,
-    lines: tuple[float, float] | None, contrast: bool, of_verdict: str, of_branch: str,
+    key: str, index: int, alpha: float, beta: float, weight: float, kind: str, lines: dict[str, float],
+    contrast: bool, of_verdict: str, of_branch: str,
 ):
     opened = batches.recalled(key)
-    criterion = _criterion(opened, alpha, beta, weight, kind, target, lines)
+    criterion = _criterion(alpha, beta, weight, kind, lines)
     judged = opened.batch.judged(criterion)
-    held_out = opened.detector.calibration.held_out_scores(criterion.alpha, criterion.beta, criterion.combine)
+    held_out = opened.detector.calibration.held_out_scores(alpha, beta, criterion.combine)
     values = (viewer.value(opened, index, criterion, contrast),
               _scores_value(judged, held_out, criterion),
               _scatter_value(judged, criterion, index),
               _pixels_value(opened, criterion),
               _table_value(opened, judged, index, of_verdict, of_branch))
-    return (*map(json.dumps, values),
-            _summary(opened, judged, criterion, index),
-            _promise(held_out, criterion))
+    return *map(json.dumps, values), _summary(opened, judged, criterion, index), _promise(held_out, criterion)
 
 
 def _scores_value(judged: list[Judged], held_out: np.ndarray, criterion: Criterion) -> dict[str, Any]:
@@ -330,13 +349,17 @@ def _times(score: float, threshold: float) -> str:
 
 
 def _flips(opened: OpenBatch, judged: list[Judged], criterion: Criterion) -> str:
+    """How many verdicts differ from those of the model's own α, β and combination at the same thresholds."""
     config = opened.detector.config
-    usual = opened.suggested(config.alpha, config.beta, None, FALSE_REJECT)
-    flipped = sum(now.verdict != then.verdict
-                  for now, then in zip(judged, opened.batch.judged(usual), strict=True))
+    own = replace(criterion, alpha=config.alpha, beta=config.beta, combine=opened.detector.calibration.combine)
+    flipped = sum(now.verdict != then.verdict for now, then in
+                  zip(judged, opened.batch.judged(own), strict=True))
     counts = ", ".join(f"{count} {verdict}" for verdict, count in
                        tally([of.verdict for of in judged]).items())
-    return f"{counts}. {flipped} of {len(judged)} verdicts differ from those of the model's own settings."
+    moved = "" if own == criterion else (
+        f" α, β and weight as they are now turn {flipped} of {len(judged)} verdicts. Scores have moved, the "
+        "thresholds have not: press <i>Use the suggested thresholds</i> to let them follow.")
+    return f"{counts}.{moved}"
 
 
 def _promise(held_out: np.ndarray, criterion: Criterion) -> str:
@@ -377,15 +400,16 @@ def _beta_moved(key: str, index: int, alpha: float, beta: float, *others):
 
 
 def _dragged(event: gr.EventData, *inputs):
-    lines = (event.review, event.fail)
+    lines = inputs[LINES] | {"review": event.review, "fail": event.fail}
     return lines, *_draw_with(inputs, lines)
 
 
-def _suggested(*inputs):
-    return None, *_draw_with(inputs, None)
+def _suggested(target: float, *inputs):
+    lines = _suggested_lines(batches.recalled(inputs[0]), *inputs[2:LINES], target)
+    return lines, *_draw_with(inputs, lines)
 
 
-def _draw_with(inputs: tuple, lines: tuple[float, float] | None):
+def _draw_with(inputs: tuple, lines: dict[str, float]):
     return _draw(*inputs[:LINES], lines, *inputs[LINES + 1:])
 
 
@@ -408,19 +432,19 @@ def _probed(event: gr.EventData, key: str, index: int, *others):
     return new, *_draw(key, new, *others)
 
 
-def _ignored(event: gr.EventData, *inputs):
+def _ignored(event: gr.EventData, target: float, *inputs):
     """Ignore the painted places, in addition to those that are ignored already; without any, nothing."""
     opened = batches.recalled(inputs[0])
     side, before = opened.detector.config.image_size, opened.detector.calibration.ignored
     mask = probe.strokes((side, side), event.strokes)
     opened.ignore(mask if before is None or not event.strokes else mask | before)
-    return None, *_draw_with(inputs, None)
+    return _suggested(target, *inputs)
 
 
 def _restored(key: str, name: str):
     criterion = batches.recalled(key).detector.criteria[name]
     return (criterion.alpha, criterion.beta, criterion.combine.global_weight, criterion.combine.kind,
-            (criterion.review, criterion.fail))
+            {name: getattr(criterion, name) for name in ("review", "fail", "local", "global_")})
 
 
 def _saved(models_dir: Path, key: str, name: str, *levels):
@@ -430,7 +454,7 @@ def _saved(models_dir: Path, key: str, name: str, *levels):
     if not name:
         raise InputError("Give the criterion a name first.")
     opened.model, opened.detector = library.save_criterion(
-        opened.model, opened.detector, name, _criterion(opened, *levels), models_dir)
+        opened.model, opened.detector, name, _criterion(*levels), models_dir)
     gr.Info(f"'{name}' is saved with the model.")
     return (gr.Dropdown(list(opened.detector.criteria), value=name),
             gr.Dropdown(library.models(models_dir), value=opened.model), "")
@@ -439,7 +463,7 @@ def _saved(models_dir: Path, key: str, name: str, *levels):
 def _table(key: str, index: int, *levels) -> list[str]:
     opened = batches.recalled(key)
     file = _scratch() / "scores.csv"
-    write_table(file, opened.detector, opened.batch, _criterion(opened, *levels))
+    write_table(file, opened.detector, opened.batch, _criterion(*levels))
     return [str(file)]
 
 
@@ -448,7 +472,7 @@ def _report(models_dir: Path, key: str, index: int, *levels, progress=gr.Progres
     file = _scratch() / "report.html"
     names = {path: label for label, path in library.models(models_dir)}
     write_report(file, opened.detector, names.get(opened.model, Path(opened.model).stem), opened.batch,
-                 _criterion(opened, *levels), lambda done, total: progress((done, total), desc="Drawing"))
+                 _criterion(*levels), lambda done, total: progress((done, total), desc="Drawing"))
     return [str(file)]
 
 

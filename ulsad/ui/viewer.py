@@ -117,7 +117,7 @@ def _hover(maps: AnomalyMaps, grid: int) -> dict[str, Any]:
     step = len(maps.combined) // grid
 
     def values(square: np.ndarray | None) -> list[float] | None:
-        return None if square is None else square[step // 2::step, step // 2::step].round(3).ravel().tolist()
+        return None if square is None else square[step // 2::step, step // 2::step].astype(float).round(3).ravel().tolist()
 
     return {"rows": grid, "columns": grid, "local": values(maps.local), "global": values(maps.global_),
             "combined": values(maps.combined)}

@@ -27,7 +27,7 @@ function show() {
          <small>${branch("local", row)} · ${branch("global", row)}</small>${row.seen_in ? `<small class="seen">one of the model's ${row.seen_in} photos</small>` : ""}</div>
      </div>`).join("");
   element.querySelector(".shown").textContent = rows.length < total
-    ? `${rows.length} of ${total} photos; narrow the filter, or download the table` : `${total} photos`;
+    ? `${rows.length} of ${total} photos; narrow the filter, or download the table` : `${total} photo${total === 1 ? "" : "s"}`;
   list.querySelector(".selected")?.scrollIntoView({block: "nearest"});
   if (held) list.focus();
 }
@@ -38,7 +38,13 @@ function pick(row) {
   list.querySelectorAll(".selected").forEach((other) => other.classList.remove("selected"));
   row.classList.add("selected");
   row.scrollIntoView({block: "nearest"});
-  trigger("pick", {index: Number(row.dataset.index)});
+  send(Number(row.dataset.index));
+}
+
+let timer = null, sent = 0;
+function send(index) {  // a key that is held down asks ten times a second, and last for where it stopped
+  clearTimeout(timer);
+  timer = setTimeout(() => { sent = Date.now(); trigger("pick", {index}); }, Math.max(0, sent + 100 - Date.now()));
 }
 
 list.addEventListener("click", (event) => { list.focus(); pick(event.target.closest(".row")); });

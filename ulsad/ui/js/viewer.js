@@ -190,7 +190,7 @@ function show() {
     figure.classList.toggle("fired", view.fired);
     figure.classList.toggle("absent", view.heat === null);
     figure.querySelector("figcaption span").textContent = view.note;
-    figure.querySelector(".contour").setAttribute("d", view.contour);
+    figure.querySelectorAll(".contour").forEach((line) => line.setAttribute("d", view.contour));
     figure.querySelector(".lines").setAttribute("viewBox", `0 0 ${value.size} ${value.size}`);
   });
   one(".expected .photo").src = value.reference.photo;

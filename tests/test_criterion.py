@@ -1,0 +1,74 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ulsad.calibration import Calibration, Combination
+from ulsad.criterion import BOTH, FAIL, GLOBAL, LOCAL, NEITHER, PASS, REVIEW, Criterion, rejected
+from ulsad.metrics import threshold_at
+
+
+@pytest.fixture
+def calibration() -> Calibration:
+    rng = np.random.default_rng(0)
+    return Calibration.of(*rng.gamma(2, size=(2, 40, 16, 16)).astype(np.float32))
+
+
+@pytest.fixture
+def criterion() -> Criterion:
+    return Criterion(0.9, 0.995, Combination("maximum", 0.7), review=0.3, fail=0.5, local=0.3, global_=0.4)
+
+
+def test_verdicts_and_fired_branches_follow_the_lines(criterion):
+    scores = np.array([[0.3, 0.3, 0.4], [0.31, 0.31, 0.0], [0.5, 0.2, 0.5], [0.51, 0.6, 0.6],
+                       [0.9, 0.9, math.nan]])
+    assert criterion.verdicts(scores).tolist() == [PASS, REVIEW, REVIEW, FAIL, FAIL]
+    assert criterion.fired(scores).tolist() == [NEITHER, LOCAL, GLOBAL, BOTH, LOCAL]
+
+
+def test_a_suggestion_comes_from_held_out_scores_alone(calibration):
+    suggested = Criterion.suggested(calibration, 0.9, 0.995, false_reject=0.1)
+    held_out = calibration.held_out_scores(0.9, 0.995)
+    assert (held_out[:, 0] > suggested.review).sum() <= 4  # a tenth of 40
+    assert suggested.review == threshold_at(held_out[:, 0], 0.1)
+    assert suggested.fail >= held_out[:, 0].max() - 1e-12  # a fiftieth is less than one in 41
+    assert (suggested.local, suggested.global_) == (threshold_at(held_out[:, 1], 0.1),
+                                                    threshold_at(held_out[:, 2], 0.1))
+
+
+def test_it_survives_json(criterion):
+    for one in (criterion, Criterion(0.5, 0.9, Combination(), 1, 2, 3, math.nan)):
+        again = Criterion.from_dict(json.loads(json.dumps(one.to_dict(), allow_nan=False)))
+        assert str(again) == str(one)  # NaN is not equal to itself
+
+
+@pytest.mark.parametrize("lines", [{"alpha": 0.995}, {"alpha": 0.9, "review": 0.6}])
+def test_lines_keep_their_order(criterion, lines):
+    with pytest.raises(ValueError, match="α must be below β|must not lie above"):
+        Criterion(**{**vars(criterion), **lines})
+
+
+def test_none_of_thirty_rejected_is_up_to_11_6_percent():
+    count, interval = rejected(np.zeros(30), 0.5)
+    assert count == 0 and interval.low == 0
+    assert interval.high == pytest.approx(1 - 0.025 ** (1 / 30)) == pytest.approx(0.116, abs=5e-4)
+
+
+def test_with_few_photos_the_threshold_is_a_prediction_limit():
+    scores = np.array([0.1, 0.2, 0.15])
+    limit = 0.15 + stats.t.ppf(0.95, 2) * 0.05 * math.sqrt(4 / 3)
+    assert threshold_at(scores, 0.05) == pytest.approx(limit)
+    outlier = np.append(np.full(30, 0.1), 5.0)  # where the limit would lie below the highest
+    assert threshold_at(outlier, 0.03) == 5.0
+    assert threshold_at(np.arange(1.0, 40.0), 0.05) == 38.0  # enough photos: one of 39 lies above
+
+
+@pytest.mark.parametrize(("count", "share"), [(3, 0.05), (6, 0.05), (6, 0.01), (15, 0.05)])
+def test_about_as_many_good_parts_as_promised_are_above_it(count, share):
+    rng = np.random.default_rng(count)
+    draws = rng.normal(size=(4000, count + 1))
+    above = np.mean([draw[-1] > threshold_at(draw[:-1], share) for draw in draws])
+    assert above <= share + 3 * math.sqrt(share / 4000)
+    assert above >= 0.5 * share
