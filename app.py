@@ -20,11 +20,12 @@ def main() -> None:
     from ulsad.ui import batches, page
 
     options.models_dir.mkdir(parents=True, exist_ok=True)
+    # Without run_history=False the browser would keep every redraw, and each would take longer than the last.
     page.build(options.models_dir.resolve(), options.data_root).launch(
         server_name=options.host, server_port=options.port, inbrowser=options.inbrowser,
         auth=tuple(options.auth.split(":", 1)) if options.auth else None, max_file_size="2gb",
-        allowed_paths=[str(batches.folder())], theme=page.THEME, css=page.CSS, show_error=True, footer_links=[],
-        run_history=False)  # else the browser keeps every redraw, and each takes longer than the one before
+        allowed_paths=[str(batches.folder())], theme=page.THEME, css=page.CSS, show_error=True,
+        footer_links=[], run_history=False)
 
 
 def _parser() -> argparse.ArgumentParser:

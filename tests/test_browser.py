@@ -120,7 +120,9 @@ def tally(page: Page) -> list[int]:
     return [int(text.split()[0]) for text in page.locator("#scores .tally b").all_inner_texts()]
 
 
-def draw(page: Page, tool: str, *points: tuple[float, float], then: tuple[float, float] | None = None) -> None:
+def draw(
+    page: Page, tool: str, *points: tuple[float, float], then: tuple[float, float] | None = None
+) -> None:
     """Draw on the photo with a tool, from point to point in shares of it, and click afterwards."""
     page.locator("#viewer .tool").select_option(tool)
     stage = page.locator("#viewer [data-name=photo] .stage")
@@ -151,7 +153,8 @@ def test_inspect_opens_with_the_demo_strangest_first(page):
     keep(page, "0-inspect-good")
     shown = [float(text.split()[-1]) for text in page.locator("#batch .row b").all_inner_texts()]
     assert shown == sorted(shown, reverse=True)
-    assert page.locator("#viewer .expected .photo").evaluate("image => image.decode().then(() => image.naturalWidth)") == 384
+    reference = page.locator("#viewer .expected .photo")
+    assert reference.evaluate("image => image.decode().then(() => image.naturalWidth)") == 384
 
 
 def test_a_swapped_part_makes_the_global_branch_fire(page):
@@ -177,7 +180,8 @@ def test_hover_reads_the_maps_and_the_wheel_zooms_all_views(page):
     page.locator("#viewer [data-name=combined] .stage").hover()
     expect(page.locator("#viewer .readout")).to_contain_text(re.compile(r"x 3(19|20), y 2(39|40): local \d"))
     page.mouse.wheel(0, -400)
-    transforms = [sheet.evaluate("sheet => sheet.style.transform") for sheet in page.locator("#viewer .sheet").all()]
+    transforms = [sheet.evaluate("sheet => sheet.style.transform")
+                  for sheet in page.locator("#viewer .sheet").all()]
     assert len(transforms) == 5 and len(set(transforms)) == 1 and "scale(2.7" in transforms[0]
     page.locator("#viewer [data-name=combined] .stage").dblclick()
     assert "scale(1)" in page.locator("#viewer .sheet").first.evaluate("sheet => sheet.style.transform")
@@ -186,14 +190,14 @@ def test_hover_reads_the_maps_and_the_wheel_zooms_all_views(page):
 def test_alpha_moves_colours_histograms_and_verdicts(page):
     choose(page, "0 good.jpg")
     photo, before, table = heat(page, "photo"), heat(page, "combined"), rows(page)
-    marks = page.locator("#pixels .label").all_inner_texts()
+    marks = page.locator("#pixels .label").all_text_contents()
     nudge(page, "alpha", "Home", 1)
     nudge(page, "beta", "Home", 1)  # must stay above α
     expect(page.locator("#viewer [data-name=combined] .heat")).not_to_have_attribute("src", before)
     expect(page.locator("#summary .flips")).to_contain_text("turn")
     expect(page.locator("#scores .tally b").first).to_have_text("0 pass")  # thresholds stay, scores soar
     assert heat(page, "photo") == photo
-    assert page.locator("#pixels .label").all_inner_texts() != marks
+    assert page.locator("#pixels .label").all_text_contents() != marks
     assert rows(page) != table
     keep(page, "2-inspect-alpha")
 
@@ -293,7 +297,8 @@ def test_the_report_opens_without_a_network_and_holds_the_images(page, tmp_path)
     context = page.context.browser.new_context(offline=True)
     report = context.new_page()
     report.goto((tmp_path / "report.html").as_uri())
-    widths = report.evaluate("Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))")
+    widths = report.evaluate(
+        "Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))")
     assert len(widths) == 4 * 13 and set(widths) == {360}
     expect(report.locator("body")).to_contain_text("demo tray")
     if folder := os.environ.get("ULSAD_SCREENSHOTS"):
@@ -338,7 +343,7 @@ def test_a_zip_with_a_broken_photo_is_scored_but_for_that_one(page, demo_set, tm
     download.value.save_as(tmp_path / "scores.csv")
     subprocess.run([sys.executable, "-m", "ulsad", "predict", "assets/demo.safetensors", tmp_path / "photos",
                     "--out", tmp_path / "out"], cwd=ROOT, check=True, capture_output=True)
-    here, there = ({row["path"]: row for row in csv.DictReader(open(file, encoding="utf-8"))}
+    here, there = ({row["path"]: row for row in csv.DictReader(file.read_text(encoding="utf-8").splitlines())}
                    for file in (tmp_path / "scores.csv", tmp_path / "out/scores.csv"))
     assert here.keys() == there.keys() and len(here) == count
     for path, row in here.items():

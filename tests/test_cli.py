@@ -77,9 +77,10 @@ def test_predict_judges_by_a_saved_criterion(model, demo_set, tmp_path):
     done = ulsad("predict", tmp_path / "m.safetensors", demo_set / "test", "--out", tmp_path / "out",
                  "--criterion", "strict")
     assert done.returncode == 0, done.stderr
-    rows = list(csv.DictReader(open(tmp_path / "out/scores.csv", encoding="utf-8")))
+    rows = list(csv.DictReader((tmp_path / "out/scores.csv").read_text(encoding="utf-8").splitlines()))
     assert {(row["verdict"], row["fired"]) for row in rows} == {("review", "neither")}
-    maps = Ulsad.load(model).predict(demo_set / "test" / rows[0]["path"]).maps(0.8, 0.9, Combination("mean", 1))
+    prediction = Ulsad.load(model).predict(demo_set / "test" / rows[0]["path"])
+    maps = prediction.maps(0.8, 0.9, Combination("mean", 1))
     assert float(rows[0]["score"]) == pytest.approx(maps.score, abs=1e-5)
     unknown = ulsad("predict", model, demo_set / "test", "--out", tmp_path / "out", "--criterion", "lax")
     assert unknown.returncode == 2 and "no criterion 'lax'" in unknown.stderr

@@ -46,7 +46,7 @@ def test_it_survives_json(criterion):
 
 @pytest.mark.parametrize("lines", [{"alpha": 0.995}, {"alpha": 0.9, "review": 0.6}])
 def test_lines_keep_their_order(criterion, lines):
-    with pytest.raises(ValueError, match="α must be below β|must not lie above"):
+    with pytest.raises(ValueError, match=r"α must be below β|must not lie above"):
         Criterion(**{**vars(criterion), **lines})
 
 

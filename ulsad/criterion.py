@@ -19,6 +19,7 @@ FALSE_REJECT = 0.05  # share of good parts that a suggested threshold may cost
 SURER = 0.2  # of that share may fail rather than need a review
 PASS, REVIEW, FAIL = "pass", "review", "fail"
 LOCAL, GLOBAL, BOTH, NEITHER = "local", "global", "both", "neither"
+LINES = ("review", "fail", "local", "global_")  # the thresholds of a criterion
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem aut
        padding: 0 1rem; color: #1b1f27; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td, th { padding: .2rem .8rem; border-bottom: 1px solid #d5d9e0; text-align: left; vertical-align: top; }
-figure { margin: 0 0 1.5rem; } .maps { display: flex; gap: 6px; } .maps img { width: 25%; }
+figure { margin: 0 0 1.5rem; } .maps { display: flex; gap: 6px; } .maps img { flex: 1; min-width: 0; }
 .fail, .review { font-weight: 600; } .fail::before { content: "● "; color: #b3261e; }
 .review::before { content: "▲ "; color: #8a6100; } .pass::before { content: "○ "; color: #2c6e49; }
 .warning { border-left: 5px solid #b3261e; padding: .4rem 1rem; background: #fbeceb; }

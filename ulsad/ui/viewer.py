@@ -31,8 +31,9 @@ _TOOLS = {"look": "Look", "scratch": "Probe: draw a scratch", "erase": "Probe: e
 
 def _figure(kind: str, name: str, title: str, layers: str) -> str:
     save = f"<button class='save' title='Download as PNG' aria-label='Download {name} as PNG'>⤓</button>"
-    return (f"<figure class='{kind}' data-name='{name}'><figcaption><b>{title}</b><span></span>{save}"
-            f"</figcaption><div class='stage'><div class='sheet'><img class='photo' alt=''>{layers}</div>"
+    note = "<span title='score, in multiples of its threshold'></span>"
+    return (f"<figure class='{kind}' data-name='{name}'><figcaption><b>{title}</b>{note}{save}</figcaption>"
+            f"<div class='stage'><div class='sheet'><img class='photo' alt=''>{layers}</div>"
             "</div></figure>")
 
 
@@ -64,8 +65,13 @@ _TEMPLATE = f"""
 
 def build() -> gr.HTML:
     """The component; it triggers `probe` and `ignore` with what the mouse has drawn."""
-    return gr.HTML(None, html_template=_TEMPLATE, js_on_load=(JS / "viewer.js").read_text(encoding="utf-8"),
-                   apply_default_css=False, elem_id="viewer")
+    return component(["viewer"], _TEMPLATE, "viewer")
+
+
+def component(scripts: list[str], template: str, elem_id: str) -> gr.HTML:
+    """An HTML template brought to life by scripts of the folder js, which read its value as JSON text."""
+    code = "".join((JS / f"{name}.js").read_text(encoding="utf-8") for name in scripts)
+    return gr.HTML(None, html_template=template, js_on_load=code, apply_default_css=False, elem_id=elem_id)
 
 
 def value(opened: OpenBatch, index: int, criterion: Criterion, own_contrast: bool) -> dict[str, Any]:
@@ -102,7 +108,7 @@ def _view(
         low, high = float(square.min()), float(square.max())
     return {"heat": _png(rendering.heat(square, low, high, ignored)),
             "contour": rendering.contour(square, threshold),
-            "note": f"{score / threshold:.1f} × threshold" if threshold > 0 else f"{score:.2f}",
+            "note": f"{score / threshold:.1f} ×" if threshold > 0 else f"{score:.2f}",
             "fired": score > threshold}
 
 
@@ -115,9 +121,10 @@ def _png(picture: Image.Image) -> str:
 def _hover(maps: AnomalyMaps, grid: int) -> dict[str, Any]:
     """The maps' values at the middle of each patch: there is nothing finer to know."""
     step = len(maps.combined) // grid
+    middle = slice(step // 2, None, step)
 
     def values(square: np.ndarray | None) -> list[float] | None:
-        return None if square is None else square[step // 2::step, step // 2::step].astype(float).round(3).ravel().tolist()
+        return None if square is None else square[middle, middle].astype(float).round(3).ravel().tolist()
 
     return {"rows": grid, "columns": grid, "local": values(maps.local), "global": values(maps.global_),
             "combined": values(maps.combined)}
