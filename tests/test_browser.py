@@ -9,11 +9,8 @@ import csv
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +20,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from ulsad import Ulsad
 from ulsad.images import find_images
+from ulsad.ui import bench
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -37,29 +35,8 @@ def models_dir(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(models_dir):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    app = subprocess.Popen(
-        [sys.executable, "app.py", "--port", str(port), "--models-dir", str(models_dir)], cwd=ROOT)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait_until_served(address, app)
+    with bench.served(models_dir) as address:
         yield address
-    finally:
-        app.terminate()
-        app.wait(30)
-
-
-def _wait_until_served(address: str, app: subprocess.Popen) -> None:
-    for _ in range(600):
-        assert app.poll() is None, "the app ended while starting"
-        try:
-            urllib.request.urlopen(address).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError("the app did not answer within a minute")
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +120,7 @@ def heat(page: Page, name: str) -> str:
 
 
 def open_photos(page: Page, files: list[Path]) -> None:
-    page.locator("#inspect-open").locator("xpath=..").locator("input[type=file]").set_input_files(
+    page.locator("#inspect-open input[type=file]").set_input_files(
         [str(file) for file in files])
 
 
@@ -445,6 +422,11 @@ def test_an_unreadable_photo_says_what_is_wrong(page, tmp_path):
     open_photos(page, [tmp_path / "text.png"])
     expect(page.locator("#batch-progress")).to_contain_text("text.png: not a PNG, JPEG")
     keep(page, "9-inspect-unreadable")
+
+
+def test_the_benchmark_measures_a_redraw_in_a_browser_too():
+    table = bench.bench(photos=16, batch=8)
+    assert table.count("| ms |") == 3 and table.count("| photos/s |") == 1 and "not measured" not in table
 
 
 def test_the_browser_met_no_error(page):

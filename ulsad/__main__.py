@@ -1,4 +1,4 @@
-"""python -m ulsad train | predict | evaluate | ablate | compare | demo: the functions that the app calls."""
+"""python -m ulsad train | predict | evaluate | ablate | compare | demo | bench: what the app calls."""
 
 from __future__ import annotations
 
@@ -85,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--sample", action="store_true",
                       help="only eight photos to look at, as JPEG: one good, and one of each defect")
     demo.set_defaults(command=demo_command)
+
+    bench = commands.add_parser("bench", help="how fast is the app on this machine?")
+    bench.set_defaults(command=bench_command)
     return parser
 
 
@@ -275,6 +278,13 @@ def demo_command(options: argparse.Namespace) -> None:
     print(f"{folder} is ready. Now try\n"
           f"  python -m ulsad train {folder}/train/good --out tray.safetensors\n"
           f"  python -m ulsad predict tray.safetensors {folder}/test --out out")
+
+
+def bench_command(options: argparse.Namespace) -> None:
+    """Time what people wait for in Inspect, on the demo model."""
+    from ulsad.ui.bench import bench  # the only command that needs the app
+
+    print(bench(), end="")
 
 
 if __name__ == "__main__":

@@ -39,9 +39,9 @@ def evaluation_table(results: Results, layout: str) -> Table:
     first = next(iter(results.values()))
     spread = SPREAD if len(first) > 1 else "Intervals: 95 %, bootstrap over the test photos"
     note = (f"Percent, {len(first)} seed{'s' * (len(first) > 1)}. {spread}. 'false rejects' and 'detected': "
-            "good and defective test photos above the threshold that rejects at most "
-            f"{first[0]['false_reject']:.0%} of the held-out good photos; with n of them, no threshold "
-            "promises less than 1 in n + 1. 'best F1' saw the test labels.")
+            "good and defective test photos above the threshold at which held-out good photos let expect "
+            f"{first[0]['false_reject']:.0%} false rejects; fewer of them than one over that share are "
+            "extrapolated from. 'best F1' saw the test labels.")
     return Table("Detection and localisation", columns, tuple(rows), note).without_empty_columns()
 
 

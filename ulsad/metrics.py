@@ -70,10 +70,11 @@ def threshold_at(held_out_scores: np.ndarray, false_reject: float) -> float:
     With n held-out good photos, n + 1 ≥ 1 / `false_reject`: the lowest of their scores above which no more
     than that share of them lies; no distribution is assumed. Fewer can't say so much by themselves: even the
     highest of n is exceeded once in n + 1. Then it is the upper prediction limit of normally distributed
-    scores, mean + t s √(1 + 1/n), with Student's t of n − 1 degrees of freedom, but never below that highest.
+    scores, mean + t s √(1 + 1/n), with Student's t of n − 1 degrees of freedom, but never below that highest,
+    which is also the answer for a share of 0.
     """
     count = len(held_out_scores)
-    if (count + 1) * false_reject >= 1 or count < 2:
+    if not false_reject or count < 2 or (count + 1) * false_reject >= 1:
         return float(np.quantile(held_out_scores, 1 - false_reject, method="higher"))
     spread = held_out_scores.std(ddof=1) * np.sqrt(1 + 1 / count)
     limit = held_out_scores.mean() + student_t.ppf(1 - false_reject, count - 1) * spread

@@ -65,7 +65,7 @@ def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: gr.State, models_dir: Pa
                     kinds = gr.Plot(show_label=False, elem_id="evaluation-kinds")
                     grid = gr.Plot(show_label=False, elem_id="evaluation-grid")
                 share = gr.Slider(0, 0.2, FALSE_REJECT, step=0.01, label="Good parts you accept to reject",
-                                  info="share of the held-out good photos above the threshold",
+                                  info="share of good parts expected above the threshold",
                                   elem_id="false-reject")
                 confusion = gr.HTML(elem_id="confusion")
                 about_mistakes = gr.Markdown()
@@ -262,8 +262,8 @@ def _confusion(point: metrics.OperatingPoint, held_out: int) -> str:
     return (
         f"<table class='numbers'><tr><th>threshold {point.threshold:.2f}</th><th>passed</th><th>rejected</th>"
         f"<th>share rejected, 95 % interval</th></tr>"
-        f"{rows}</table><p><small>The threshold was set by {held_out} held-out good photos. With so many, "
-        f"even the highest of them rejects one good part in {held_out + 1} on average.</small></p>")
+        f"{rows}</table><p><small>The threshold was set by {held_out} held-out good photos. Below a share of "
+        f"{1 / (held_out + 1):.1%} it is extrapolated from their spread: so many can't say more.</small></p>")
 
 
 def _open(paths: list[str], event: gr.SelectData):

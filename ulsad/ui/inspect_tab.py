@@ -55,7 +55,7 @@ def request(photos: list[tuple[Path, str]], chosen: int = 0) -> Request:
 class _List:
     """The column of photos."""
 
-    upload: gr.UploadButton
+    upload: gr.File
     folder: gr.Textbox
     of_verdict: gr.Dropdown
     of_branch: gr.Dropdown
@@ -109,7 +109,7 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
         [*settings, kept.saved, photos.of_verdict, photos.of_branch], show_progress="hidden",
     ).success(library.shown(_draw), inputs, views, show_progress="hidden")
     photos.stop.click(_stop, key, None)
-    photos.upload.upload(library.shown(_opened), photos.upload, wanted)
+    photos.upload.upload(library.shown(_opened), photos.upload, [wanted, photos.upload])
     photos.folder.submit(library.shown(partial(_opened_folder, data_root)), photos.folder, wanted)
 
     for control in (weight, charts.kind, charts.contrast, photos.of_verdict, photos.of_branch):
@@ -131,8 +131,8 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
 
 def _list_of_photos(data_root: Path | None) -> _List:
     with gr.Column(scale=1, min_width=300):
-        upload = gr.UploadButton("Open photos, or a zip …", file_count="multiple", variant="primary",
-                                 file_types=[*SUFFIXES, ".zip"], elem_id="inspect-open")
+        upload = gr.File(label="Drop photos, or a zip", file_count="multiple", height=150,
+                         file_types=[*SUFFIXES, ".zip"], elem_id="inspect-open")
         folder = gr.Textbox(label=f"… or a folder below {data_root}", visible=data_root is not None,
                             submit_btn=True)
         with gr.Row():
@@ -159,29 +159,29 @@ def _sliders() -> tuple[gr.Slider, gr.Slider, gr.Slider]:
 def _charts() -> _Charts:
     chart = "<div class='chart'></div>"
     with gr.Row():
-        with gr.Column(min_width=320):
+        with gr.Column(min_width=240):
             scores = viewer.component(["charts", "scores"], f"<div class='tally'></div>{chart}", "scores")
             target = gr.Slider(0.01, 0.2, FALSE_REJECT, step=0.01, elem_id="target",
                                label="Good parts you accept to look at again",
                                info="suggests 'review' at this share of good parts, 'fail' at a fifth of it")
             promise = gr.HTML(elem_id="promise")
             suggest = gr.Button("Use the suggested thresholds", size="sm")
-        with gr.Column(min_width=320):
+        with gr.Column(min_width=240):
             scatter = viewer.component(["charts", "scatter"], chart, "scatter")
-        with gr.Column(min_width=320):
+        with gr.Column(min_width=240):
             pixels = viewer.component(["charts", "pixels"], chart, "pixels")
-            with gr.Row():
-                kind = gr.Radio([("larger of both", "maximum"), ("mean of both", "mean")], value="maximum",
-                                label="Combined map", min_width=180)
-                contrast = gr.Checkbox(label="Own contrast for every map", min_width=160,
-                                       info="shows faint things; makes good parts look bad")
+            kind = gr.Radio([("larger of both", "maximum"), ("mean of both", "mean")], value="maximum",
+                            label="Combined map", min_width=180)
+            contrast = gr.Checkbox(label="Own contrast for every map", min_width=160,
+                                   info="shows faint things; makes good parts look bad")
     return _Charts(scores, target, promise, suggest, scatter, pixels, kind, contrast)
 
 
 # --- opening and scoring
 
-def _opened(files: list[str]) -> Request:
-    return request(batches.photos_of(files, batches.folder()))
+def _opened(files: list[str]) -> tuple[Request, None]:
+    """What was dropped, and an empty slot for what comes next."""
+    return request(batches.photos_of(files, batches.folder())), None
 
 
 def _opened_folder(data_root: Path | None, folder: str) -> Request:

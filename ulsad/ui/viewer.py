@@ -32,7 +32,7 @@ _TOOLS = {"look": "Look", "scratch": "Probe: draw a scratch", "erase": "Probe: e
 def _figure(kind: str, name: str, title: str, layers: str) -> str:
     save = f"<button class='save' title='Download as PNG' aria-label='Download {name} as PNG'>⤓</button>"
     note = "<span title='score, in multiples of its threshold'></span>"
-    return (f"<figure class='{kind}' data-name='{name}'><figcaption><b>{title}</b>{note}{save}</figcaption>"
+    return (f"<figure class='{kind}' data-name='{name}'><figcaption><div><b>{title}</b> {note}</div>{save}</figcaption>"
             f"<div class='stage'><div class='sheet'><img class='photo' alt=''>{layers}</div>"
             "</div></figure>")
 
