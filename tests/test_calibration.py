@@ -76,6 +76,7 @@ def test_constant_maps_give_finite_numbers():
     assert Transform(1.0, 1.0)(flat).max() == 0
 
 
-def test_frontier_of_collinear_points_keeps_both_ends():
+def test_frontier_of_collinear_points():
     line = np.linspace(0, 1, 50, dtype=np.float32)
-    assert {tuple(point) for point in frontier(line, 2 * line)} == {(0.0, 0.0), (1.0, 2.0)}
+    assert {tuple(point) for point in frontier(line, 2 * line)} == {(1.0, 2.0)}  # largest in both
+    assert {tuple(point) for point in frontier(line, 1 - line)} == {(0.0, 1.0), (1.0, 0.0)}

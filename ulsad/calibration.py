@@ -166,13 +166,16 @@ def frontiers(raw_local: np.ndarray, raw_global: np.ndarray | None) -> tuple[np.
 def frontier(raw_local: np.ndarray, raw_global: np.ndarray) -> np.ndarray:
     """The pixels of a photo that can be its maximum under some α and β: (k, 2) raw (local, global).
 
-    Eq. 9 and the mean of both maps weigh the two raw values positively, and a linear function over a point
-    set is largest at a corner of its convex hull, as either value alone is: some dozen pixels stand for
-    all 65,536.
+    Eq. 9 and both combinations weigh the two raw values positively. So a pixel counts only if it is not below
+    the local map's peak, or the global one's, in both values; and as a linear function over a point set is
+    largest at a corner of its convex hull, of those only corners. A dozen pixels stand for all 65,536.
     """
-    points = np.stack([raw_local.ravel(), raw_global.ravel()], axis=1)
+    local, global_ = raw_local.ravel(), raw_global.ravel()
+    top_local, top_global = local == local.max(), global_ == global_.max()
+    kept = (local >= local[top_global].max()) & (global_ >= global_[top_local].max())
+    points = np.stack([local[kept], global_[kept]], axis=1)
     try:
-        return points[ConvexHull(points).vertices]
+        return points[ConvexHull(points).vertices] if len(points) > 8 else points
     except QhullError:  # all points on one line, as in a constant map: its two ends
         order = np.lexsort(points.T)
         return points[order[[0, -1]]]
