@@ -77,6 +77,6 @@ def test_constant_maps_give_finite_numbers():
 
 
 def test_frontier_of_collinear_points():
-    line = np.linspace(0, 1, 50, dtype=np.float32)
-    assert {tuple(point) for point in frontier(line, 2 * line)} == {(1.0, 2.0)}  # largest in both
-    assert {tuple(point) for point in frontier(line, 1 - line)} == {(0.0, 1.0), (1.0, 0.0)}
+    line = np.arange(50, dtype=np.float32)
+    assert {tuple(point) for point in frontier(line, 2 * line)} == {(49.0, 98.0)}  # largest in both
+    assert {tuple(point) for point in frontier(line, 49 - line)} == {(0.0, 49.0), (49.0, 0.0)}

@@ -1,0 +1,170 @@
+"""How fast Inspect is: a redraw on the server and in a real browser, and photos a second."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ulsad.detector import Ulsad
+from ulsad.tables import Table
+from ulsad.ui import batches, library
+from ulsad.ui.inspect_views import ALL, Controls, suggested_lines
+
+ROOT = Path(__file__).resolve().parents[2]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+REDRAWS = 40
+ALPHAS = np.linspace(0.7, 0.95, REDRAWS).round(3).tolist()
+
+# Moves α and waits until the newly coloured map is decoded and a frame with it has been drawn.
+_REDRAW = """async (alpha) => {
+  const slider = document.querySelector('#alpha input[type=range]');
+  const heat = document.querySelector('#viewer [data-name=combined] .heat'), before = heat.src;
+  const start = performance.now();
+  Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(slider, alpha);
+  slider.dispatchEvent(new Event('input', {bubbles: true}));
+  const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+  while (heat.src === before) await frame();
+  await heat.decode();
+  await frame();
+  return performance.now() - start;
+}"""
+
+
+def bench(photos: int = 200, batch: int = 500) -> str:
+    """Measure the demo model and return a Markdown table."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        files = _photos(folder / "photos", photos)
+        large = folder / "1024 x 1024.jpg"
+        Image.open(files[0]).resize((1024, 1024)).save(large, quality=95)
+        rows = [_throughput(files), *_on_the_server(large, files, batch, folder),
+                *_in_a_browser(large, folder / "models")]
+    machine = (f"{_processor()}, {os.cpu_count()} CPUs, torch {torch.__version__} with "
+               f"{torch.get_num_threads()} threads, Python {platform.python_version()}.")
+    return Table("Inspect", ("what", "median", "from", "to", "unit"), tuple(rows), machine).markdown()
+
+
+def _processor() -> str:
+    """Its full name where the system is Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _photos(folder: Path, count: int) -> list[Path]:
+    """The demo photos over and over, as JPEGs of 800 x 600 px."""
+    folder.mkdir()
+    images = [Image.open(path).resize((800, 600)) for path in library.demo_photos()]
+    files = [folder / f"{i}.jpg" for i in range(count)]
+    for i, file in enumerate(files):
+        images[i % len(images)].save(file, quality=90)
+    return files
+
+
+def _row(what: str, values: list[float], unit: str) -> tuple:
+    return what, f"{statistics.median(values):.1f}", f"{min(values):.1f}", f"{max(values):.1f}", unit
+
+
+def _throughput(files: list[Path]) -> tuple:
+    """From JPEG to three maps at the network's resolution, in batches of 16."""
+    detector, rates = Ulsad.load(library.DEMO_MODEL), []
+    list(detector.predict_many(files[:16]))
+    for part in np.array_split(files, 4):
+        start = time.perf_counter()
+        for prediction in detector.predict_many(part):
+            prediction.maps()
+        rates.append(len(part) / (time.perf_counter() - start))
+    return _row("photos of 800 x 600 px, file to three maps", rates, "photos/s")
+
+
+def _on_the_server(large: Path, files: list[Path], batch: int, models_dir: Path) -> list[tuple]:
+    """A redraw of everything in the tab, of one photo alone and as one of many."""
+    rows = []
+    for count in (1, batch):
+        key = batches.begun(str(library.DEMO_MODEL), models_dir, "bench")
+        wanted = [large, *(files[i % len(files)] for i in range(count - 1))]
+        for _ in batches.score(key, [(path, path.name) for path in wanted]):
+            pass
+        lines = suggested_lines(batches.recalled(key).detector, 0.9, 0.995, 0.7, "maximum", 0.05)
+        controls = Controls(key, 0, 0.9, 0.995, 0.7, "maximum", lines, False, ALL, ALL)
+        controls.draw()
+        times = []
+        for alpha in ALPHAS:
+            start = time.perf_counter()
+            controls._replace(alpha=alpha).draw()
+            times.append(1000 * (time.perf_counter() - start))
+        rows.append(_row(f"α moved, on the server, 1024 x 1024 px, batch of {count}", times, "ms"))
+    return rows
+
+
+def _in_a_browser(large: Path, models_dir: Path) -> list[tuple]:
+    what = "α moved, until the browser shows it, 1024 x 1024 px"
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        executable = None
+    if executable is None:
+        return [(what, "not measured: needs chromium and the package playwright", "", "", "ms")]
+    with served(models_dir) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable,
+                                             args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.goto(address)
+        page.locator("#batch .row").nth(7).wait_for()
+        chooser = page.locator("#inspect-open input[type=file]")
+        chooser.set_input_files(str(large))
+        page.locator("#batch .shown", has_text="1 photo").wait_for()
+        page.wait_for_timeout(1000)
+        times = []
+        for alpha in ALPHAS:
+            times.append(page.evaluate(_REDRAW, alpha))
+            page.wait_for_timeout(100)
+        browser.close()
+    return [_row(what, times, "ms")]
+
+
+@contextmanager
+def served(models_dir: Path) -> Iterator[str]:
+    """The app as a process of its own, and its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    app = subprocess.Popen([sys.executable, "app.py", "--port", str(port), "--models-dir", str(models_dir)],
+                           cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        _wait_until_served(address, app)
+        yield address
+    finally:
+        app.terminate()
+        app.wait(30)
+
+
+def _wait_until_served(address: str, app: subprocess.Popen) -> None:
+    for _ in range(600):
+        if app.poll() is not None:
+            raise RuntimeError("the app ended while starting")
+        try:
+            urllib.request.urlopen(address).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError("the app did not answer within a minute")
