@@ -33,7 +33,7 @@ surplus or misplaced. Below, patches are grouped by similarity, and the most typ
 def build(models_dir: Path) -> None:
     """Lay out the tab and wire it; needs no trained model."""
     with gr.Row():
-        photos = photo_list.build("attention-photos")
+        photo = photo_list.build("attention-photos")
         with gr.Column(scale=5):
             with gr.Row():
                 backbone = gr.Dropdown(list(BACKBONES), value="efficientnet_lite0", label="Network",
@@ -52,9 +52,9 @@ def build(models_dir: Path) -> None:
                                   object_fit="contain", elem_id="concepts")
             gr.Markdown(EXPLANATION, latex_delimiters=[{"left": "$$", "right": "$$", "display": True}])
     patch = gr.State((0.5, 0.5))
-    ask_inputs = [photos.selected, backbone, temperature, patch]
-    concept_inputs = [photos.selected, backbone, temperature, count]
-    picture.select(_clicked, photos.selected, patch, show_progress="hidden")
+    ask_inputs = [photo, backbone, temperature, patch]
+    concept_inputs = [photo, backbone, temperature, count]
+    picture.select(_clicked, photo, patch, show_progress="hidden")
     ask, find = (library.shown(partial(function, models_dir)) for function in (_ask, _concepts))
     # No triggers: when the page opens, and whenever one of the inputs changes.
     gr.on(None, ask, ask_inputs, [picture, answer], show_progress="hidden", trigger_mode="always_last")

@@ -24,7 +24,7 @@ from ulsad.errors import InputError
 from ulsad.images import Skipped, find_images
 from ulsad.ui import library
 
-MOST_PHOTOS = 200_000  # over all visitors; a quarter of them at least are the newest batch's
+MOST_PHOTOS = 50_000  # over all visitors, about half a gigabyte; the newest batch is always kept
 THUMBNAIL = 96  # px
 
 

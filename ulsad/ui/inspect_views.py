@@ -111,10 +111,11 @@ def _table_value(
 
 
 def _row(opened: OpenBatch, judged: Judged, index: int) -> dict[str, Any]:
+    global_ = "–" if math.isnan(judged.global_score) else f"{judged.global_score:.2f}"
     return {"index": index, "name": opened.batch.names[index],
             "thumbnail": batches.address(opened.thumbnail(index)),
-            "score": f"{judged.score:.3f}", "local": f"{judged.local_score:.2f}",
-            "global": f"{judged.global_score:.2f}", "verdict": judged.verdict, "fired": judged.fired,
+            "score": f"{judged.score:.3f}", "local": f"{judged.local_score:.2f}", "global": global_,
+            "verdict": judged.verdict, "fired": judged.fired,
             "seen_in": opened.detector.seen_in(opened.batch.predictions[index])}
 
 

@@ -1,8 +1,7 @@
-"""A column to open photos and pick one; Inspect and Attention both have one."""
+"""A column to open photos and pick one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
@@ -13,17 +12,8 @@ from ulsad.images import SUFFIXES
 from ulsad.ui import library
 
 
-@dataclass(frozen=True)
-class PhotoList:
-    """The components: `selected` holds the path of the chosen photo, or None."""
-
-    paths: gr.State
-    selected: gr.State
-    gallery: gr.Gallery
-
-
-def build(elem_id: str) -> PhotoList:
-    """Lay out the column and wire it; it opens with the demo photos."""
+def build(elem_id: str) -> gr.State:
+    """Lay out the column, with the demo photos; return the state that holds the chosen photo's path."""
     photos = library.demo_photos()
     paths, selected = gr.State(photos), gr.State(photos[0])
     with gr.Column(scale=1, min_width=260, elem_id=elem_id):
@@ -34,7 +24,7 @@ def build(elem_id: str) -> PhotoList:
                              buttons=[], elem_classes="photo-list")
     upload.upload(_open, upload, [paths, gallery, selected])
     gallery.select(_pick, paths, selected)
-    return PhotoList(paths, selected, gallery)
+    return selected
 
 
 def _open(files: list[str]):
@@ -49,12 +39,7 @@ def _open(files: list[str]):
         gr.Warning(problem, title="Skipped", duration=None)
     if not readable:
         raise gr.Error("None of these files could be read as a photo.", duration=None)
-    return opened(readable)
-
-
-def opened(photos: list[str], index: int = 0):
-    """New values of `paths`, `gallery` and `selected`, for readable photos of which one is chosen."""
-    return photos, gr.Gallery(_thumbnails(photos), selected_index=index), photos[index]
+    return readable, gr.Gallery(_thumbnails(readable), selected_index=0), readable[0]
 
 
 def _pick(paths: list[str], event: gr.SelectData) -> str:

@@ -32,7 +32,8 @@ _TOOLS = {"look": "Look", "scratch": "Probe: draw a scratch", "erase": "Probe: e
 def _figure(kind: str, name: str, title: str, layers: str) -> str:
     save = f"<button class='save' title='Download as PNG' aria-label='Download {name} as PNG'>⤓</button>"
     note = "<span title='score, in multiples of its threshold'></span>"
-    return (f"<figure class='{kind}' data-name='{name}'><figcaption><div><b>{title}</b> {note}</div>{save}</figcaption>"
+    caption = f"<figcaption><div><b>{title}</b> {note}</div>{save}</figcaption>"
+    return (f"<figure class='{kind}' data-name='{name}'>{caption}"
             f"<div class='stage'><div class='sheet'><img class='photo' alt=''>{layers}</div>"
             "</div></figure>")
 
@@ -83,7 +84,7 @@ def value(opened: OpenBatch, index: int, criterion: Criterion, own_contrast: boo
     return {
         "photo": batches.address(opened.picture(index)), "width": width, "height": height,
         "name": Path(opened.batch.names[index]).stem, "size": len(maps.combined),
-        "views": [_view(None, float("nan"), float("nan"), None, False), *(
+        "views": [_NO_MAP, *(
             _view(square, score, threshold, opened.detector.calibration.ignored, own_contrast)
             for square, score, threshold in (
                 (maps.local, maps.local_score, criterion.local),
@@ -95,14 +96,15 @@ def value(opened: OpenBatch, index: int, criterion: Criterion, own_contrast: boo
     }
 
 
+_NO_MAP = {"heat": "", "contour": "", "note": "", "fired": False}
+
+
 def _view(
     square: np.ndarray | None, score: float, threshold: float, ignored: np.ndarray | None,
     own_contrast: bool,
 ) -> dict[str, Any]:
-    """A missing map, as of a model without a global branch, is None; the photo's own view has none either."""
     if square is None:
-        note = "" if np.isnan(score) and np.isnan(threshold) else "this model has no global branch"
-        return {"heat": "", "contour": "", "note": note, "fired": False}
+        return _NO_MAP | {"note": "this model has no global branch"}
     low, high = rendering.LOW, rendering.HIGH
     if own_contrast:
         low, high = float(square.min()), float(square.max())

@@ -188,7 +188,6 @@ function show() {
     if (photo.getAttribute("src") !== value.photo) photo.src = value.photo;
     if (view.heat) heat.src = view.heat; else heat.removeAttribute("src");
     figure.classList.toggle("fired", view.fired);
-    figure.classList.toggle("absent", view.heat === null);
     figure.querySelector("figcaption span").textContent = view.note;
     figure.querySelectorAll(".contour").forEach((line) => line.setAttribute("d", view.contour));
     figure.querySelector(".lines").setAttribute("viewBox", `0 0 ${value.size} ${value.size}`);

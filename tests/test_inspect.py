@@ -1,0 +1,136 @@
+"""What the server sends to the browser for Inspect."""
+
+import json
+from base64 import b64decode
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pytest
+from conftest import TINY
+from PIL import Image
+
+from ulsad import InputError, Ulsad, rendering
+from ulsad.batch import Batch
+from ulsad.criterion import Criterion
+from ulsad.images import find_images
+from ulsad.ui import batches
+from ulsad.ui.inspect_views import ALL, Controls, suggested_lines
+
+
+def strict(text: str):
+    def refuse(constant: str):
+        raise AssertionError(f"{constant} is not JSON")
+    return json.loads(text, parse_constant=refuse)
+
+
+def opened(detector: Ulsad, folder, paths) -> str:
+    detector.save(folder / "m.safetensors")
+    key = batches.begun(str(folder / "m.safetensors"), folder, "a test")
+    for _ in batches.score(key, [(path, path.name) for path in paths]):
+        pass
+    return key
+
+
+def controls(key: str, index: int = 0, **others) -> Controls:
+    lines = suggested_lines(batches.recalled(key).detector, 0.9, 0.995, 0.7, "maximum", 0.05)
+    return Controls(key, index, 0.9, 0.995, 0.7, "maximum", lines, False, ALL, ALL)._replace(**others)
+
+
+@pytest.fixture(scope="module")
+def key(detector, demo_set, tmp_path_factory) -> str:
+    return opened(detector, tmp_path_factory.mktemp("models"), find_images(demo_set / "test"))
+
+
+def picture(data: str) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(b64decode(data.split(",")[1]))).convert("RGBA"))
+
+
+def test_the_views_are_the_maps(key):
+    one = controls(key, 2)
+    value = strict(one.draw()[0])
+    prediction = batches.recalled(key).batch.predictions[2]
+    maps = prediction.maps(0.9, 0.995)
+    assert value["views"][0]["heat"] == "" and value["size"] == 256
+    for view, square in zip(value["views"][1:], (maps.local, maps.global_, maps.combined), strict=True):
+        heat = picture(view["heat"])
+        shown = heat[..., 3] == 255
+        assert shown.sum() == pytest.approx((square >= 0.1).sum(), abs=0.01 * 256**2)
+        difference = heat[..., :3].astype(int) - rendering.colours(square)
+        assert np.abs(difference[shown]).max() <= 4  # 255 colours of 256
+        assert (heat[..., 3][square <= 0] == 0).all()
+    grid = np.array(value["hover"]["combined"]).reshape(32, 32)
+    np.testing.assert_allclose(grid, maps.combined[4::8, 4::8], atol=6e-4)
+
+
+def test_own_contrast_reaches_from_the_least_to_the_most(key):
+    heat = picture(strict(controls(key, contrast=True).draw()[0])["views"][3]["heat"])
+    assert (heat[..., :3] == rendering.colours(np.array(1.0))).all(axis=2).any()
+
+
+def test_the_contour_runs_where_the_threshold_is_crossed():
+    ramp = np.tile(np.linspace(0, 1, 11), (5, 1))
+    assert rendering.contour(ramp, 0.25) in ("M3.0,0.5L3.0,1.5L3.0,2.5L3.0,3.5L3.0,4.5",
+                                             "M3.0,4.5L3.0,3.5L3.0,2.5L3.0,1.5L3.0,0.5")
+    assert rendering.contour(ramp, 2.0) == ""
+
+
+def test_ignored_pixels_are_grey():
+    ignored = np.eye(8, dtype=bool)
+    heat = np.asarray(rendering.heat(np.ones((8, 8), np.float32), ignored=ignored).convert("RGBA"))
+    assert (heat[ignored] == (128, 128, 128, 200)).all() and (heat[~ignored][:, 3] == 255).all()
+
+
+def test_the_table_is_sorted_filtered_and_says_what_was_seen(key):
+    rows = strict(controls(key).draw()[4])["rows"]
+    scores = [float(row["score"]) for row in rows]
+    assert len(rows) == len(batches.recalled(key).batch) and scores == sorted(scores, reverse=True)
+    for verdict in {row["verdict"] for row in rows}:
+        kept = strict(controls(key, of_verdict=verdict).draw()[4])
+        assert kept["total"] == sum(row["verdict"] == verdict for row in rows)
+    assert strict(controls(key, of_verdict="pass", of_branch="both").draw()[4])["total"] == 0
+
+
+def test_histograms_of_held_out_pixels_are_numpys(key, detector):
+    branch = strict(controls(key).draw()[3])[1]
+    raw = np.einsum("sg,ngh,th->nst", *(detector.branches.resampling, detector.held_out[:, 1],
+                                        detector.branches.resampling))
+    counts, _ = np.histogram(raw, 70, (branch["low"], branch["high"]))
+    expected = 1 + np.log10(np.clip(counts / raw.size, 1e-6, 1)) / 6
+    assert (branch["low"], branch["high"]) == pytest.approx((raw.min(), raw.max()), rel=1e-5)
+    often = counts > 200
+    np.testing.assert_allclose(np.array(branch["heights"])[often], expected[often], atol=0.03)
+    assert branch["q_alpha"] == pytest.approx(np.quantile(raw, 0.9), rel=1e-3)
+
+
+def test_a_model_without_a_global_branch_is_shown_too(good_photos, demo_set, tmp_path):
+    detector = Ulsad.fit(good_photos, replace(TINY, steps=2, global_target="none"))
+    key = opened(detector, tmp_path, find_images(demo_set / "test")[:2])
+    viewer, scores, scatter, pixels, table, *_ = controls(key).draw()
+    assert strict(viewer)["views"][2]["note"] == "this model has no global branch"
+    assert len(strict(pixels)) == 1 and strict(table)["rows"][0]["global"] == "–"
+    assert strict(scatter)["global"] == 0 and len(strict(scores)["held_out"]) == 2
+
+
+def test_stopping_keeps_what_is_scored(detector, demo_set, tmp_path):
+    detector.save(tmp_path / "m.safetensors")
+    key = batches.begun(str(tmp_path / "m.safetensors"), tmp_path, "a test")
+    photos = [(path, path.name) for path in find_images(demo_set / "test")]
+    for done in batches.score(key, photos):
+        batches.recalled(key).stopping = done == 3
+    assert batches.recalled(key).batch.names == tuple(name for _, name in photos[:3])
+
+
+def test_a_forgotten_batch_says_so_and_leaves_no_files(detector, demo_set, tmp_path):
+    key = opened(detector, tmp_path, find_images(demo_set / "test")[:1])
+    folder = batches.recalled(key).folder
+    controls(key).draw()
+    assert len(list(folder.iterdir())) == 3  # the photo, its thumbnail, the good photo it resembles
+    batches.forget(key)
+    assert not folder.exists()
+    with pytest.raises(InputError, match="no longer in memory"):
+        batches.recalled(key)
+
+
+def test_an_empty_batch_has_no_scores(detector):
+    assert Batch((), ()).judged(Criterion.suggested(detector.calibration, 0.9, 0.995)) == []
