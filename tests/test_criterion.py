@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -6,7 +7,19 @@ import pytest
 from scipy import stats
 
 from ulsad.calibration import Calibration, Combination
-from ulsad.criterion import BOTH, FAIL, GLOBAL, LOCAL, NEITHER, PASS, REVIEW, Criterion, rejected
+from ulsad.criterion import (
+    BOTH,
+    FAIL,
+    GLOBAL,
+    LOCAL,
+    NEITHER,
+    PASS,
+    REVIEW,
+    Criterion,
+    packed,
+    rejected,
+    unpacked,
+)
 from ulsad.metrics import threshold_at
 
 
@@ -39,9 +52,19 @@ def test_a_suggestion_comes_from_held_out_scores_alone(calibration):
 
 
 def test_it_survives_json(criterion):
-    for one in (criterion, Criterion(0.5, 0.9, Combination(), 1, 2, 3, math.nan)):
+    marked = dataclasses.replace(criterion, ignored=packed(np.eye(7, dtype=bool)))
+    for one in (criterion, marked, Criterion(0.5, 0.9, Combination(), 1, 2, 3, math.nan)):
         again = Criterion.from_dict(json.loads(json.dumps(one.to_dict(), allow_nan=False)))
         assert str(again) == str(one)  # NaN is not equal to itself
+
+
+def test_masks_as_text():
+    mask = np.random.default_rng(0).random((256, 256)) > 0.5
+    np.testing.assert_array_equal(unpacked(packed(mask)), mask)
+    assert packed(None) == packed(np.zeros((8, 8), bool)) == "" and unpacked("") is None
+    assert len(packed(np.eye(256, dtype=bool))) < 500
+    with pytest.raises(ValueError):
+        unpacked("256:rubbish!")
 
 
 @pytest.mark.parametrize("lines", [{"alpha": 0.995}, {"alpha": 0.9, "review": 0.6}])

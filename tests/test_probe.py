@@ -60,10 +60,20 @@ def test_scratch_follows_the_mouse_and_nothing_else(photo):
 
 
 def test_strokes_cover_what_was_painted():
-    mask = probe.strokes((50, 100), [{"points": [[0.2, 0.5], [0.8, 0.5]], "width": 0.1},
-                                     {"points": [[0.5, 0.1]], "width": 0.04}])
-    assert mask.shape == (50, 100) and mask[25, 20:81].all() and mask[21, 50] and not mask[15, 50]
-    assert mask[5, 50] and not mask[:, :14].any()
+    lines = [{"points": [[0.2, 0.5], [0.8, 0.5]], "width": 0.1}, {"points": [[0.5, 0.1]], "width": 0.06}]
+    mask = probe.strokes((500, 1000), 100, lines)  # a photo twice as wide as high, on a square
+    assert mask.shape == (100, 100) and mask[50, 20:80].all() and not mask[:, :14].any()
+    assert mask[:, 50][30:].sum() == pytest.approx(20, abs=1)  # a tenth of the width is a fifth of the height
+    assert mask[10, 50] and not mask[20, 50]
+    assert np.array_equal(mask, probe.strokes((50, 100), 100, lines))
+
+
+@pytest.mark.parametrize("box", [(0.4, 0, 0.6, 1), (0, 0.4, 1, 0.6)])
+def test_erase_of_a_bar_from_border_to_border(box):
+    bar = Image.new("RGB", (100, 60), FLOOR)
+    left, top, right, bottom = (round(share * side) for share, side in zip(box, (100, 60, 100, 60)))
+    bar.paste((0, 0, 0), (left, top, right, bottom))
+    assert (np.asarray(probe.erase(bar, box)) == FLOOR).all()
 
 
 def test_too_small_or_too_large_regions_are_refused(photo):

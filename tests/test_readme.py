@@ -12,7 +12,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_file_tree_is_complete_and_true():
     listed = set(re.findall(r"^((?:ulsad/|app\.py)\S*) ", README, re.MULTILINE))
     present = {path.relative_to(ROOT).as_posix() for path in (ROOT / "ulsad").rglob("*")
-               if path.suffix in (".py", ".css") and path.read_text(encoding="utf-8").count("\n") > 1}
+               if path.suffix in (".py", ".css", ".js") and path.read_text(encoding="utf-8").count("\n") > 1}
     assert listed == present | {"app.py"}
 
 

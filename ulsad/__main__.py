@@ -17,7 +17,7 @@ from ulsad import experiments, model_file, rendering, runs
 from ulsad.archives import gather_photos
 from ulsad.batch import Batch, Table
 from ulsad.config import PRESETS
-from ulsad.criterion import Criterion
+from ulsad.criterion import Criterion, unpacked
 from ulsad.demo import write_demo, write_sample
 from ulsad.detector import Progress, TrainingDiverged, Ulsad
 from ulsad.errors import InputError
@@ -87,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(command=demo_command)
 
     bench = commands.add_parser("bench", help="how fast is the app on this machine?")
+    bench.add_argument("--photos", type=_natural, default=200, metavar="N", help="to score (200)")
+    bench.add_argument("--batch", type=_natural, default=500, metavar="N", help="open photos at a redraw (500)")
     bench.set_defaults(command=bench_command)
     return parser
 
@@ -203,6 +205,8 @@ def predict_command(options: argparse.Namespace) -> None:
     """Write scores.csv, a picture of the maps per photo, and skipped.csv where a photo was unreadable."""
     detector = Ulsad.load(options.model, options.weights, options.device)
     criterion = _criterion(detector, options)
+    if criterion.ignored:
+        detector = detector.ignoring(unpacked(criterion.ignored))
     if options.photos.is_dir() and options.out.resolve().is_relative_to(options.photos.resolve()):
         raise InputError(f"--out {options.out} lies in the folder of photos, so its maps would be scored as "
                          "photos the next time. Choose a folder outside.")
@@ -284,7 +288,7 @@ def bench_command(options: argparse.Namespace) -> None:
     """Time what people wait for in Inspect, on the demo model."""
     from ulsad.ui.bench import bench  # the only command that needs the app
 
-    print(bench(), end="")
+    print(bench(options.photos, options.batch), end="")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,5 +80,5 @@ class Table:
         self._opened.close()
 
     def add(self, name: str, judged: Judged, seen_in: str) -> None:
-        scores = (f"{score:.6f}" for score in judged[:3])
+        scores = ("" if math.isnan(score) else f"{score:.6f}" for score in judged[:3])
         self._writer.writerow([name, *scores, judged.verdict, judged.fired, seen_in])

@@ -7,6 +7,8 @@ model without that branch.
 from __future__ import annotations
 
 import math
+import zlib
+from base64 import b64decode, b64encode
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,6 +39,7 @@ class Criterion:
     fail: float
     local: float
     global_: float
+    ignored: str = ""  # the places that count nowhere, see `packed`
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha < self.beta <= 1:
@@ -80,6 +83,25 @@ class Criterion:
     def from_dict(cls, values: dict[str, Any]) -> Criterion:
         global_ = math.nan if values["global_"] is None else values["global_"]
         return cls(**values | {"combine": Combination(**values["combine"]), "global_": global_})
+
+
+def packed(mask: np.ndarray | None) -> str:
+    """A bool mask (s, s) as a short text; "" where nothing is marked."""
+    if mask is None or not mask.any():
+        return ""
+    return f"{len(mask)}:{b64encode(zlib.compress(np.packbits(mask).tobytes())).decode()}"
+
+
+def unpacked(text: str) -> np.ndarray | None:
+    """The mask that `packed` made a text of. Raises `ValueError` for other texts."""
+    if not text:
+        return None
+    side, _, content = text.partition(":")
+    try:
+        bits = np.unpackbits(np.frombuffer(zlib.decompress(b64decode(content)), np.uint8))
+    except zlib.error as error:
+        raise ValueError(f"not a mask ({error})") from error
+    return bits[: int(side) ** 2].reshape(int(side), int(side)).astype(bool)
 
 
 def rejected(held_out_scores: np.ndarray, threshold: float) -> tuple[int, Interval]:

@@ -191,14 +191,13 @@ class Ulsad:
     def ignoring(self, ignored: np.ndarray | None) -> Ulsad:
         """The same detector without these pixels in maps, scores and quantiles: bool (s, s); None: with all.
 
-        Named criteria are dropped, because their thresholds were read off other scores. Raises `InputError`
-        when nothing is left to look at.
+        Raises `InputError` when nothing is left to look at.
         """
         if ignored is not None and ignored.all():
             raise InputError("Everything is marked to be ignored. Leave something to look at.")
         ignored = None if ignored is None or not ignored.any() else ignored
         return Ulsad(self.branches, _calibrate(self.branches, self.held_out, ignored), self.held_out,
-                     self.references, self.record)
+                     self.references, self.record, self.criteria)
 
     def with_criterion(self, name: str, criterion: Criterion) -> Ulsad:
         """The same detector with one more criterion to be saved with it; one of the same name is replaced."""
@@ -231,13 +230,17 @@ class Ulsad:
             raise InputError(f"{path} was trained with other weights of {config.backbone} (hash "
                              f"{header['weights_hash'][:12]}…, found {extractor.weights_hash[:12]}…). "
                              "Give the weights file it was trained with.")
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            raise InputError(f"{path}: damaged, some of its values are no numbers. "
+                             "Copy it again from where it was made.")
         try:
             branches, calibration = _rebuild(config, extractor, tensors)
             references = References(tuple(header["references"]), tensors["references.descriptors"].numpy(),
                                     _split_bytes(tensors["references.jpegs"], tensors["references.sizes"]))
             criteria = {name: Criterion.from_dict(values) for name, values in header["criteria"].items()}
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: its tensors do not fit its own configuration ({error}).") from error
+            raise InputError(f"{path}: its tensors do not fit its own configuration "
+                             f"({str(error)[:150]} …).") from error
         return cls(branches, calibration, tensors["held_out"].numpy(), references, header["record"], criteria)
 
 

@@ -38,11 +38,14 @@ def erase(photo: Image.Image, box: Box) -> Image.Image:
     left, top, right, bottom = _pixels(photo, box)
     pixels = np.asarray(photo).astype(np.float32)
     height, width = bottom - top, right - left
-    edges = _edges(pixels, left, top, right, bottom)
+    above, below, before, after = _edges(pixels, left, top, right, bottom)
     down, across = (np.linspace(0, 1, length)[..., None] for length in (height, width))
-    vertical = (1 - down[:, None]) * edges[0] + down[:, None] * edges[1]
-    horizontal = (1 - across) * edges[2][:, None] + across * edges[3][:, None]
-    pixels[top:bottom, left:right] = (vertical + horizontal) / 2
+    blends = []
+    if height < photo.height:
+        blends.append((1 - down[:, None]) * above + down[:, None] * below)
+    if width < photo.width:
+        blends.append((1 - across) * before[:, None] + across * after[:, None])
+    pixels[top:bottom, left:right] = sum(blends) / len(blends)
     return Image.fromarray(pixels.round().astype(np.uint8))
 
 
@@ -65,21 +68,22 @@ def swap(photo: Image.Image, box: Box, to: Point) -> Image.Image:
     return _pasted(_pasted(photo, photo.crop((left, top, right, bottom)), to), other, middle)
 
 
-def strokes(size: tuple[int, int], lines: Sequence[dict]) -> np.ndarray:
-    """Painted lines as a mask, bool (height, width).
+def strokes(size: tuple[int, int], side: int, lines: Sequence[dict]) -> np.ndarray:
+    """Lines painted on a photo of (height, width) as a mask of its square, bool (side, side).
 
-    Each has `points`, and a `width` as a share of the longer side; a single point is a dot.
+    Each has `points`, and a `width` as a share of the photo's longer side; a single point is a dot.
     """
-    height, width = size
-    mask = Image.new("1", (width, height))
+    scale = 4 * side / max(size)  # fine enough, whatever the photo's size
+    height, width = (max(1, round(scale * length)) for length in size)
+    mask = Image.new("L", (width, height))
     draw = ImageDraw.Draw(mask)
     for line in lines:
         pixels = [(x * width, y * height) for x, y in line["points"]]
         radius = max(0.5, line["width"] * max(width, height) / 2)
-        draw.line(pixels, fill=1, width=max(1, round(2 * radius)))
+        draw.line(pixels, fill=255, width=max(1, round(2 * radius)))
         for x, y in pixels:
-            draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=1)
-    return np.array(mask)
+            draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=255)
+    return np.asarray(mask.resize((side, side), Image.Resampling.BOX)) > 127
 
 
 def _pixels(photo: Image.Image, box: Box) -> tuple[int, int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
@@ -74,8 +75,8 @@ def _figure(batch: Batch, index: int, judged: Judged, seen_in: str, criterion: C
     note = f" (in the model's {seen_in} photos)" if seen_in else ""
     caption = (f"<b>{escape(batch.names[index])}</b>{note}: "
                f"<span class='{judged.verdict}'>{judged.verdict}</span>, "
-               f"fired: {judged.fired}; score {judged.score:.3f}, local {judged.local_score:.3f}, "
-               f"global {judged.global_score:.3f}")
+               f"fired: {judged.fired}; score {_number(judged.score, 3)}, local "
+               f"{_number(judged.local_score, 3)}, global {_number(judged.global_score, 3)}")
     try:
         photo = rendering.fit_within(read_image(prediction.path), SIDE)
     except InputError as error:
@@ -83,6 +84,10 @@ def _figure(batch: Batch, index: int, judged: Judged, seen_in: str, criterion: C
     pictures = "".join(f"<img alt='{title}' src='{_jpeg(picture)}'>" for picture, title in
                        zip(rendering.views(photo, maps), rendering.TITLES, strict=True))
     return f"<figure><figcaption>{caption}</figcaption><div class='maps'>{pictures}</div></figure>"
+
+
+def _number(value: float, digits: int) -> str:
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def _jpeg(picture: Image.Image) -> str:
@@ -118,7 +123,7 @@ def _card(detector: Ulsad, model: str, batch: Batch, criterion: Criterion) -> st
         "Combined map": f"{criterion.combine.kind} of both, the global one weighted "
                         f"{criterion.combine.global_weight:g}",
         "Thresholds": f"review above {criterion.review:.4f}, fail above {criterion.fail:.4f}; local "
-                      f"{criterion.local:.4f}, global {criterion.global_:.4f}",
+                      f"{criterion.local:.4f}, global {_number(criterion.global_, 4)}",
         "Good parts above": above,
         "Ignored": "nothing" if ignored is None else f"{ignored.mean():.1%} of the photo",
         "Versions": ", ".join(f"{name} {of}" for name, of in record["versions"].items())
@@ -131,8 +136,8 @@ def _card(detector: Ulsad, model: str, batch: Batch, criterion: Criterion) -> st
 
 def _scores(batch: Batch, judged: Sequence[Judged], seen: Sequence[str], order: Sequence[int]) -> str:
     rows = "".join(
-        f"<tr><td>{escape(batch.names[i])}</td><td>{judged[i].score:.4f}</td>"
-        f"<td>{judged[i].local_score:.4f}</td><td>{judged[i].global_score:.4f}</td>"
+        f"<tr><td>{escape(batch.names[i])}</td>"
+        f"{''.join(f'<td>{_number(score, 4)}</td>' for score in judged[i][:3])}"
         f"<td class='{judged[i].verdict}'>{judged[i].verdict}</td>"
         f"<td>{judged[i].fired}</td><td>{seen[i]}</td></tr>" for i in order)
     head = "".join(f"<th>{name}</th>" for name in

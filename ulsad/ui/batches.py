@@ -8,11 +8,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 from PIL import Image
 
@@ -21,11 +23,22 @@ from ulsad.archives import extract_photos
 from ulsad.batch import Batch
 from ulsad.detector import Ulsad
 from ulsad.errors import InputError
-from ulsad.images import Skipped, find_images
+from ulsad.images import SUFFIXES, Skipped, find_images
 from ulsad.ui import library
 
 MOST_PHOTOS = 50_000  # over all visitors, about half a gigabyte; the newest batch is always kept
 THUMBNAIL = 96  # px
+
+Named = tuple[Path, str]  # a photo and the name that people know it by
+
+
+@dataclass(frozen=True)
+class Request:
+    """Photos that somebody wants to see; no two requests are equal."""
+
+    photos: tuple[Named, ...]
+    chosen: int = 0
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 @dataclass
@@ -33,11 +46,14 @@ class OpenBatch:
     """What one visitor looks at. Its detector may ignore places that the shared one doesn't."""
 
     model: str
-    request: str  # what was asked for, so that it isn't done twice
+    request: Request
     detector: Ulsad
     folder: Path  # thumbnails, and photos as browsers can show them
+    previous: str | None  # the batch that this one took the place of; something may still be drawing it
     batch: Batch = field(default_factory=lambda: Batch((), ()))
+    added: list[Named] = field(default_factory=list)  # probes
     stopping: bool = False
+    is_new: bool = True  # its model's own settings are still to be shown
 
     def ignore(self, ignored: np.ndarray | None) -> None:
         """Leave places out of maps, scores and quantiles; runs no network."""
@@ -48,14 +64,14 @@ class OpenBatch:
 
     def add(self, name: str, photo: Image.Image) -> int:
         """Score one more photo, which exists nowhere else; return its index."""
-        path = self.folder / f"{uuid.uuid4().hex}.png"
+        path = Path(tempfile.mkdtemp(dir=folder())) / "probe.png"
         photo.save(path)
-        self._append(name, self.detector.predict(path))
-        return len(self.batch) - 1
-
-    def _append(self, name: str, prediction) -> None:
+        prediction = self.detector.predict(path)
+        name = _told_apart([*self.batch.names, name])[-1]
+        self.added.append((path, name))
         self.batch = Batch((*self.batch.names, name), (*self.batch.predictions, prediction),
                            self.batch.skipped)
+        return len(self.batch) - 1
 
     def photo(self, index: int) -> Image.Image:
         return library.photo(str(self.batch.predictions[index].path))
@@ -87,16 +103,17 @@ class OpenBatch:
 _open: dict[str, OpenBatch] = {}  # oldest first
 
 
-def is_open(key: str | None, model: str, request: str) -> bool:
+def is_open(key: str | None, model: str, request: Request) -> bool:
     """Whether a batch holds what is asked for already."""
     return key in _open and (_open[key].model, _open[key].request) == (model, request)
 
 
-def begun(model: str, models_dir: Path, request: str) -> str:
+def begun(model: str, models_dir: Path, request: Request, before: str | None = None) -> str:
     """The key of a new, empty batch under a model. Raises `InputError` when the model can't be opened."""
-    key = uuid.uuid4().hex
-    _open[key] = OpenBatch(model, request, library.detector(model, models_dir),
-                           Path(tempfile.mkdtemp(dir=folder())))
+    key, detector = uuid.uuid4().hex, library.detector(model, models_dir)
+    _open[key] = OpenBatch(model, request, detector, Path(tempfile.mkdtemp(dir=folder())), before)
+    if before in _open and _open[before].request == request:  # another model: probes come along
+        _open[key].added = list(_open[before].added)
     return key
 
 
@@ -107,11 +124,13 @@ def recalled(key: str | None) -> OpenBatch:
     return _open[key]
 
 
-def score(key: str, photos: Sequence[tuple[Path, str]]) -> Iterator[int]:
-    """Score (path, name) after (path, name) into a batch, and say after each how many are done."""
+def score(key: str) -> Iterator[int]:
+    """Score what a batch was begun for, and say after each photo how many are done."""
     opened, names, predictions, skipped = recalled(key), [], [], []
+    photos = [*opened.request.photos, *opened.added]
+    shown = _told_apart([name.encode(errors="replace").decode() for _, name in photos])
     results = opened.detector.predict_many(path for path, _ in photos)
-    for done, ((path, name), result) in enumerate(zip(photos, results, strict=False), start=1):
+    for done, ((path, _), name, result) in enumerate(zip(photos, shown, results, strict=False), start=1):
         if isinstance(result, Skipped):
             skipped.append(Skipped(path, result.reason.replace(str(path), name)))
         else:
@@ -122,31 +141,62 @@ def score(key: str, photos: Sequence[tuple[Path, str]]) -> Iterator[int]:
         if opened.stopping:
             break
     opened.batch = Batch(tuple(names), tuple(predictions), tuple(skipped))
-    _make_room()
-
-
-def _make_room() -> None:
-    while len(_open) > 1 and sum(len(opened.batch) for opened in _open.values()) > MOST_PHOTOS:
+    if opened.previous in _open:
+        forget(_open[opened.previous].previous)
+    while len(_open) > 1 and sum(len(other.batch) for other in _open.values()) > MOST_PHOTOS:
         forget(next(iter(_open)))
 
 
 def forget(key: str | None) -> None:
     if gone := _open.pop(key, None):
         shutil.rmtree(gone.folder, ignore_errors=True)
+        forget(gone.previous)
 
 
-def photos_of(files: Sequence[str], into: Path) -> list[tuple[Path, str]]:
-    """(path, name) of dropped photos and of the photos in dropped zips and folders, sorted by name."""
-    found = []
-    for file in map(Path, files):
-        if file.suffix.lower() == ".zip":
-            root = Path(tempfile.mkdtemp(dir=into))
-            found += [(path, path.relative_to(root).as_posix()) for path in extract_photos(file, root)]
-        elif file.is_dir():
-            found += [(path, path.relative_to(file).as_posix()) for path in find_images(file)]
-        else:
-            found.append((file, file.name))
+def photos_of(sources: Sequence[str]) -> list[Named]:
+    """Photos, and what is in zips and folders. Sources that hold none are said and left out.
+
+    Raises `InputError` when that leaves nothing.
+    """
+    found, problems = [], []
+    for source in map(Path, sources):
+        try:
+            found += _photos_of(source)
+        except InputError as error:
+            problems.append(str(error).replace(str(source), source.name))
+    if not found:
+        raise InputError("\n".join(problems) or "There are no photos in it.")
+    for problem in problems:
+        gr.Warning(problem, title="Left out", duration=None)
     return found
+
+
+def _photos_of(source: Path) -> list[Named]:
+    if source.suffix.lower() == ".zip":
+        root = Path(tempfile.mkdtemp(dir=folder()))
+        return [(path, path.relative_to(root).as_posix()) for path in extract_photos(source, root)]
+    if source.is_dir():
+        return [(path, path.relative_to(source).as_posix()) for path in find_images(source)]
+    return [(source, source.name)]
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """The same names, a second one of a kind with (2) behind it."""
+    taken: dict[str, None] = {}
+    counts: Counter[str] = Counter()
+    for name in names:
+        free = name
+        while free in taken:
+            counts[name] += 1
+            free = f"{name} ({counts[name] + 1})"
+        taken[free] = None
+    return list(taken)
+
+
+def bare(name: str) -> str:
+    """A photo's name without folders and without the ending of its file, fit to be part of a file's name."""
+    path = Path(name)
+    return (path.stem if path.suffix.lower() in SUFFIXES else path.name)[:80]
 
 
 @cache

@@ -45,7 +45,7 @@ _REDRAW = """async (alpha) => {
 }"""
 
 
-def bench(photos: int = 200, batch: int = 500) -> str:
+def bench(photos: int, batch: int) -> str:
     """Measure the demo model and return a Markdown table."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -98,9 +98,10 @@ def _on_the_server(large: Path, files: list[Path], batch: int, models_dir: Path)
     """A redraw of everything in the tab, of one photo alone and as one of many."""
     rows = []
     for count in (1, batch):
-        key = batches.begun(str(library.DEMO_MODEL), models_dir, "bench")
         wanted = [large, *(files[i % len(files)] for i in range(count - 1))]
-        for _ in batches.score(key, [(path, path.name) for path in wanted]):
+        request = batches.Request(tuple((path, path.name) for path in wanted))
+        key = batches.begun(str(library.DEMO_MODEL), models_dir, request)
+        for _ in batches.score(key):
             pass
         lines = suggested_lines(batches.recalled(key).detector, 0.9, 0.995, 0.7, "maximum", 0.05)
         controls = Controls(key, 0, 0.9, 0.995, 0.7, "maximum", lines, False, ALL, ALL)

@@ -20,7 +20,8 @@ from ulsad.demo import write_demo
 from ulsad.errors import InputError
 from ulsad.evaluation import Evaluation, gathered, summarise
 from ulsad.images import SUFFIXES
-from ulsad.ui import inspect_tab, library
+from ulsad.ui import library
+from ulsad.ui.batches import Request
 
 MOST = 400  # photos at a time: sorting their pixels takes about 5 MB each
 MISTAKES = 12
@@ -269,4 +270,4 @@ def _confusion(point: metrics.OperatingPoint, held_out: int) -> str:
 def _open(paths: list[str], event: gr.SelectData):
     """Go to Inspect with the mistakes, and the clicked one chosen."""
     photos = [(Path(path), Path(path).name) for path in paths]
-    return gr.Tabs(selected="inspect"), inspect_tab.request(photos, event.index)
+    return gr.Tabs(selected="inspect"), Request(tuple(photos), event.index)

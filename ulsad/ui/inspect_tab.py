@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from ulsad.criterion import BOTH, FAIL, FALSE_REJECT, GLOBAL, LOCAL, NEITHER, PA
 from ulsad.errors import InputError
 from ulsad.images import SUFFIXES
 from ulsad.ui import batches, library, take_away, viewer
+from ulsad.ui.batches import Request
 from ulsad.ui.inspect_views import ALL, Controls, suggested_lines
 
 EXPLANATION = """
@@ -35,20 +35,6 @@ above *review* is for somebody to look at. They stay while α and β move the sc
 sliders do. No defects at hand? Set the mouse to a **probe** and spoil a good photo: scratch it, erase a part,
 swap two, and see which branch notices.
 """
-
-
-@dataclass(frozen=True)
-class Request:
-    """Photos that some tab wants to see in Inspect."""
-
-    photos: tuple[tuple[Path, str], ...]  # path, name
-    chosen: int = 0
-    id: str = ""
-
-
-def request(photos: list[tuple[Path, str]], chosen: int = 0) -> Request:
-    """A new value of the state that `build` returns; no two are alike, so each is acted on."""
-    return Request(tuple(photos), chosen, uuid.uuid4().hex)
 
 
 @dataclass(frozen=True)
@@ -78,16 +64,17 @@ class _Charts:
 
 def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path | None) -> gr.State:
     """Lay out the tab and wire it to the model chosen in the header; return the state that opens photos."""
-    demo = request([(Path(path), Path(path).name) for path in library.demo_photos()])
+    demo = Request(tuple((Path(path), Path(path).name) for path in library.demo_photos()))
     wanted, key, index = gr.State(demo), gr.State(None, delete_callback=batches.forget), gr.State(0)
+    coming = gr.State(None)  # the key of a batch that is being scored
     lines = gr.State({})  # the thresholds, by name
     with gr.Row():
         photos = _list_of_photos(data_root)
         with gr.Column(scale=5):
             summary = gr.HTML(elem_id="summary")
-            view = viewer.build()
             with gr.Row():
                 alpha, beta, weight = _sliders()
+            view = viewer.build()
             charts = _charts()
             kept = take_away.build()
             gr.Markdown(EXPLANATION)
@@ -102,13 +89,13 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
 
     scored = gr.on(
         [wanted.change, page.load, model.change], library.shown(partial(_score, models_dir)),
-        [model, wanted, key], [key, index, photos.progress, photos.stop], show_progress="hidden",
-        concurrency_id="predict")
+        [model, wanted, key], [coming, key, index, photos.progress, photos.stop, model, wanted],
+        show_progress="hidden", concurrency_id="score", concurrency_limit=4)
     scored.success(
-        library.shown(_own_settings), [key, charts.target],
+        library.shown(partial(_own_settings, models_dir)), [key, charts.target],
         [*settings, kept.saved, photos.of_verdict, photos.of_branch], show_progress="hidden",
     ).success(library.shown(_draw), inputs, views, show_progress="hidden")
-    photos.stop.click(_stop, key, None)
+    photos.stop.click(_stop, coming, None)
     photos.upload.upload(library.shown(_opened), photos.upload, [wanted, photos.upload])
     photos.folder.submit(library.shown(partial(_opened_folder, data_root)), photos.folder, wanted)
 
@@ -120,8 +107,9 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
         event(library.shown(_suggested), [charts.target, *inputs], [lines, *views], **latest)
     for event, function, changed in (
             (charts.scores.threshold, _dragged, lines), (photos.table.pick, _picked, index),
-            (charts.scatter.pick, _picked, index), (view.probe, _probed, index)):
+            (charts.scatter.pick, _picked, index)):
         event(library.shown(function), inputs, [changed, *views], **each)
+    view.probe(library.shown(_probed), inputs, [index, photos.of_verdict, photos.of_branch, *views], **each)
     view.ignore(library.shown(_ignored), [charts.target, *inputs], [lines, *views], **each)
 
     restored = take_away.wire(kept, model, key, index, settings, models_dir)
@@ -181,38 +169,44 @@ def _charts() -> _Charts:
 
 def _opened(files: list[str]) -> tuple[Request, None]:
     """What was dropped, and an empty slot for what comes next."""
-    return request(batches.photos_of(files, batches.folder())), None
+    return Request(tuple(batches.photos_of(files))), None
 
 
 def _opened_folder(data_root: Path | None, folder: str) -> Request:
-    return request(batches.photos_of([str(library.folder_on_server(data_root, folder))], batches.folder()))
+    return Request(tuple(batches.photos_of([str(library.folder_on_server(data_root, folder))])))
 
 
 def _score(models_dir: Path, model: str, wanted: Request, before: str | None) -> Iterator[tuple]:
-    """Score what is wanted under the chosen model, with progress; a new batch takes the old one's place."""
-    if batches.is_open(before, model, wanted.id):
+    """Score what is wanted under the chosen model, with progress; a new batch takes the old one's place.
+
+    Until then, and if it can't be done, the old one stays.
+    """
+    if batches.is_open(before, model, wanted):
+        yield (gr.skip(),) * 7  # a generator that yields nothing would empty the header's dropdown
         return
-    total = len(wanted.photos)
-    yield gr.skip(), gr.skip(), _progress(0, total), gr.Button(visible=total > 16)
+    total, unchanged = len(wanted.photos), (gr.skip(),) * 3
     try:
-        key = batches.begun(model, models_dir, wanted.id)
-        for done in batches.score(key, wanted.photos):
+        coming = batches.begun(model, models_dir, wanted, before)
+        yield coming, *unchanged[:2], _progress(0, total), gr.Button(visible=total > 16), *unchanged[:2]
+        for done in batches.score(coming):
             if done % 16 == 0:
-                yield key, gr.skip(), _progress(done, total), gr.skip()
-        batch = batches.recalled(key).batch
+                yield *unchanged, _progress(done, total), *unchanged
+        batch = batches.recalled(coming).batch
         if not len(batch):
             reasons = "\n".join(item.reason for item in batch.skipped[:5])
-            raise InputError(f"None of these photos could be read:\n{reasons}")
+            raise InputError(reasons or "Stopped before any photo was scored.")
     except InputError as error:
-        message = f"<div class='run'><b>{escape(str(error))}</b></div>"
-        yield before, gr.skip(), message, gr.Button(visible=False)
-        raise
-    batches.forget(before)
-    yield key, min(wanted.chosen, len(batch) - 1), _left_out(batch, total), gr.Button(visible=False)
+        back = batches.recalled(before) if before else None
+        yield (None, before, gr.skip(), _left_out(back.batch, 0) if back else "", gr.Button(visible=False),
+               back.model if back else gr.skip(), back.request if back else gr.skip())
+        raise InputError(str(error).replace(f"{models_dir}/", "")) from error
+    yield (None, coming, min(wanted.chosen, len(batch) - 1), _left_out(batch, total),
+           gr.Button(visible=False), *unchanged[:2])
 
 
-def _stop(key: str | None) -> None:
-    batches.recalled(key).stopping = True
+def _stop(coming: str | None) -> None:
+    if coming:
+        batches.recalled(coming).stopping = True
 
 
 def _progress(done: int, total: int) -> str:
@@ -223,18 +217,22 @@ def _progress(done: int, total: int) -> str:
 
 def _left_out(batch: Batch, total: int) -> str:
     left = total - len(batch) - len(batch.skipped)
-    stopped = f"<b>Stopped: {left} photos were not scored.</b>" if left else ""
+    stopped = f"<b>Stopped: {left} photos were not scored.</b>" if left > 0 else ""
     items = "".join(f"<li>{escape(item.reason)}</li>" for item in batch.skipped[:50])
     listed = f"<b>{len(batch.skipped)} could not be read:</b><ul>{items}</ul>" if items else ""
     return f"<div class='run'>{stopped}{listed}</div>" if stopped or listed else ""
 
 
-def _own_settings(key: str, target: float):
-    """The model's own settings with the thresholds they suggest, its saved criteria, and no filter."""
+def _own_settings(models_dir: Path, key: str, target: float):
+    """The model's own settings with the thresholds they suggest, its saved criteria, and no filter; nothing
+    of that for photos that were open before."""
     opened = batches.recalled(key)
+    if not opened.is_new:
+        return (gr.skip(),) * 8
+    opened.is_new = False
     config = opened.detector.config
     settings = (config.alpha, config.beta, config.global_weight, config.combination)
-    saved = gr.Dropdown(list(opened.detector.criteria), value=None)
+    saved = gr.Dropdown(list(library.criteria(opened.model, models_dir)), value=None)
     return *settings, suggested_lines(opened.detector, *settings, target), saved, ALL, ALL
 
 
@@ -284,10 +282,10 @@ def _picked(event: gr.EventData, *inputs):
 
 
 def _probed(event: gr.EventData, *inputs):
-    """Spoil the photo as the mouse said, score it, and choose it."""
+    """Spoil the photo as the mouse said, score it, and choose it, whatever was filtered."""
     controls = Controls(*inputs)
     opened = batches.recalled(controls.key)
-    photo, name = opened.photo(controls.index), Path(opened.batch.names[controls.index]).stem
+    photo, name = opened.photo(controls.index), batches.bare(opened.batch.names[controls.index])
     if event.tool == "scratch":
         spoiled = probe.scratch(photo, event.points)
     elif event.tool == "erase":
@@ -296,13 +294,14 @@ def _probed(event: gr.EventData, *inputs):
         paste = {"duplicate": probe.duplicate, "move": probe.move, "swap": probe.swap}[event.tool]
         spoiled = paste(photo, event.box, event.to)
     index = opened.add(f"{name} · {event.tool}", spoiled)
-    return index, *controls._replace(index=index).draw()
+    return index, ALL, ALL, *controls._replace(index=index, of_verdict=ALL, of_branch=ALL).draw()
 
 
 def _ignored(event: gr.EventData, target: float, *inputs):
     """Ignore the painted places, in addition to those that are ignored already; without any, nothing."""
-    opened = batches.recalled(Controls(*inputs).key)
-    side, before = opened.detector.config.image_size, opened.detector.calibration.ignored
-    painted = probe.strokes((side, side), event.strokes)
+    controls = Controls(*inputs)
+    opened = batches.recalled(controls.key)
+    size, before = opened.batch.predictions[controls.index].size, opened.detector.calibration.ignored
+    painted = probe.strokes(size, opened.detector.config.image_size, event.strokes)
     opened.ignore(painted if before is None or not event.strokes else painted | before)
     return _suggested(target, *inputs)

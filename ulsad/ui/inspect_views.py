@@ -80,9 +80,9 @@ def _scatter_value(judged: list[Judged], criterion: Criterion, index: int) -> di
             "local": criterion.local, "global": _number(criterion.global_)}
 
 
-def _number(value: float) -> float:
-    """0 in place of the NaN of a model without a global branch, which JSON doesn't know."""
-    return 0.0 if math.isnan(value) else round(value, 4)
+def _number(value: float) -> float | None:
+    """None in place of the NaN of a model without a global branch, which JSON doesn't know."""
+    return None if math.isnan(value) else round(value, 4)
 
 
 def _pixels_value(opened: OpenBatch, criterion: Criterion) -> list[dict[str, Any]]:
@@ -155,15 +155,14 @@ def _times(score: float, threshold: float) -> str:
 def _flips(opened: OpenBatch, judged: list[Judged], criterion: Criterion) -> str:
     """How many verdicts differ from those of the model's own α, β and combination at the same thresholds."""
     config, combine = opened.detector.config, opened.detector.calibration.combine
-    own = replace(criterion, alpha=config.alpha, beta=config.beta, combine=combine)
-    flipped = sum(now.verdict != then.verdict for now, then in
-                  zip(judged, opened.batch.judged(own), strict=True))
+    own = opened.batch.judged(replace(criterion, alpha=config.alpha, beta=config.beta, combine=combine))
     counts = ", ".join(f"{count} {verdict}" for verdict, count in
                        tally([of.verdict for of in judged]).items())
-    moved = "" if own == criterion else (
-        f" α, β and weight as they are now turn {flipped} of {len(judged)} verdicts. Scores have moved, the "
-        "thresholds have not: press <i>Use the suggested thresholds</i> to let them follow.")
-    return f"{counts}.{moved}"
+    if [of.score for of in judged] == [of.score for of in own]:
+        return f"{counts}."
+    flipped = sum(now.verdict != then.verdict for now, then in zip(judged, own, strict=True))
+    return (f"{counts}. What you changed turns {flipped} of {len(judged)} verdicts: scores have moved, the "
+            "thresholds have not. Press <i>Use the suggested thresholds</i> to let them follow.")
 
 
 def _promise(held_out: np.ndarray, criterion: Criterion) -> str:

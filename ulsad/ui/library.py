@@ -52,17 +52,20 @@ def _detector(model: str, version: int, weights: Path) -> Ulsad:
     return Ulsad.load(model, uploaded or weights)
 
 
-def save_criterion(
-    model: str, detector: Ulsad, name: str, criterion: Criterion, models_dir: Path
-) -> tuple[str, Ulsad]:
-    """Write a detector with one more criterion into its model's file, the demo's into a copy of it.
+def save_criterion(model: str, name: str, criterion: Criterion, models_dir: Path) -> tuple[str, list[str]]:
+    """Add a criterion to a model's file as it is now, the demo's to a copy of it.
 
-    Return the file and the detector that it holds. Raises `InputError` when it can't be written.
+    Return the file and the names of all criteria in it. Raises `InputError` when it can't be written.
     """
     file = models_dir / "demo tray, own criteria.safetensors" if model == str(DEMO_MODEL) else Path(model)
-    kept = detector.with_criterion(name, criterion)
+    kept = detector(str(file) if file.exists() else model, models_dir).with_criterion(name, criterion)
     kept.save(file)
-    return str(file), kept
+    return str(file), list(kept.criteria)
+
+
+def criteria(model: str, models_dir: Path) -> dict[str, Criterion]:
+    """What is saved in a model's file now, by name."""
+    return detector(model, models_dir).criteria
 
 
 def _version(file: str) -> int:
@@ -102,9 +105,13 @@ def folder_on_server(data_root: Path | None, folder: str) -> Path:
     """A folder named by a visitor. Raises `InputError` unless it lies below `data_root`."""
     if data_root is None:
         raise InputError("Folders on the server are off; start the app with --data-root DIR.")
-    path = (data_root / folder).resolve()
-    if not path.is_relative_to(data_root.resolve()):
-        raise InputError(f"'{folder}' is not below {data_root}.")
+    try:
+        path = (data_root / folder).resolve()
+        is_below = path.is_relative_to(data_root.resolve()) and path.exists()
+    except (OSError, ValueError):  # a name too long, or with a null in it
+        is_below = False
+    if not is_below:
+        raise InputError(f"There is no '{folder}' below {data_root}.")
     return path
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
 
-from ulsad.criterion import LINES
+from ulsad.criterion import LINES, packed, unpacked
 from ulsad.errors import InputError
 from ulsad.report import write_report, write_table
 from ulsad.ui import batches, library
@@ -34,14 +34,15 @@ def build() -> Kept:
     with gr.Accordion("Keep and take away", open=False):
         with gr.Row():
             saved = gr.Dropdown([], label="Criteria saved with this model", elem_id="criteria",
-                                info="α, β, combination and thresholds; ignored places are the model's")
+                                info="α, β, combination, thresholds and ignored places")
             name = gr.Textbox(label="Save the present one as", placeholder="final inspection",
                               submit_btn=True, elem_id="criterion-name")
         with gr.Row():
             table, report, maps = (gr.Button(title, elem_id=f"take-{what}") for what, title in (
                 ("table", "Table of all photos (CSV)"), ("report", "Report with pictures (HTML)"),
                 ("maps", "Raw maps of this photo (.npy)")))
-        files = gr.File(label="Ready to download", file_count="multiple", interactive=False, elem_id="taken")
+        files = gr.File(label="Ready to download, as things stood when you asked", file_count="multiple",
+                        interactive=False, elem_id="taken")
     return Kept(saved, name, table, report, maps, files)
 
 
@@ -52,11 +53,15 @@ def wire(kept: Kept, model: gr.Dropdown, key: gr.State, index: gr.State, setting
     for button, function in ((kept.table, _table), (kept.report, partial(_report, models_dir)),
                              (kept.maps, _raw_maps)):
         button.click(library.shown(function), [key, index, *settings], kept.files)
-    return kept.saved.input(library.shown(_restore), [key, kept.saved], settings)
+    return kept.saved.input(library.shown(partial(_restore, models_dir)), [key, kept.saved], settings)
 
 
-def _restore(key: str, name: str):
-    chosen = batches.recalled(key).detector.criteria[name]
+def _restore(models_dir: Path, key: str, name: str):
+    opened = batches.recalled(key)
+    chosen = library.criteria(opened.model, models_dir).get(name)
+    if chosen is None:
+        raise InputError(f"'{name}' is no longer saved with this model.")
+    opened.ignore(unpacked(chosen.ignored))
     return (chosen.alpha, chosen.beta, chosen.combine.global_weight, chosen.combine.kind,
             {line: getattr(chosen, line) for line in LINES})
 
@@ -66,11 +71,10 @@ def _save(models_dir: Path, key: str, name: str, *settings):
     opened, name = batches.recalled(key), name.strip()
     if not name:
         raise InputError("Give the criterion a name first.")
-    opened.model, opened.detector = library.save_criterion(
-        opened.model, opened.detector, name, criterion(*settings), models_dir)
+    chosen = replace(criterion(*settings), ignored=packed(opened.detector.calibration.ignored))
+    opened.model, names = library.save_criterion(opened.model, name, chosen, models_dir)
     gr.Info(f"'{name}' is saved with the model.")
-    return (gr.Dropdown(list(opened.detector.criteria), value=name),
-            gr.Dropdown(library.models(models_dir), value=opened.model), "")
+    return gr.Dropdown(names, value=name), gr.Dropdown(library.models(models_dir), value=opened.model), ""
 
 
 def _table(key: str, index: int, *settings) -> list[str]:
@@ -90,7 +94,7 @@ def _report(models_dir: Path, key: str, index: int, *settings) -> list[str]:
 def _raw_maps(key: str, index: int, *settings) -> list[str]:
     """The raw maps of the chosen photo, float32 at its own size."""
     opened, folder = batches.recalled(key), _scratch()
-    prediction, name = opened.batch.predictions[index], Path(opened.batch.names[index]).stem
+    prediction, name = opened.batch.predictions[index], batches.bare(opened.batch.names[index])
     files = []
     for branch, map_ in (("local", prediction.local_map), ("global", prediction.global_map)):
         if map_ is not None:

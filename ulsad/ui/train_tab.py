@@ -22,7 +22,8 @@ from ulsad.backbones import BACKBONES
 from ulsad.config import PRESETS
 from ulsad.errors import InputError
 from ulsad.images import SUFFIXES
-from ulsad.ui import inspect_tab, library
+from ulsad.ui import library
+from ulsad.ui.batches import Request
 
 _LOSSES = {"local": "local (L_pl)", "attention": "global (L_pg)", "local_global": "local-global (L_lg)"}
 _PHASES = {"starting": "Starting", "reading": "Reading photos", "features": "Computing features",
@@ -190,7 +191,7 @@ def _open(models_dir: Path, run: str):
     held_out = [models_dir / run / runs.PHOTOS / name
                 for name in library.detector(model, models_dir).record["held_out"]]
     present = [(photo, photo.name) for photo in held_out if photo.exists()]
-    return *chosen, inspect_tab.request(present) if present else gr.skip()
+    return *chosen, Request(tuple(present)) if present else gr.skip()
 
 
 def _newest(models_dir: Path):

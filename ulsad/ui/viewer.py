@@ -40,7 +40,7 @@ def _figure(kind: str, name: str, title: str, layers: str) -> str:
 
 _LINES = ("<svg class='lines' preserveAspectRatio='none'><path class='contour shade'/>"
           "<path class='contour'/></svg>")
-_DRAWING = "<svg class='drawing' viewBox='0 0 1000 1000' preserveAspectRatio='none'></svg>"
+_DRAWING = "<svg class='drawing' preserveAspectRatio='none'></svg>"
 _TEMPLATE = f"""
 <div class='views'>{"".join(
     _figure("of-photo", name, title,
@@ -83,7 +83,7 @@ def value(opened: OpenBatch, index: int, criterion: Criterion, own_contrast: boo
     reference, name = opened.reference(index)
     return {
         "photo": batches.address(opened.picture(index)), "width": width, "height": height,
-        "name": Path(opened.batch.names[index]).stem, "size": len(maps.combined),
+        "name": batches.bare(opened.batch.names[index]), "size": len(maps.combined),
         "views": [_NO_MAP, *(
             _view(square, score, threshold, opened.detector.calibration.ignored, own_contrast)
             for square, score, threshold in (

@@ -24,7 +24,7 @@ function show() {
       ${mark(branch.q_beta, `q_β = ${branch.q_beta.toPrecision(3)} → 0.1`, 30)}
       ${text(10, HEIGHT - 14, branch.low.toPrecision(2))}
       ${text(WIDTH - 10, HEIGHT - 14, branch.high.toPrecision(3), 'text-anchor="end"')}
-      ${text(WIDTH / 2, HEIGHT - 2, `${branch.name} distance of held-out good pixels (logarithmic heights)`,
+      ${text(WIDTH / 2, HEIGHT - 4, `${branch.name} distance of held-out good pixels (logarithmic heights)`,
              'text-anchor="middle"')}</svg>`;
   }).join("");
 }

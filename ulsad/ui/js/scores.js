@@ -3,7 +3,7 @@
 let value = null;  // text from the server: gradio would watch every number of an object
 const WIDTH = 400, HEIGHT = 190, BINS = 48, TOP = 26, BOTTOM = 160;
 const NAMES = ["review", "fail"];
-let lines = {}, scale = null, dragged = null;
+let lines = {}, scale = null, dragged = null, start = {}, timer = null;
 
 function counts(scores) {
   const bins = Array(BINS).fill(0);
@@ -15,6 +15,7 @@ function counts(scores) {
 }
 
 function draw() {
+  const held = document.activeElement?.dataset?.line;
   const {held_out, batch} = value, step = (WIDTH - 20) / BINS;
   const side = (scores, kind) => {
     const bins = counts(scores), most = Math.max(1, ...bins);
@@ -27,7 +28,7 @@ function draw() {
       + `<g class="grip" data-line="${name}" tabindex="0" role="slider" aria-label="${name}"
             aria-valuenow="${lines[name].toFixed(3)}"><rect x="${x - 9}" y="0" width="18" height="${BOTTOM}"/>`
       + `<path class="${name}" d="M${x - 6},2h12l-6,9z"/></g>`
-      + text(x + (i ? 9 : -9), 11, `${name} ${lines[name].toFixed(3)}`, `class="label" text-anchor="${i ? "start" : "end"}"`);
+      + label(i, x, `${name} ${lines[name].toFixed(3)}`);
   }).join("");
   const ticks = scale.ticks.map((tick) => text(scale.px(tick), BOTTOM + 13, tick, 'text-anchor="middle"')).join("");
   element.querySelector(".chart").innerHTML =
@@ -35,15 +36,21 @@ function draw() {
      ${side(batch, "batch")}${ticks}${grips}
      ${text(10, HEIGHT - 3, `score of ${held_out.length} held-out good photos (grey) and ${batch.length} open ones`)}
      </svg>`;
+  if (held) element.querySelector(`[data-line=${held}]`).focus();
   const above = (line) => batch.filter((score) => score > line).length;
   const fail = above(lines.fail), review = above(lines.review) - fail;
   element.querySelector(".tally").innerHTML = `<b class="pass">${batch.length - review - fail} pass</b>`
     + `<b class="review">${review} review</b><b class="fail">${fail} fail</b>`;
 }
 
-function set(name, score) {
-  lines[name] = score;
-  if (lines.review > lines.fail) lines[NAMES[1 - NAMES.indexOf(name)]] = score;  // they keep their order
+function label(i, x, content) {  // review to the left of its line, fail to the right, both within the chart
+  const left = i ? x > WIDTH - 80 : x > 80;
+  return text(x + (left ? -9 : 9), i && left ? 24 : 11, content, `class="label" text-anchor="${left ? "end" : "start"}"`);
+}
+
+function set(name, score) {  // the other line gives way, and comes back
+  lines = {...start, [name]: score};
+  if (lines.review > lines.fail) lines[NAMES[1 - NAMES.indexOf(name)]] = score;
   draw();
 }
 
@@ -53,7 +60,7 @@ function receive() {
 }
 
 function show() {
-  if (!value || dragged) return;
+  if (!value || dragged || timer) return;
   const {held_out, batch, review, fail} = value;
   lines = {review, fail};
   scale = axis(...ends([...held_out, ...batch, fail]), 10, WIDTH - 10);
@@ -65,6 +72,7 @@ element.addEventListener("pointerdown", (event) => {
   if (!grip) return;
   event.preventDefault();
   dragged = grip.dataset.line;
+  start = lines;
   element.setPointerCapture(event.pointerId);
 });
 element.addEventListener("pointermove", (event) => {
@@ -81,9 +89,10 @@ element.addEventListener("keydown", (event) => {
   if (!grip || !step) return;
   event.preventDefault();
   const name = grip.dataset.line;
+  start = lines;
   set(name, scale.score(Math.min(Math.max(scale.px(lines[name]) + 3 * step, 10), WIDTH - 10)));
-  element.querySelector(`[data-line=${name}]`).focus();
-  trigger("threshold", {...lines});
+  clearTimeout(timer);
+  timer = setTimeout(() => { timer = null; trigger("threshold", {...lines}); }, 250);
 });
 watch("value", receive);
 receive();

@@ -23,7 +23,7 @@ function show() {
     `<div class="row ${row.index === selected ? "selected" : ""}" role="option" data-index="${row.index}"
           aria-selected="${row.index === selected}">
        <img src="${row.thumbnail}" alt="" loading="lazy">
-       <div><span class="name">${escaped(row.name)}</span><b class="${row.verdict}">${row.verdict} ${row.score}</b>
+       <div><span class="name" title="${escaped(row.name).replaceAll('"', "&quot;")}">${escaped(row.name)}</span><b class="${row.verdict}">${row.verdict} ${row.score}</b>
          <small>${branch("local", row)} · ${branch("global", row)}</small>${row.seen_in ? `<small class="seen">one of the model's ${row.seen_in} photos</small>` : ""}</div>
      </div>`).join("");
   element.querySelector(".shown").textContent = rows.length < total
@@ -50,11 +50,12 @@ function send(index) {  // a key that is held down asks ten times a second, and 
 list.addEventListener("click", (event) => { list.focus(); pick(event.target.closest(".row")); });
 list.addEventListener("keydown", (event) => {
   const current = wanted || list.querySelector(".selected");
-  const next = {ArrowDown: current?.nextElementSibling, ArrowUp: current?.previousElementSibling,
-                Home: list.firstElementChild, End: list.lastElementChild}[event.key];
-  if (next === undefined) return;
+  const first = list.firstElementChild, last = list.lastElementChild;
+  const steps = {ArrowDown: current ? current.nextElementSibling : first, Home: first, End: last,
+                 ArrowUp: current ? current.previousElementSibling : first};
+  if (!(event.key in steps)) return;
   event.preventDefault();
-  pick(next || (current ? null : list.firstElementChild));
+  pick(steps[event.key]);
 });
 watch("value", receive);
 receive();

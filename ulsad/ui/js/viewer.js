@@ -18,6 +18,8 @@ let zoom = {scale: 1, x: 0, y: 0};  // x, y: shift in shares of the view
 let drawn = [];  // points of the line or rectangle in the making
 let region = null;  // a rectangle that waits for its destination
 let strokes = [];  // what is painted to be ignored
+let chosen = null;  // the tool
+let unit = [1000, 1000];  // of the drawing: a thousandth of the photo's longer side
 
 function setZoom(scale, x, y) {
   scale = Math.min(Math.max(scale, 1), 32);
@@ -35,7 +37,7 @@ function place(event, clip = true) {  // of the mouse, in shares of the photo
 }
 
 const tool = () => one(".tool").value;
-const path = (points) => "M" + points.map(([x, y]) => `${x * 1000},${y * 1000}`).join("L");
+const path = (points) => "M" + points.map(([x, y]) => `${x * unit[0]},${y * unit[1]}`).join("L");
 const brush = () => Number(one(".brush input").value);
 
 function draw() {
@@ -45,20 +47,26 @@ function draw() {
   if (drawn.length && tool() === "ignore") painted.push([drawn, brush()]);
   let html = painted.map(([points, width]) =>
     `<path class="painted" d="${path(points.length > 1 ? points : [points[0], points[0]])}"
-           stroke-width="${1000 * width * Math.max(value.width, value.height) / value.width}"/>`).join("");
+           stroke-width="${1000 * width}"/>`).join("");
   const box = region || (drawn.length > 1 && tool() !== "scratch" && tool() !== "ignore"
                          ? [...drawn[0], ...drawn.at(-1)] : null);
   if (box) {
     const [x0, y0, x1, y1] = box;
-    html += `<rect x="${1000 * Math.min(x0, x1)}" y="${1000 * Math.min(y0, y1)}"
-                   width="${1000 * Math.abs(x1 - x0)}" height="${1000 * Math.abs(y1 - y0)}"/>`;
+    html += `<rect x="${unit[0] * Math.min(x0, x1)}" y="${unit[1] * Math.min(y0, y1)}"
+                   width="${unit[0] * Math.abs(x1 - x0)}" height="${unit[1] * Math.abs(y1 - y0)}"/>`;
   }
   if (drawn.length > 1 && tool() === "scratch") html += `<path class="line" d="${path(drawn)}"/>`;
   drawing.innerHTML = html;
 }
 
+function drop() {  // what is half drawn
+  drawn = []; region = null; strokes = [];
+  draw();
+}
+
 function choose() {
-  drawn = []; region = null;
+  if (tool() !== chosen) drop();
+  chosen = tool();
   one(".hint").textContent = HINTS[tool()];
   all(".painting").forEach((part) => { part.style.display = tool() === "ignore" ? "" : "none"; });
   element.classList.toggle("drawing-tool", tool() !== "look");
@@ -97,7 +105,7 @@ element.addEventListener("pointerdown", (event) => {
   const stage = event.target.closest(".stage");
   if (!stage || !value || event.button) return;
   event.preventDefault();
-  if (tool() === "look") {
+  if (tool() === "look" || !stage.querySelector(".drawing")) {
     grip = {x: event.clientX, y: event.clientY, zoom: {...zoom}, box: stage.getBoundingClientRect()};
   } else if (region) {
     trigger("probe", {tool: tool(), box: region, to: place(event)});
@@ -146,9 +154,13 @@ element.addEventListener("change", (event) => { if (event.target.matches(".tool"
 element.addEventListener("click", (event) => {
   if (event.target.matches(".save")) save(event.target.closest("figure"));
   if (event.target.matches(".undo")) { strokes.pop(); draw(); }
-  if (event.target.matches(".apply")) { trigger("ignore", {strokes}); strokes = []; draw(); }
-  if (event.target.matches(".nothing")) { trigger("ignore", {strokes: []}); strokes = []; draw(); }
+  if (event.target.matches(".apply")) {
+    if (strokes.length) trigger("ignore", {strokes}); else one(".hint").textContent = "Nothing is painted yet.";
+    drop();
+  }
+  if (event.target.matches(".nothing")) { trigger("ignore", {strokes: []}); drop(); }
 });
+document.addEventListener("keydown", (event) => { if (event.key === "Escape") drop(); });
 
 async function save(figure) {  // a view as it is seen, at the photo's own size
   const {width, height, name} = value;
@@ -180,7 +192,10 @@ function receive() {
 
 function show() {
     if (!value) return;
-  const aspect = value.width / value.height;
+  const aspect = value.width / value.height, longer = Math.max(value.width, value.height);
+  unit = [1000 * value.width / longer, 1000 * value.height / longer];
+  one(".drawing").setAttribute("viewBox", `0 0 ${unit[0]} ${unit[1]}`);
+  if (one("[data-name=photo] .photo").getAttribute("src") !== value.photo) drop();
   if (element.style.getPropertyValue("--aspect") !== String(aspect)) setZoom(1, 0, 0);
   element.style.setProperty("--aspect", aspect);
   all("figure.of-photo").forEach((figure, i) => {
