@@ -469,8 +469,8 @@ def test_an_unreadable_photo_says_what_is_wrong(page, tmp_path):
 
 
 def test_the_benchmark_measures_a_redraw_in_a_browser_too():
-    done = subprocess.run([sys.executable, "-m", "ulsad", "bench", "--photos", "16", "--batch", "8"], cwd=ROOT,
-                          text=True, capture_output=True)
+    command = [sys.executable, "-m", "ulsad", "bench", "--photos", "16", "--batch", "8"]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
     table = done.stdout
     assert table.count("| ms |") == 3 and table.count("| photos/s |") == 1 and "not measured" not in table

@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser("bench", help="how fast is the app on this machine?")
     bench.add_argument("--photos", type=_natural, default=200, metavar="N", help="to score (200)")
-    bench.add_argument("--batch", type=_natural, default=500, metavar="N", help="open photos at a redraw (500)")
+    bench.add_argument("--batch", type=_natural, default=500, metavar="N", help="photos open at once (500)")
     bench.set_defaults(command=bench_command)
     return parser
 

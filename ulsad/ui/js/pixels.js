@@ -1,7 +1,7 @@
 // Held-out good pixels of both branches, and where α and β cut them.
 // value: [{name, heights: [0..1], low, high, q_alpha, q_beta, alpha, beta}], raw distances
 let value = null;  // text from the server: gradio would watch every number of an object
-const WIDTH = 400, HEIGHT = 150, BOTTOM = 122;
+const WIDTH = 400, HEIGHT = 158, BOTTOM = 122;
 function receive() {
   value = JSON.parse(props.value || "null");
   show();
@@ -22,8 +22,8 @@ function show() {
     return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${branch.name}">${bars}
       ${mark(branch.q_alpha, `q_α = ${branch.q_alpha.toPrecision(3)} → 0`, 14)}
       ${mark(branch.q_beta, `q_β = ${branch.q_beta.toPrecision(3)} → 0.1`, 30)}
-      ${text(10, HEIGHT - 14, branch.low.toPrecision(2))}
-      ${text(WIDTH - 10, HEIGHT - 14, branch.high.toPrecision(3), 'text-anchor="end"')}
+      ${text(10, BOTTOM + 13, branch.low.toPrecision(2))}
+      ${text(WIDTH - 10, BOTTOM + 13, branch.high.toPrecision(3), 'text-anchor="end"')}
       ${text(WIDTH / 2, HEIGHT - 4, `${branch.name} distance of held-out good pixels (logarithmic heights)`,
              'text-anchor="middle"')}</svg>`;
   }).join("");
