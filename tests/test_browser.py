@@ -344,6 +344,24 @@ def test_a_zip_with_a_broken_photo_is_scored_but_for_that_one(page, demo_set, tm
         assert row["verdict"] == there[path]["verdict"] and row["fired"] == there[path]["fired"]
 
 
+def test_stop_keeps_what_is_scored_and_the_old_photos_stay_until_then(page, tmp_path):
+    page.reload()
+    expect(page.locator("#batch .row")).to_have_count(8)
+    (tmp_path / "photos").mkdir()
+    for i in range(150):
+        shutil.copy(ROOT / "assets/demo/0 good.jpg", tmp_path / f"photos/{i:03}.jpg")
+    open_photos(page, [Path(shutil.make_archive(str(tmp_path / "many"), "zip", tmp_path / "photos"))])
+    expect(page.locator("#batch-progress")).to_contain_text("Scoring 16/150", timeout=30_000)
+    choose(page, "3 swapped.jpg")
+    page.get_by_role("button", name="Stop, and keep what is scored").click()
+    expect(page.locator("#batch-progress")).to_contain_text("photos were not scored", timeout=30_000)
+    expect(page.locator("#batch .shown")).to_contain_text("photos")
+    assert 8 < page.locator("#batch .row").count() < 150
+    page.reload()
+    expect(page.locator("#batch .row")).to_have_count(8)
+    page.get_by_text("Keep and take away").click()
+
+
 def save_criterion(page: Page, name: str) -> None:
     page.locator("#criterion-name textarea, #criterion-name input").first.fill(name)
     page.keyboard.press("Enter")

@@ -13,18 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from ulsad import model_file
-from ulsad.backbones import FeatureExtractor, load_backbone
+from ulsad.backbones import load_backbone
 from ulsad.branches import BATCH, Branches, describe
-from ulsad.calibration import Calibration, Combination, QuantileFunction
+from ulsad.calibration import Calibration
 from ulsad.config import CALIBRATION, Config
 from ulsad.criterion import Criterion
 from ulsad.errors import InputError
 from ulsad.images import Skipped, digest, read_image, to_rgb, to_square
 from ulsad.maps import resample
-from ulsad.networks import Networks
 from ulsad.prediction import Prediction
 from ulsad.preparation import (
     Photos,
@@ -36,6 +34,7 @@ from ulsad.preparation import (
     read_photos,
 )
 from ulsad.references import References
+from ulsad.snapshot import Parts, combination, rebuilt, tensors_of
 from ulsad.training import Diverged, Step, steps_of, train
 
 
@@ -213,7 +212,8 @@ class Ulsad:
             "criteria": {name: criterion.to_dict() for name, criterion in self.criteria.items()},
             "references": self.references.names,
         }
-        model_file.write(path, _tensors(self), header)
+        parts = Parts(self.branches, self.calibration, self.held_out, self.references)
+        model_file.write(path, tensors_of(parts), header)
 
     @classmethod
     def load(cls, path: Path | str, weights: Path | str | None = None, device: str | None = None) -> Ulsad:
@@ -234,14 +234,12 @@ class Ulsad:
             raise InputError(f"{path}: damaged, some of its values are no numbers. "
                              "Copy it again from where it was made.")
         try:
-            branches, calibration = _rebuild(config, extractor, tensors)
-            references = References(tuple(header["references"]), tensors["references.descriptors"].numpy(),
-                                    _split_bytes(tensors["references.jpegs"], tensors["references.sizes"]))
+            parts = rebuilt(config, extractor, tensors, tuple(header["references"]))
             criteria = {name: Criterion.from_dict(values) for name, values in header["criteria"].items()}
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"{path}: its tensors do not fit its own configuration "
                              f"({str(error)[:150]} …).") from error
-        return cls(branches, calibration, tensors["held_out"].numpy(), references, header["record"], criteria)
+        return cls(*parts, header["record"], criteria)
 
 
 def _references(prepared: Prepared) -> References:
@@ -262,11 +260,7 @@ def _calibrate(
 ) -> Calibration:
     raw = resample(distances, branches.resampling)
     global_ = raw[:, 1] if raw.shape[1] > 1 else None
-    return Calibration.of(raw[:, 0], global_, _combination(branches.config), ignored)
-
-
-def _combination(config: Config) -> Combination:
-    return Combination(config.combination, config.global_weight)
+    return Calibration.of(raw[:, 0], global_, combination(branches.config), ignored)
 
 
 def _record(prepared: Prepared, steps: int, planned: int, started: float) -> dict[str, Any]:
@@ -288,55 +282,6 @@ def _record(prepared: Prepared, steps: int, planned: int, started: float) -> dic
 
 def _digests(photos: PhotoSet) -> list[str]:
     return [digest(square) for square in photos.images]
-
-
-def _tensors(detector: Ulsad) -> dict[str, Tensor]:
-    branches, calibration = detector.branches, detector.calibration
-    tensors = {f"networks.{name}": value for name, value in branches.networks.state_dict().items()}
-    tensors |= {"mean": branches.mean, "std": branches.std,
-                "quantiles.local": torch.from_numpy(calibration.local.values),
-                "frontier.points": torch.from_numpy(np.concatenate(calibration.frontiers)),
-                "frontier.sizes": torch.tensor([len(points) for points in calibration.frontiers]),
-                "held_out": torch.from_numpy(detector.held_out),
-                "references.descriptors": torch.from_numpy(detector.references.descriptors),
-                "references.jpegs": torch.frombuffer(bytearray(b"".join(detector.references.jpegs)),
-                                                     dtype=torch.uint8),
-                "references.sizes": torch.tensor([len(jpeg) for jpeg in detector.references.jpegs])}
-    if calibration.ignored is not None:
-        tensors["ignored"] = torch.from_numpy(calibration.ignored)
-    if branches.whitening is not None:
-        tensors["whitening"] = branches.whitening
-    if branches.expected is not None:
-        tensors["expected"] = torch.stack(branches.expected)
-    if calibration.global_:
-        tensors["quantiles.global"] = torch.from_numpy(calibration.global_.values)
-    return tensors
-
-
-def _rebuild(
-    config: Config, extractor: FeatureExtractor, tensors: dict[str, Tensor]
-) -> tuple[Branches, Calibration]:
-    networks = Networks(config, extractor.channels, extractor.grid)
-    prefix = "networks."
-    networks.load_state_dict({name.removeprefix(prefix): value for name, value in tensors.items()
-                              if name.startswith(prefix)})
-    device = extractor.pixel_mean.device
-    whitening = tensors["whitening"].to(device) if config.local_metric == "whitened" else None
-    expected = tuple(tensors["expected"].to(device)) if config.relative_maps else None
-    branches = Branches(config, extractor, networks.to(device), tensors["mean"].to(device),
-                        tensors["std"].to(device), whitening, expected)
-    points = tensors["frontier.points"].split(tensors["frontier.sizes"].tolist())
-    global_, ignored = tensors.get("quantiles.global"), tensors.get("ignored")
-    calibration = Calibration(
-        QuantileFunction(tensors["quantiles.local"].numpy()),
-        None if global_ is None else QuantileFunction(global_.numpy()),
-        tuple(part.numpy() for part in points), _combination(config),
-        None if ignored is None else ignored.numpy())
-    return branches, calibration
-
-
-def _split_bytes(joined: Tensor, sizes: Tensor) -> tuple[bytes, ...]:
-    return tuple(part.numpy().tobytes() for part in joined.split(sizes.tolist()))
 
 
 def _try_to_read(path: Path) -> Image.Image | Skipped:

@@ -53,7 +53,8 @@ def wire(kept: Kept, model: gr.Dropdown, key: gr.State, index: gr.State, setting
     for button, function in ((kept.table, _table), (kept.report, partial(_report, models_dir)),
                              (kept.maps, _raw_maps)):
         button.click(library.shown(function), [key, index, *settings], kept.files)
-    return kept.saved.input(library.shown(partial(_restore, models_dir)), [key, kept.saved], settings)
+    return kept.saved.input(library.shown(partial(_restore, models_dir)), [key, kept.saved], settings,
+                            trigger_mode="always_last", show_progress="hidden")
 
 
 def _restore(models_dir: Path, key: str, name: str):
