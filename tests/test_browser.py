@@ -25,6 +25,8 @@ from ulsad.ui import bench
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
+expect.set_options(timeout=20_000)  # a machine may have other things to do
+
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
 
 
@@ -281,7 +283,7 @@ def test_ignored_places_no_longer_count_until_they_do_again(page):
 
 
 def test_the_report_opens_without_a_network_and_holds_the_images(page, tmp_path):
-    page.get_by_text("Keep and take away").click()
+    open_drawer(page)
     page.locator("#take-report").click()
     with page.expect_download() as download:
         page.locator("#taken a").first.click(timeout=60_000)
@@ -355,14 +357,19 @@ def test_stop_keeps_what_is_scored_and_the_old_photos_stay_until_then(page, tmp_
     choose(page, "3 swapped.jpg")
     page.get_by_role("button", name="Stop, and keep what is scored").click()
     expect(page.locator("#batch-progress")).to_contain_text("photos were not scored", timeout=30_000)
-    expect(page.locator("#batch .shown")).to_contain_text("photos")
+    expect(page.locator("#batch .row")).not_to_have_count(8)
     assert 8 < page.locator("#batch .row").count() < 150
     page.reload()
     expect(page.locator("#batch .row")).to_have_count(8)
-    page.get_by_text("Keep and take away").click()
+
+
+def open_drawer(page: Page) -> None:
+    if not page.locator("#take-report").is_visible():
+        page.get_by_text("Keep and take away").click()
 
 
 def save_criterion(page: Page, name: str) -> None:
+    open_drawer(page)
     page.locator("#criterion-name textarea, #criterion-name input").first.fill(name)
     page.keyboard.press("Enter")
     expect(page.get_by_text(f"'{name}' is saved with the model.").first).to_be_visible(timeout=30_000)
@@ -376,9 +383,10 @@ def test_criteria_are_saved_with_a_copy_of_the_demo_model(page, models_dir):
     page.wait_for_timeout(1500)
     expect(beta).to_have_value("0.993")  # saving changes nothing
     draw(page, "ignore", (0.02, 0.5), (0.98, 0.5))
+    before = heat(page, "combined")
     page.locator("#viewer .apply").click()
+    expect(page.locator("#viewer [data-name=combined] .heat")).not_to_have_attribute("src", before)
     nudge(page, "beta", "ArrowLeft", 4)
-    page.wait_for_timeout(500)
     save_criterion(page, "without the middle")
     saved = Ulsad.load(models_dir / "demo tray, own criteria.safetensors").criteria
     assert list(saved) == ["final inspection", "without the middle"]
