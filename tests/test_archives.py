@@ -33,6 +33,21 @@ def test_photos_come_out_and_the_rest_stays(tmp_path):
     assert not (tmp_path / "out/readme.txt").exists()
 
 
+def test_the_table_of_visa_comes_along_unless_it_is_huge(tmp_path):
+    table = "VisA/split_csv/1cls.csv"
+    with zipfile.ZipFile(make_zip(tmp_path / "a.zip", ["VisA/0.png", "VisA/1cls.csv"]), "a") as archive:
+        archive.writestr(table, "object,split")
+    assert [path.name for path in extract_photos(tmp_path / "a.zip", tmp_path / "out")] == ["0.png"]
+    written = [path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.csv")]
+    assert [path.as_posix() for path in written] == [table]
+    with pytest.raises(InputError, match="the cap is 1"):
+        extract_photos(tmp_path / "a.zip", tmp_path / "other", max_files=1)
+    with zipfile.ZipFile(make_zip(tmp_path / "b.zip", ["0.png"]), "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(table, bytes(20_000_000))
+    extract_photos(tmp_path / "b.zip", tmp_path / "third")
+    assert not (tmp_path / "third" / table).exists()
+
+
 @pytest.mark.parametrize("name", ["../evil.png", "a/../../evil.png", "/etc/evil.png", "C:/evil.png",
                                   "..\\evil.png"])
 def test_names_that_lead_outside_are_refused(tmp_path, name):

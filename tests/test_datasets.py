@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ulsad import InputError
-from ulsad.datasets import find_categories, read_mask
+from ulsad.datasets import find_categories, plain, read_mask, recognise
 
 
 def photo(path: Path) -> Path:
@@ -114,6 +114,50 @@ def test_without_test_good_no_photo_sets_quantiles_and_is_tested_on(tmp_path):
     category, = find_categories(tmp_path)
     tested = {test.path for test in category.test}
     assert len(category.held_out) == 3 and not tested & set(category.held_out) and len(tested) == 3
+
+
+def test_what_recognise_and_plain_find_held_out_stays_whole(tmp_path):
+    for path in ("good/a.jpg", *(f"held-out/{i}.jpg" for i in range(5)), "defects/logical_anomalies/e.jpg"):
+        photo(tmp_path / path)
+    category = plain(tmp_path)
+    assert recognise(tmp_path) == category and len(category.held_out) == 5
+    assert [(test.kind, test.group) for test in category.test] == [("logical_anomalies", "logical")]
+    assert plain(tmp_path / "good").train == ()
+
+
+def test_a_category_is_recognised_without_test_photos_and_further_in(tmp_path):
+    train = photo(tmp_path / "zip/parts/bottle/train/good/0.png")
+    photo(tmp_path / "zip/__MACOSX/bottle/train/good/0.png")
+    for folder in ("zip", "zip/parts", "zip/parts/bottle"):
+        assert recognise(tmp_path / folder).train == (train,)
+    assert recognise(train.parent) is None and recognise(tmp_path / "zip/parts/bottle/train") is None
+    photo(tmp_path / "zip/preview.png")  # then it is a folder of photos
+    assert recognise(tmp_path / "zip") is None
+
+
+def test_hidden_folders_are_no_kinds(tmp_path):
+    for path in ("train/good/0.png", "test/good/0.png", "test/hole/0.png", "test/.ipynb_checkpoints/0.png"):
+        photo(tmp_path / path)
+    assert [test.kind for test in find_categories(tmp_path)[0].test] == ["good", "hole"]
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/secret.png", "candle/../../secret.png"])
+@pytest.mark.parametrize("column", ["image", "mask"])
+def test_a_table_names_nothing_outside_its_folder(tmp_path, name, column):
+    row = {"image": "candle/0.png", "mask": "candle/1.png"} | {column: name}
+    table = tmp_path / "set/split_csv/1cls.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text(f"object,split,label,image,mask\ncandle,test,anomaly,{row['image']},{row['mask']}")
+    for function in (find_categories, recognise):
+        with pytest.raises(InputError, match="leads outside"):
+            function(tmp_path / "set")
+
+
+def test_a_table_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "split_csv").mkdir()
+    (tmp_path / "split_csv/1cls.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="no table"):
+        recognise(tmp_path)
 
 
 def test_several_categories_are_one_data_set(tmp_path):

@@ -12,7 +12,7 @@ from conftest import TINY, shared
 from PIL import Image
 from safetensors.torch import save_file
 
-from ulsad import Config, InputError, Skipped, TrainingDiverged, Ulsad
+from ulsad import Config, InputError, Skipped, TrainingDiverged, Ulsad, fitting
 from ulsad.images import find_images
 from ulsad.preparation import feature_statistics
 
@@ -57,11 +57,12 @@ def test_same_seed_same_model(detector, good_photos):
     assert not torch.equal(tensors(other)["frn.0.weight"], tensors(detector)["frn.0.weight"])
 
 
-def test_checkpoints_on_the_way_change_nothing(detector, good_photos):
+def test_checkpoints_on_the_way_change_nothing(detector, good_photos, monkeypatch):
     seen = []
-    again = Ulsad.fit(good_photos, TINY, on_checkpoint=lambda part: seen.append(part.record["steps"]),
-                      checkpoint_every=4)
-    assert seen == [4, 8]
+    monkeypatch.setattr(fitting, "CHECKPOINT", 0.0)
+    monkeypatch.setattr(fitting, "SHARE", 0)
+    again = Ulsad.fit(good_photos, TINY, on_checkpoint=lambda part: seen.append(part.record["steps"]))
+    assert seen == list(range(1, 13))
     for name, value in tensors(detector).items():
         assert torch.equal(value, tensors(again)[name]), name
 
@@ -151,14 +152,16 @@ def test_a_whole_dataset_is_not_trained_on(demo_set):
         Ulsad.fit(demo_set, TINY)
 
 
-def test_diverging_training_stops_and_keeps_the_last_good_checkpoint(good_photos, tmp_path):
+def test_diverging_training_stops_and_keeps_the_last_good_checkpoint(good_photos, tmp_path, monkeypatch):
     file = tmp_path / "checkpoint.safetensors"
+    monkeypatch.setattr(fitting, "CHECKPOINT", 0.0)
+    monkeypatch.setattr(fitting, "SHARE", 0)
     config = dataclasses.replace(TINY, learning_rate=1e30, schedule="constant", steps=60)
     with pytest.raises(TrainingDiverged, match="learning rate"):
-        Ulsad.fit(good_photos, config, on_checkpoint=lambda detector: detector.save(file), checkpoint_every=1)
+        Ulsad.fit(good_photos, config, on_checkpoint=lambda detector: detector.save(file))
     mild = dataclasses.replace(config, learning_rate=1e-3, steps=3)
-    Ulsad.fit(good_photos, mild, on_checkpoint=lambda detector: detector.save(file), checkpoint_every=2)
-    assert Ulsad.load(file).record["steps"] == 2
+    Ulsad.fit(good_photos, mild, on_checkpoint=lambda detector: detector.save(file))
+    assert Ulsad.load(file).record["steps"] == 3
 
 
 def test_stopping_keeps_what_is_learned(good_photos):

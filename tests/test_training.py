@@ -10,7 +10,7 @@ import torch
 from ulsad.config import PRESETS, Config
 from ulsad.maps import attention, distance
 from ulsad.networks import Outputs
-from ulsad.training import _queries, losses_of
+from ulsad.training import losses_of, queries
 
 
 @pytest.fixture
@@ -40,12 +40,12 @@ def test_the_mean_over_single_positions_is_the_whole_loss(maps):
 
 
 def test_draws_are_distinct_positions_anew_for_each_step_and_seeded():
-    first, again = (_queries(1024, Config()) for _ in range(2))
+    first, again = (queries(1024, Config()) for _ in range(2))
     a, b = next(first), next(first)
     assert len(set(a.tolist())) == 256 and a.max() < 1024 and not torch.equal(a, b)
     assert torch.equal(a, next(again))
-    assert not torch.equal(a, next(_queries(1024, dataclasses.replace(Config(), seed=1))))
+    assert not torch.equal(a, next(queries(1024, dataclasses.replace(Config(), seed=1))))
 
 
 def test_paper_uses_all_positions():
-    assert torch.equal(next(_queries(1024, PRESETS["paper"])), torch.arange(1024))
+    assert torch.equal(next(queries(1024, PRESETS["paper"])), torch.arange(1024))

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import argparse
 import csv
-import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from ulsad import experiments, model_file, rendering, runs
+from ulsad import experiments, model_file, rendering
 from ulsad.archives import gather_photos
 from ulsad.batch import Batch, Table
 from ulsad.config import PRESETS
 from ulsad.criterion import Criterion, unpacked
 from ulsad.demo import write_demo, write_sample
-from ulsad.detector import Progress, TrainingDiverged, Ulsad
+from ulsad.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.images import Skipped, read_image
 from ulsad.prediction import Prediction
-from ulsad.terminal import print_progress
-
-
-class Stopped(Exception):
-    """The user asked to stop before there was anything to keep."""
+from ulsad.training_run import Order, Stopped, train_in_directory, train_to_file
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,12 +41,18 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="learn what good parts look like")
-    train.add_argument("photos", nargs="+", type=Path, help="good parts: a folder, a zip, or photos")
+    train.add_argument("photos", nargs="*", type=Path,
+                       help="good parts: a folder, a zip, or photos; or a whole data set")
     train.add_argument("--out", type=Path, help="the model file to write")
     train.add_argument("--run-dir", type=Path, help="a directory for progress, checkpoint and model")
     train.add_argument("--preset", choices=PRESETS, default="quick")
-    train.add_argument("--held-out", nargs="+", type=Path, metavar="PHOTOS",
+    train.add_argument("--held-out", nargs="+", type=Path, metavar="PHOTOS", default=[],
                        help="good parts for calibration only; otherwise a share of the photos is kept back")
+    train.add_argument("--defects", nargs="+", type=Path, metavar="PHOTOS", default=[],
+                       help="known defects, to test the model with when it is done, and for nothing else")
+    train.add_argument("--resume", action="store_true", help="go on with a stopped or killed --run-dir")
+    train.add_argument("--queue", action="store_true",
+                       help="wait until runs beside --run-dir that were started earlier have ended")
     train.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", dest="settings",
                        help="change settings of the preset, e.g. steps=1000 seed=1")
     _with_machine_options(train)
@@ -108,97 +107,24 @@ def _with_machine_options(parser: argparse.ArgumentParser) -> argparse.ArgumentP
 
 def train_command(options: argparse.Namespace) -> None:
     """Train from the command line, or as the child process behind a run directory."""
-    if options.run_dir and (options.run_dir / runs.CONFIG).exists():
-        raise InputError(f"{options.run_dir} holds a run already. Choose a new directory.")
-    if options.run_dir:
-        options.out = options.out or options.run_dir / runs.MODEL
+    if options.resume:
+        if not options.run_dir or options.photos:
+            raise InputError("--resume goes on with the run in --run-dir DIR as it was begun: no photos.")
+        train_in_directory(options.run_dir, None, options.queue)
+        return
+    order = Order(*(tuple(str(path.absolute()) for path in slot)
+                    for slot in (options.photos, options.held_out, options.defects)),
+                  options.preset, tuple(options.settings),
+                  options.weights and str(options.weights.absolute()), options.device)
+    order.config  # noqa: B018  complains now rather than when it is its turn
     if options.out:
         model_file.require_writable(options.out)
     if options.run_dir:
-        options.run_dir.mkdir(parents=True, exist_ok=True)
-        with runs.alive(options.run_dir):
-            _train_reporting(options)
+        train_in_directory(options.run_dir, order, options.queue, options.out)
     elif options.out:
-        _train(options, print_progress, options.out.with_suffix(".checkpoint.safetensors"), lambda: False)
+        train_to_file(order, options.out)
     else:
         raise InputError("Say where the model goes: --out FILE, or --run-dir DIR.")
-
-
-def _train_reporting(options: argparse.Namespace) -> None:
-    """Train with progress, and whatever ends it, in the run directory."""
-    folder = options.run_dir
-    try:
-        detector = _train(options, runs.Reporter(folder), folder / runs.CHECKPOINT,
-                          (folder / runs.STOP).exists)
-    except Stopped:
-        runs.append(folder, "stopped", message="Stopped before training began; there is no model.")
-        raise
-    except BaseException as error:
-        runs.append(folder, "failed", message=str(error) or type(error).__name__)
-        raise
-    record = detector.record
-    outcome = "finished" if record["steps"] == record["planned_steps"] else "stopped"
-    runs.append(folder, outcome, message="\n".join(record["skipped"]), seconds=record["seconds"])
-
-
-def _train(
-    options: argparse.Namespace, on_progress: Callable[[Progress], None], checkpoint: Path,
-    stop_asked: Callable[[], bool],
-) -> Ulsad:
-    config = PRESETS[options.preset].with_text(options.settings)
-    if options.run_dir:
-        (options.run_dir / runs.CONFIG).write_text(config.to_json())
-    with tempfile.TemporaryDirectory() as scratch, _interruptible() as interrupted:
-        photos = gather_photos(options.photos, Path(scratch) / "photos")
-        held_out = gather_photos(options.held_out, Path(scratch) / "held-out") if options.held_out else None
-
-        def should_stop() -> bool:
-            return interrupted() or stop_asked()
-
-        def report(progress: Progress) -> None:
-            if progress.phase in ("reading", "features") and should_stop():
-                raise Stopped
-            on_progress(progress)
-
-        try:
-            detector = Ulsad.fit(
-                photos, config, held_out, options.weights, options.device, report, should_stop,
-                on_checkpoint=lambda detector: detector.save(checkpoint))
-        except TrainingDiverged as error:
-            kept = f" The last good state is in {checkpoint}." if checkpoint.exists() else ""
-            raise InputError(f"{error}{kept}") from error
-    detector.save(options.out)
-    checkpoint.unlink(missing_ok=True)
-    _print_result(detector, options.out)
-    return detector
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """While the block runs, the first Ctrl-C or SIGTERM only sets a flag; a second Ctrl-C ends at once."""
-    asked = []
-
-    def note(number: int, frame: object) -> None:
-        asked.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        print("\nstopping, with what is learned so far …", file=sys.stderr)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _print_result(detector: Ulsad, out: Path) -> None:
-    record = detector.record
-    scores = detector.calibration.held_out_scores(detector.config.alpha, detector.config.beta)
-    print(f"{out}: {len(record['train'])} photos trained on, {len(record['held_out'])} held out, "
-          f"{record['steps']} of {record['planned_steps']} steps, {record['seconds']:.0f} s")
-    print(f"highest score of a held-out good photo: {scores[:, 0].max():.3f}")
-    for reason in record["skipped"]:
-        print(f"skipped {reason}", file=sys.stderr)
 
 
 def predict_command(options: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from ulsad.images import find_images, is_photo
 
 MAX_FILES = 20_000
 MAX_BYTES = 8 * 2**30
+_MAX_TABLE = 2**24  # bytes; VisA's has a tenth of that
 
 
 def gather_photos(sources: list[Path], scratch: Path) -> list[Path]:
@@ -31,6 +32,7 @@ def extract_photos(
 ) -> list[Path]:
     """Unpack the photos of a zip below `folder` (subfolders kept) and return their paths.
 
+    VisA's split_csv/1cls.csv, which says what its photos are, is unpacked with them but not returned.
     Raises `InputError`, before anything is written, for names that lead outside the folder, links,
     encryption, too many files or too many bytes, and for a file that is no zip.
     """
@@ -40,8 +42,9 @@ def extract_photos(
             for member in members:
                 _refuse_unsafe(member, archive)
             photos = [member for member in members if is_photo(PurePosixPath(member.filename))]
-            _refuse_too_large(photos, archive, folder, max_files, max_bytes)
-            for member in photos:
+            unpacked = photos + [member for member in members if _is_table(member)]
+            _refuse_too_large(unpacked, archive, folder, max_files, max_bytes)
+            for member in unpacked:
                 opened.extract(member, folder)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, zlib.error, LZMAError) as error:
         raise InputError(f"{archive} could not be unpacked ({error}). Is the disk full? If not, make the zip "
@@ -49,6 +52,11 @@ def extract_photos(
     if not photos:
         raise InputError(f"{archive} holds no photos.")
     return find_images(folder)
+
+
+def _is_table(member: zipfile.ZipInfo) -> bool:
+    is_visa = PurePosixPath(member.filename).parts[-2:] == ("split_csv", "1cls.csv")
+    return is_visa and member.file_size <= _MAX_TABLE
 
 
 def _refuse_unsafe(member: zipfile.ZipInfo, archive: Path | str) -> None:
@@ -63,12 +71,12 @@ def _refuse_unsafe(member: zipfile.ZipInfo, archive: Path | str) -> None:
 
 
 def _refuse_too_large(
-    photos: list[zipfile.ZipInfo], archive: Path | str, folder: Path, max_files: int, max_bytes: int
+    files: list[zipfile.ZipInfo], archive: Path | str, folder: Path, max_files: int, max_bytes: int
 ) -> None:
     # zipfile never unpacks more of an entry than its header says, so the sum can be trusted.
-    total = sum(member.file_size for member in photos)
-    if len(photos) > max_files:
-        raise InputError(f"{archive}: refused, {len(photos):,} photos; the cap is {max_files:,}.")
+    total = sum(member.file_size for member in files)
+    if len(files) > max_files:
+        raise InputError(f"{archive}: refused, {len(files):,} photos; the cap is {max_files:,}.")
     if total > max_bytes:
         raise InputError(f"{archive}: refused, it unpacks to {total / 2**30:.1f} GB; "
                          f"the cap is {max_bytes / 2**30:.1f} GB.")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 from torchvision.transforms import v2
 
 from ulsad.config import Config
+from ulsad.rows import IN_MEMORY, Rows, Space
 
 DEGREES = 3.0  # of rotation, to either side
 SHIFT = 0.03  # of the image's side, to either side
@@ -14,20 +14,29 @@ SCALE = 0.03  # larger or smaller
 LIGHT = 0.1  # brighter or darker, and more or less contrast
 
 
-def with_copies(images: Tensor, config: Config) -> Tensor:
-    """uint8 (n, 3, s, s) → the same photos first, then as many varied copies of each as fit into
-    `augmented_photos` in all: (m, 3, s, s). The copies depend on the seed and the photos alone.
+def size_with_copies(photos: int, config: Config) -> int:
+    """How many photos a number of them grows to: as many copies of each as fit into `augmented_photos`."""
+    return photos * max(1, config.augmented_photos // max(photos, 1))
+
+
+def with_copies(images: Rows, config: Config, space: Space = IN_MEMORY) -> Rows:
+    """uint8 (n, 3, s, s) → the same photos first, then varied copies of each: (m, 3, s, s), with m from
+    `size_with_copies`. The copies depend on the seed and the photos alone.
 
     They show what a few photos can't: how much a good part moves and how the light changes. Variation is
     kept below what an inspector would call misplaced.
     """
-    copies = config.augmented_photos // len(images) - 1
-    if copies < 1:
+    photos, size = len(images), size_with_copies(len(images), config)
+    if size == photos:
         return images
+    rows = space.empty("copies", (size, *images.shape[1:]), torch.uint8)
     vary = _variation(config.image_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return torch.cat([images, *(vary(image)[None] for _ in range(copies) for image in images)])
+        for i in range(size):
+            original = images[i % photos:i % photos + 1]
+            rows[i:i + 1] = original if i < photos else vary(original[0])[None]
+    return rows
 
 
 def _variation(size: int) -> v2.Transform:

@@ -18,6 +18,7 @@ from ulsad.config import Config
 from ulsad.maps import distance, resampling_matrix
 from ulsad.networks import Networks, Outputs
 from ulsad.residuals import expected_coefficients, relative, whitened_distance, whitening
+from ulsad.rows import Rows, batches
 
 BATCH = 16  # photos per forward pass; bounds memory, changes nothing else
 FITTED_ON = 40  # training photos that say what errors are usual: 40,960 patches, plenty
@@ -53,7 +54,7 @@ class Branches:
     expected: tuple[Tensor, ...] | None = None
 
     @torch.no_grad()
-    def fitted(self, images: Tensor) -> Branches:
+    def fitted(self, images: Rows) -> Branches:
         """With the errors of these training photos, uint8 (n, 3, s, s), as what is usual.
 
         Networks whose outputs are not finite stay as they are: their maps tell.
@@ -61,7 +62,8 @@ class Branches:
         fitted = replace(self, whitening=None, expected=None)
         if self.config.local_metric == "plain" and not self.config.relative_maps:
             return fitted
-        features, outputs = fitted._forward_all(images[:: math.ceil(len(images) / FITTED_ON)])
+        some = torch.arange(0, len(images), math.ceil(len(images) / FITTED_ON))
+        features, outputs = fitted._forward_all(images[some])
         if not all(output is None or output.isfinite().all() for output in outputs):
             return fitted
         if self.config.local_metric == "whitened":
@@ -73,7 +75,7 @@ class Branches:
         return fitted
 
     @torch.no_grad()
-    def analyse(self, images: Tensor) -> Analysis:
+    def analyse(self, images: Rows) -> Analysis:
         """What the networks say of uint8 (n, 3, s, s), on the grid.
 
         Always float32 arithmetic, so that a model trained in bfloat16 gives the same maps elsewhere.
@@ -89,15 +91,15 @@ class Branches:
         """float32 (s, g): takes distances on the grid to raw maps at the image size, see `maps.resample`."""
         return resampling_matrix(self.extractor.grid, self.config.image_size, self.config.blur_sigma).numpy()
 
-    def _forward(self, images: Tensor) -> Iterator[tuple[Tensor, Outputs]]:
+    def _forward(self, images: Rows) -> Iterator[tuple[Tensor, Outputs]]:
         """Standardised features and what the networks make of them, batch by batch."""
         self.networks.eval()
-        for batch in images.split(BATCH):
+        for batch in batches(images, BATCH):
             normalised = self.extractor.normalise(batch.to(self.mean.device))
             features = (self.extractor(normalised) - self.mean) / self.std
             yield features, self.networks(normalised, features)
 
-    def _forward_all(self, images: Tensor) -> tuple[Tensor, Outputs]:
+    def _forward_all(self, images: Rows) -> tuple[Tensor, Outputs]:
         features, outputs = zip(*self._forward(images), strict=True)
         joined = (None if parts[0] is None else torch.cat(parts) for parts in zip(*outputs, strict=True))
         return torch.cat(features), Outputs(*joined)

@@ -42,8 +42,9 @@ class Config:
     # --- training (Algorithm 1)
     # Small sets grow to at most this many by varied copies; 0: none. 16 photos: global map 78 → 97.
     augmented_photos: int = 240
-    steps: int | None = 600  # optimisation steps; exactly one of `steps` and `epochs` is set
+    steps: int | None = 600  # optimisation steps; exactly one of `steps`, `epochs`, `minutes` is set
     epochs: int | None = None  # passes over the training photos
+    minutes: float | None = None  # as many steps as fit, reading, features and calibration included
     batch_size: int = 8  # photos per step
     attention_queries: int | None = 256  # positions k of Eq. 5 drawn anew for each step; None: all of them
     learning_rate: float = 1e-3  # Adam's; the peak when the schedule is "one_cycle"
@@ -84,8 +85,9 @@ class Config:
         _require(self.frn_width % 4 == 0 and self.autoencoder_width % 2 == 0,
                  "frn_width must be a multiple of 4, autoencoder_width a multiple of 2")
         _require(self.frn_kernel % 2 == 1 and self.frn_kernel <= 15, "frn_kernel must be odd, at most 15")
-        _require((self.steps is None) != (self.epochs is None), "give either steps or epochs")
-        _require((self.steps or self.epochs or 0) > 0, "steps and epochs must be greater than 0")
+        lengths = [length for length in (self.steps, self.epochs, self.minutes) if length is not None]
+        _require(len(lengths) == 1, "give one of steps, epochs and minutes")
+        _require(lengths[0] > 0, "steps, epochs and minutes must be greater than 0")
         _require(self.batch_size >= 2, "batch_size must be at least 2 (BatchNorm needs two photos)")
         _require(self.attention_queries is None or self.attention_queries > 0,
                  "attention_queries must be greater than 0, or null for all of them")
@@ -118,12 +120,10 @@ class Config:
 
 
 def _one_length(changes: dict[str, Any]) -> dict[str, Any]:
-    """Naming `steps` means 'not epochs', and the other way round."""
-    if "steps" in changes and "epochs" not in changes:
-        return changes | {"epochs": None}
-    if "epochs" in changes and "steps" not in changes:
-        return changes | {"steps": None}
-    return changes
+    """Naming `steps` means 'not epochs, not minutes', and so on."""
+    lengths = ("steps", "epochs", "minutes")
+    named = any(name in changes for name in lengths)
+    return {name: None for name in lengths} | changes if named else changes
 
 
 def _parse(text: str) -> Any:

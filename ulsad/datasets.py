@@ -13,6 +13,7 @@ Only paths are looked at here; no photo is opened.
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,12 +22,14 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ulsad.errors import InputError
-from ulsad.images import find_images
+from ulsad.images import find_images, is_photo
 
 GOOD, LOGICAL, STRUCTURAL = "good", "logical", "structural"
+GROUPS = {"logical_anomalies": LOGICAL, "structural_anomalies": STRUCTURAL}  # of kinds, as LOCO names them
+VISA, PLAIN = "VisA", "plain"
 
 _MPDD = {"tubes", "metal_plate", "connector", "bracket_white", "bracket_black", "bracket_brown"}
-_LOCO_GROUPS = {"logical_anomalies": LOGICAL, "structural_anomalies": STRUCTURAL}
+_TABLE = "split_csv/1cls.csv"
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,47 @@ def find_categories(root: Path | str, groups: dict[str, str] | None = None) -> l
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root} is no folder. Give a data set's folder, or that of one of its categories.")
-    found = _visa(root) if (root / "split_csv/1cls.csv").is_file() else _categories_at(root)
+    found = _at(root) or [category for folder in _folders(root) for category in _at(folder)]
     if not found:
         raise InputError(f"{root} is laid out like none of MVTec AD, MVTec LOCO, BTAD, MPDD, VisA. Photos of "
                          "your own go into good, test-good and defects, with masks and held-out beside them.")
+    found = [_with_good_to_test(category) for category in found]
     for category in found:
         _require_both_labels(category)
     _require_kinds(groups or {}, found)
     return [_grouped(category, groups or {}) for category in found]
+
+
+def recognise(root: Path) -> Category | None:
+    """The one category in a folder to train on, or None where it is laid out like none of those above.
+
+    It may lack test photos, and lie further in, as in a zip of its folder. What VisA's table names but isn't
+    at hand is left out, and all that `plain` finds held out stays so. Raises `InputError` for a set with
+    several categories.
+    """
+    beside = _visa(root.parent) if (root.parent / _TABLE).is_file() else []
+    found, level = [category for category in beside if category.name == root.name], [root]
+    while level and not found:
+        found = [category for folder in level for category in _at(folder)]
+        alone = len(level) == 1 and not any(map(_is_at_hand, level[0].iterdir()))
+        level = _folders(level[0]) if alone else []
+    found = [category for category in map(_at_hand, found) if category.train or category.layout != VISA]
+    if len(found) > 1:
+        names = ", ".join(category.name for category in found)
+        raise InputError(f"This set has {len(found)} categories ({names}). Give one of them.")
+    return found[0] if found else None
+
+
+def plain(folder: Path) -> Category:
+    """What a folder in the plain layout holds; whatever is not there is empty."""
+    defects, bad = folder / "defects", []
+    for path in _photos(defects):
+        parts = path.relative_to(defects).parts
+        kind = parts[0] if len(parts) > 1 else "defect"
+        masks = _masks_of(path, folder / "masks" / "/".join(parts[:-1]))
+        bad.append(LabelledPhoto(path, kind, GROUPS.get(kind), masks))
+    test = [LabelledPhoto(path, GOOD) for path in _photos(folder / "test-good")] + bad
+    return Category(PLAIN, folder.name, _photos(folder / "good"), _photos(folder / "held-out"), tuple(test))
 
 
 def read_mask(paths: Iterable[Path], size: int) -> np.ndarray:
@@ -90,32 +126,26 @@ def read_mask(paths: Iterable[Path], size: int) -> np.ndarray:
     return union
 
 
-def _categories_at(root: Path) -> list[Category]:
-    """The category at `root` itself, or else those in its folders."""
-    for folders in ([root], sorted(path for path in root.iterdir() if path.is_dir())):
-        if found := [category for folder in folders if (category := _category_at(folder))]:
-            return found
-    return []
-
-
-def _category_at(folder: Path) -> Category | None:
-    if (folder / "train/good").is_dir() and (folder / "test").is_dir():
-        return _mvtec(folder)
-    if (folder / "train/ok").is_dir() and (folder / "test/ko").is_dir():
-        return _btad(folder)
-    if (folder / "good").is_dir() and (folder / "defects").is_dir():
-        return _plain(folder)
-    return None
+def _at(folder: Path) -> list[Category]:
+    """The category that a folder is, or VisA's categories, which one table lists."""
+    if (folder / _TABLE).is_file():
+        return _visa(folder)
+    if (folder / "train/good").is_dir():
+        return [_mvtec(folder)]
+    if (folder / "train/ok").is_dir():
+        return [_btad(folder)]
+    beside = [folder / name for name in ("defects", "held-out", "test-good")]
+    return [plain(folder)] if (folder / "good").is_dir() and any(map(Path.is_dir, beside)) else []
 
 
 def _mvtec(folder: Path) -> Category:
     """MVTec AD and MPDD, which is laid out alike; MVTec LOCO, with several masks a photo."""
     test = []
-    for kind in sorted(path for path in (folder / "test").iterdir() if path.is_dir()):
+    for kind in _folders(folder / "test"):
         masks = folder / "ground_truth" / kind.name
-        test += [LabelledPhoto(path, kind.name, _LOCO_GROUPS.get(kind.name), _masks_of(path, masks))
+        test += [LabelledPhoto(path, kind.name, GROUPS.get(kind.name), _masks_of(path, masks))
                  for path in _photos(kind)]
-    is_loco = any(photo.kind in _LOCO_GROUPS for photo in test)
+    is_loco = any(photo.kind in GROUPS for photo in test)
     layout = "MVTec LOCO" if is_loco else "MPDD" if folder.name in _MPDD else "MVTec AD"
     return Category(layout, folder.name, _photos(folder / "train/good"),
                     _photos(folder / "validation/good"), tuple(test))
@@ -128,38 +158,60 @@ def _btad(folder: Path) -> Category:
     return Category("BTAD", folder.name, _photos(folder / "train/ok"), (), tuple(good + bad))
 
 
-def _plain(folder: Path) -> Category:
-    """Without test-good every second held-out photo is tested on, and only the others set the quantiles."""
-    held_out, good = _photos(folder / "held-out"), _photos(folder / "test-good")
-    if not good:
-        held_out, good = held_out[::2], held_out[1::2]
-    defects = folder / "defects"
-    bad = []
-    for path in _photos(defects):
-        parts = path.relative_to(defects).parts
-        kind = parts[0] if len(parts) > 1 else "defect"
-        bad.append(LabelledPhoto(path, kind, None, _masks_of(path, folder / "masks" / "/".join(parts[:-1]))))
-    test = [LabelledPhoto(path, GOOD) for path in good] + bad
-    return Category("plain", folder.name, _photos(folder / "good"), held_out, tuple(test))
+def _with_good_to_test(category: Category) -> Category:
+    """Without test-good every second held-out photo is tested on; only the others set the quantiles."""
+    if category.layout != PLAIN or any(photo.is_good for photo in category.test):
+        return category
+    good = tuple(LabelledPhoto(path, GOOD) for path in category.held_out[1::2])
+    return replace(category, held_out=category.held_out[::2], test=good + category.test)
 
 
 def _visa(root: Path) -> list[Category]:
-    with open(root / "split_csv/1cls.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
     try:
-        names = dict.fromkeys(row["object"] for row in rows)
-        return [_visa_category(root, name, [row for row in rows if row["object"] == name]) for name in names]
+        with open(root / _TABLE, newline="", encoding="utf-8") as file:
+            by_name: dict[str, list[dict[str, str]]] = {}
+            for row in csv.DictReader(file):
+                by_name.setdefault(row["object"], []).append(row)
+        return [_visa_category(root, name, rows) for name, rows in by_name.items()]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{root / 'split_csv/1cls.csv'} lacks a column ({error}). "
+        raise InputError(f"{root / _TABLE} lacks a column ({error}). "
                          "It needs object, split, label, image and mask.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{root / _TABLE} is no table ({error}). "
+                         "Take the one that came with VisA.") from error
 
 
 def _visa_category(root: Path, name: str, rows: list[dict[str, str]]) -> Category:
-    train = tuple(root / row["image"] for row in rows if row["split"] == "train")
-    test = [LabelledPhoto(root / row["image"], GOOD if row["label"] == "normal" else "anomaly", None,
-                          (root / row["mask"],) if row["mask"] else ())
+    train = tuple(_below(root, row["image"]) for row in rows if row["split"] == "train")
+    test = [LabelledPhoto(_below(root, row["image"]), GOOD if row["label"] == "normal" else "anomaly",
+                          masks=(_below(root, row["mask"]),) if row["mask"] else ())
             for row in rows if row["split"] == "test"]
-    return Category("VisA", name, train, (), tuple(test))
+    return Category(VISA, name, train, (), tuple(test))
+
+
+def _below(root: Path, name: str) -> Path:
+    """The table may come out of anybody's zip, and must not open other files of this machine."""
+    if Path(name).anchor or ".." in Path(name).parts:
+        raise InputError(f"{root / _TABLE} names '{name}', which leads outside its folder. "
+                         "Take the table that came with VisA.")
+    return root / name
+
+
+def _at_hand(category: Category) -> Category:
+    """Without the files that aren't there: somebody may have only some categories of VisA."""
+    test = [replace(photo, masks=tuple(filter(_is_at_hand, photo.masks)))
+            for photo in category.test if _is_at_hand(photo.path)]
+    return replace(category, train=tuple(filter(_is_at_hand, category.train)), test=tuple(test))
+
+
+def _is_at_hand(path: Path) -> bool:
+    return is_photo(Path(path.name)) and os.path.isfile(path)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The visible folders in a folder, if it is there."""
+    found = [path for path in folder.glob("*") if path.is_dir()]
+    return sorted(path for path in found if not path.name.startswith(".") and path.name != "__MACOSX")
 
 
 def _photos(folder: Path) -> tuple[Path, ...]:

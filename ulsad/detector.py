@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from importlib.metadata import version
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,43 +11,21 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from ulsad import model_file
 from ulsad.backbones import load_backbone
-from ulsad.branches import BATCH, Branches, describe
+from ulsad.branches import BATCH, Branches
 from ulsad.calibration import Calibration
 from ulsad.config import CALIBRATION, Config
 from ulsad.criterion import Criterion
 from ulsad.errors import InputError
+from ulsad.fitting import Fit, Fitted, Progress, Watch, calibrate, held_out_distances
 from ulsad.images import Skipped, digest, read_image, to_rgb, to_square
-from ulsad.maps import resample
 from ulsad.prediction import Prediction
-from ulsad.preparation import (
-    Photos,
-    PhotoSet,
-    Prepared,
-    check_enough,
-    choose_device,
-    prepare,
-    read_photos,
-)
+from ulsad.preparation import Photos, check_enough, choose_device, read_photos
 from ulsad.references import References
-from ulsad.snapshot import Parts, combination, rebuilt, tensors_of
-from ulsad.training import Diverged, Step, steps_of, train
-
-
-class TrainingDiverged(InputError):
-    """The losses became NaN or infinite, so training stopped; earlier checkpoints are good."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a `fit` is: `phase` is 'reading', 'features', 'training' or 'calibrating'."""
-
-    phase: str
-    done: int
-    total: int
-    step: Step | None = None  # losses and time left, while training
+from ulsad.snapshot import Parts, optimiser_of, rebuilt, tensors_of
 
 
 class Ulsad:
@@ -63,6 +39,7 @@ class Ulsad:
     def __init__(
         self, branches: Branches, calibration: Calibration, held_out: np.ndarray, references: References,
         record: dict[str, Any], criteria: dict[str, Criterion] | None = None,
+        optimiser: dict[str, Tensor] | None = None,
     ) -> None:
         self.branches = branches
         self.calibration = calibration
@@ -70,6 +47,7 @@ class Ulsad:
         self.references = references
         self.record = record  # what it was trained on, and how far; plain JSON values
         self.criteria = criteria or {}  # by name
+        self.optimiser = optimiser or {}  # what a training goes on from; empty in a finished model
 
     @property
     def config(self) -> Config:
@@ -86,51 +64,41 @@ class Ulsad:
         on_progress: Callable[[Progress], None] = lambda progress: None,
         should_stop: Callable[[], bool] = lambda: False,
         on_checkpoint: Callable[[Ulsad], None] | None = None,
-        checkpoint_every: int = 100,
+        on_glimpse: Callable[[Ulsad], None] | None = None,
+        resume: Ulsad | None = None,
+        scratch: Path | None = None,
     ) -> Ulsad:
         """Train on good photos: a folder, or a list of files.
 
         The quantiles of Eq. 9 come from `held_out`, or from a seeded share of `photos` that training
         never sees. `weights`: see `load_backbone`. Unreadable photos are skipped and listed in
-        `record`. Once `should_stop()` is true, the state so far is calibrated and returned. Every
-        `checkpoint_every` steps `on_checkpoint` receives a complete detector, to be saved at once:
-        training goes on with the same networks.
+        `record`. Once `should_stop()` is true, the state so far is calibrated and returned.
 
-        Raises `InputError` (too few photos, missing weights, …) and `TrainingDiverged`.
+        Now and then `on_checkpoint` receives a complete detector, to be saved at once: training goes on with
+        the same networks. Load it again and give it as `resume`, with the same photos, and an interrupted
+        training goes on to the same result. `on_glimpse` receives a rough detector, calibrated on few photos,
+        every few seconds. What the photos need beyond `rows.MEMORY` lies in files below `scratch` meanwhile.
+        Processes that torchrun started share the work (`distributed.group`).
+
+        Raises `InputError` (too few photos, missing weights, other photos than `resume`'s, …) and
+        `TrainingDiverged`.
         """
-        started = time.time()
-        config = config or Config()
+        def told(function: Callable[[Ulsad], None] | None) -> Callable[[Fitted], None] | None:
+            return function and (lambda fitted: function(cls._of(fitted)))
 
-        def on_count(phase: str, done: int, total: int) -> None:
-            on_progress(Progress(phase, done, total))
+        if resume and not resume.optimiser:
+            raise InputError("This model is no checkpoint, so its training can't go on from it.")
+        fit = Fit(resume.config if resume else config or Config(),
+                  Watch(on_progress, should_stop, told(on_checkpoint), told(on_glimpse)),
+                  resume and Fitted(resume._parts(), resume.record, resume.optimiser))
+        return cls._of(fit.run(photos, held_out, weights, device, scratch))
 
-        prepared = prepare(photos, held_out, config, weights, device, on_count)
-        planned = steps_of(config, len(prepared.data.images))
-        references = _references(prepared)
+    @classmethod
+    def _of(cls, fitted: Fitted) -> Ulsad:
+        return cls(*fitted.parts, fitted.record, optimiser=fitted.optimiser)
 
-        def as_detector(steps: int) -> Ulsad:
-            branches = prepared.branches.fitted(prepared.data.images)
-            distances = _held_out_distances(branches, prepared.held_out)
-            return cls(branches, _calibrate(branches, distances), distances, references,
-                       _record(prepared, steps, planned, started))
-
-        def on_step(step: Step) -> None:
-            on_progress(Progress("training", step.step, step.steps, step))
-            if on_checkpoint and step.step % checkpoint_every == 0 and step.step < planned:
-                on_checkpoint(as_detector(step.step))
-
-        try:
-            steps = train(prepared.branches.networks, prepared.data, config,
-                          prepared.branches.extractor.normalise, on_step, should_stop)
-            held_out = len(prepared.held_out.paths)
-            on_count("calibrating", 0, held_out)
-            detector = as_detector(steps)
-            on_count("calibrating", held_out, held_out)
-            return detector
-        except Diverged as error:
-            raise TrainingDiverged(
-                f"Training stopped: its losses are no longer finite ({error}). Lower the learning rate "
-                f"(now {config.learning_rate:g}), or set precision to float32.") from error
+    def _parts(self) -> Parts:
+        return Parts(self.branches, self.calibration, self.held_out, self.references)
 
     def predict(self, photo: Path | str | Image.Image | np.ndarray) -> Prediction:
         """The raw maps of one photo: a file, a Pillow image, or uint8 (H, W) or (H, W, 3).
@@ -164,20 +132,22 @@ class Ulsad:
     def recalibrated(self, held_out: Photos, **changes: Any) -> Ulsad:
         """The same networks with the quantiles of these good photos, which they must not have seen.
 
+        Saved criteria are left behind: their thresholds belong to the old quantiles.
+
         `changes` are settings of `config.CALIBRATION`, which only the maps' aftermath uses. Takes seconds.
         Raises `InputError` for other settings and fewer than two readable photos.
         """
         if other := set(changes) - set(CALIBRATION):
             raise InputError(f"{', '.join(sorted(other))} can't be changed without a new training.")
         config = replace(self.config, **changes)
-        photos = read_photos(held_out, config, lambda *counts: None)
+        photos = read_photos(held_out, config)
         check_enough(photos, minimum=2)
         branches = replace(self.branches, config=config)
         record = self.record | {
             "held_out": [path.name for path in photos.paths],
-            "digests": self.record["digests"] | {"held_out": _digests(photos)}}
-        distances = _held_out_distances(branches, photos)
-        calibration = _calibrate(branches, distances, self.calibration.ignored)
+            "digests": self.record["digests"] | {"held_out": photos.digests}}
+        distances = held_out_distances(branches, photos.images)
+        calibration = calibrate(branches, distances, self.calibration.ignored)
         return Ulsad(branches, calibration, distances, self.references, record)
 
     def seen_in(self, prediction: Prediction) -> str:
@@ -195,7 +165,7 @@ class Ulsad:
         if ignored is not None and ignored.all():
             raise InputError("Everything is marked to be ignored. Leave something to look at.")
         ignored = None if ignored is None or not ignored.any() else ignored
-        return Ulsad(self.branches, _calibrate(self.branches, self.held_out, ignored), self.held_out,
+        return Ulsad(self.branches, calibrate(self.branches, self.held_out, ignored), self.held_out,
                      self.references, self.record, self.criteria)
 
     def with_criterion(self, name: str, criterion: Criterion) -> Ulsad:
@@ -203,8 +173,11 @@ class Ulsad:
         return Ulsad(self.branches, self.calibration, self.held_out, self.references, self.record,
                      self.criteria | {name: criterion})
 
-    def save(self, path: Path | str) -> None:
-        """Write the model as one safetensors file; an existing one is replaced only when complete."""
+    def save(self, path: Path | str, resumable: bool = False) -> None:
+        """Write the model as one safetensors file; an existing one is replaced only when complete.
+
+        A `resumable` one is three times as large: its training can go on, see `fit`.
+        """
         header = {
             "config": self.config.to_json(),
             "weights_hash": self.branches.extractor.weights_hash,
@@ -212,8 +185,8 @@ class Ulsad:
             "criteria": {name: criterion.to_dict() for name, criterion in self.criteria.items()},
             "references": self.references.names,
         }
-        parts = Parts(self.branches, self.calibration, self.held_out, self.references)
-        model_file.write(path, tensors_of(parts), header)
+        optimiser = self.optimiser if resumable else {}
+        model_file.write(path, tensors_of(self._parts(), optimiser), header)
 
     @classmethod
     def load(cls, path: Path | str, weights: Path | str | None = None, device: str | None = None) -> Ulsad:
@@ -239,49 +212,7 @@ class Ulsad:
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"{path}: its tensors do not fit its own configuration "
                              f"({str(error)[:150]} …).") from error
-        return cls(*parts, header["record"], criteria)
-
-
-def _references(prepared: Prepared) -> References:
-    good = prepared.good.paths  # the first of the training images; copies follow
-    descriptors = describe(prepared.data.features[: len(good)]).numpy()
-    return References.chosen(good, descriptors, prepared.branches.config.seed)
-
-
-def _held_out_distances(branches: Branches, held_out: PhotoSet) -> np.ndarray:
-    distances = branches.analyse(held_out.images).distances
-    if not np.isfinite(distances).all():
-        raise Diverged("the maps of the held-out photos are not finite")
-    return distances
-
-
-def _calibrate(
-    branches: Branches, distances: np.ndarray, ignored: np.ndarray | None = None
-) -> Calibration:
-    raw = resample(distances, branches.resampling)
-    global_ = raw[:, 1] if raw.shape[1] > 1 else None
-    return Calibration.of(raw[:, 0], global_, combination(branches.config), ignored)
-
-
-def _record(prepared: Prepared, steps: int, planned: int, started: float) -> dict[str, Any]:
-    """What set the weights and what set the quantiles, for whoever asks later."""
-    skipped = {item.path: item for item in prepared.good.skipped + prepared.held_out.skipped}
-    return {
-        "train": [path.name for path in prepared.good.paths],
-        "held_out": [path.name for path in prepared.held_out.paths],
-        "skipped": [item.reason for item in skipped.values()],
-        "digests": {"train": _digests(prepared.good), "held_out": _digests(prepared.held_out)},
-        "copies": len(prepared.data.images) - len(prepared.good.paths),
-        "steps": steps,
-        "planned_steps": planned,
-        "seconds": round(time.time() - started, 1),
-        "created": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
-    }
-
-
-def _digests(photos: PhotoSet) -> list[str]:
-    return [digest(square) for square in photos.images]
+        return cls(*parts, header["record"], criteria, optimiser_of(tensors))
 
 
 def _try_to_read(path: Path) -> Image.Image | Skipped:

@@ -50,7 +50,7 @@ def is_photo(path: PurePath) -> bool:
 
 
 def _natural_order(path: Path) -> list[tuple[bool, int, str]]:
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part)
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part)
             for part in re.split(r"(\d+)", path.as_posix())]
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ulsad.config import Config
+from ulsad.distributed import BatchNorm2d
 
 
 class Outputs(NamedTuple):
@@ -61,7 +62,7 @@ def feature_reconstruction_network(
         *_normalised(nn.Conv2d(channels, half, 3, stride=2, padding=1, bias=False), order),
         *_normalised(nn.Conv2d(half, width, 3, stride=2, padding=1, bias=False), order),
         nn.Conv2d(width, width, 3, padding=1, bias=False),
-        nn.BatchNorm2d(width),
+        BatchNorm2d(width),
         *_normalised(nn.ConvTranspose2d(width, half, 4, stride=2, padding=1, bias=False), order),
         *_normalised(nn.ConvTranspose2d(half, quarter, 4, stride=2, padding=1, bias=False), order),
     ]
@@ -71,7 +72,7 @@ def feature_reconstruction_network(
 
 
 def _normalised(layer: nn.Module, order: str) -> list[nn.Module]:
-    batchnorm, relu = nn.BatchNorm2d(layer.out_channels), nn.ReLU(inplace=True)
+    batchnorm, relu = BatchNorm2d(layer.out_channels), nn.ReLU(inplace=True)
     return [layer, batchnorm, relu] if order == "batchnorm_first" else [layer, relu, batchnorm]
 
 
@@ -108,7 +109,7 @@ class GlobalAutoencoder(nn.Module):
 
 
 def _block(convolution: nn.Conv2d) -> list[nn.Module]:
-    return [convolution, nn.BatchNorm2d(convolution.out_channels, eps=1e-4, affine=False),
+    return [convolution, BatchNorm2d(convolution.out_channels, eps=1e-4, affine=False),
             nn.ReLU(inplace=True)]
 
 

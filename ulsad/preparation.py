@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
 
-from ulsad.augmentation import with_copies
+from ulsad import distributed, rows
+from ulsad.augmentation import size_with_copies, with_copies
 from ulsad.backbones import FeatureExtractor, load_backbone
 from ulsad.branches import BATCH, Branches
 from ulsad.config import Config
 from ulsad.errors import InputError
-from ulsad.images import Skipped, find_images, read_squares
+from ulsad.images import Skipped, digest, find_images, read_squares
 from ulsad.maps import attention
 from ulsad.networks import Networks
+from ulsad.rows import IN_MEMORY, Rows, Space, batches, take
 from ulsad.training import TrainingData
 
 MINIMUM_PHOTOS = 8
+READ_AT_ONCE = 4  # photos between two words on the progress
+MOST_HELD_OUT = 500  # photos split off; more would say nothing new, and are better trained on
 
 Photos = Path | str | Sequence[Path]
 OnCount = Callable[[str, int, int], None]  # phase, done, total
@@ -30,16 +36,18 @@ class PhotoSet:
     """Readable photos as uint8 squares (n, 3, s, s), where they came from, and what was left out."""
 
     paths: list[Path]
-    images: Tensor
+    images: Rows
+    digests: list[str]  # see `images.digest`
     skipped: list[Skipped]
 
     def subset(self, indices: Tensor) -> PhotoSet:
-        return PhotoSet([self.paths[i] for i in indices], self.images[indices], self.skipped)
+        return PhotoSet([self.paths[i] for i in indices], take(self.images, indices),
+                        [self.digests[i] for i in indices], self.skipped)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything `train` and the calibration need; the networks are seeded but untrained."""
+    """Everything a training and its calibration need; the networks are seeded but untrained."""
 
     good: PhotoSet
     held_out: PhotoSet
@@ -47,31 +55,58 @@ class Prepared:
     data: TrainingData
 
 
-def prepare(
+@contextmanager
+def preparing(
     photos: Photos, held_out: Photos | None, config: Config, weights: Path | str | None,
-    device: str | None, on_count: OnCount,
-) -> Prepared:
-    """Read, split, extract, standardise. Raises `InputError` for too few photos or missing weights."""
+    device: str | None, on_count: OnCount = lambda *counts: None, scratch: Path | None = None,
+) -> Iterator[Prepared]:
+    """Read, split, extract, standardise; while the block runs, the result may be used.
+
+    What would take more than `rows.MEMORY` bytes lies in files below `scratch` (the system's place for
+    temporary files) meanwhile. Raises `InputError` for too few photos, missing weights or a full disk.
+    """
     extractor = load_backbone(config, weights).to(choose_device(device))
-    good, kept_back = read_and_split(photos, held_out, config, on_count)
-    images = with_copies(good.images, config)
-    features = extract_features(extractor, images, on_count)
+    paths = paths_of(photos)
+    is_large = bytes_needed(len(paths), config, extractor) > rows.MEMORY
+    if scratch:
+        scratch.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="features-", dir=scratch) as folder:
+        space = Space(Path(folder) if is_large else None)
+        good, kept_back = read_and_split(paths, held_out, config, on_count, space)
+        yield _prepared(good, kept_back, config, extractor, space, on_count)
+
+
+def _prepared(
+    good: PhotoSet, held_out: PhotoSet, config: Config, extractor: FeatureExtractor, space: Space,
+    on_count: OnCount,
+) -> Prepared:
+    images = with_copies(good.images, config, space)
+    features = extract_features(extractor, images, on_count, space)
     mean, std = feature_statistics(features)
+    data = TrainingData(images, features, standardise(features, mean, std, config, space))
     device = extractor.pixel_mean.device
-    branches = Branches(config, extractor, _seeded_networks(config, extractor).to(device),
-                        mean.to(device), std.to(device))
-    return Prepared(good, kept_back, branches, training_data(images, (features - mean) / std, config))
+    networks = _seeded_networks(config, extractor).to(device)
+    return Prepared(good, held_out, Branches(config, extractor, networks, mean.to(device), std.to(device)),
+                    data)
+
+
+def bytes_needed(photos: int, config: Config, extractor: FeatureExtractor) -> int:
+    """What a training on so many photos keeps of them, in memory: squares, features and targets."""
+    values = extractor.channels * extractor.grid**2
+    tensors = 2 if config.global_target == "attention" else 1
+    return size_with_copies(photos, config) * (3 * config.image_size**2 + 4 * tensors * values)
 
 
 def read_and_split(
-    photos: Photos, held_out: Photos | None, config: Config, on_count: OnCount = lambda *counts: None
+    photos: Photos, held_out: Photos | None, config: Config, on_count: OnCount = lambda *counts: None,
+    space: Space = IN_MEMORY,
 ) -> tuple[PhotoSet, PhotoSet]:
     """Photos to train on, and those that training never sees: given ones, or a seeded share."""
-    good = read_photos(photos, config, on_count)
+    good = read_photos(photos, config, on_count, space, "good")
     check_enough(good)
     if held_out is None:
         return split_held_out(good, config)
-    kept_back = read_photos(held_out, config, on_count)
+    kept_back = read_photos(held_out, config, on_count, space, "held-out")
     check_enough(kept_back, minimum=2)
     _refuse_overlap(good, kept_back)
     return good, kept_back
@@ -79,15 +114,16 @@ def read_and_split(
 
 def _refuse_overlap(good: PhotoSet, held_out: PhotoSet) -> None:
     """Quantiles of photos that were trained on would be too low, and everything else would look strange."""
-    both = {path.resolve() for path in good.paths} & {path.resolve() for path in held_out.paths}
+    both = set(good.digests) & set(held_out.digests)
     if both:
-        raise InputError(f"{len(both)} photos are both trained on and held out, {min(both)} for one. "
+        first = good.paths[min(map(good.digests.index, both))]
+        raise InputError(f"{len(both)} photos are both trained on and held out, {first} for one. "
                          "Take them out of one of the two.")
 
 
 def choose_device(name: str | None) -> torch.device:
     """The named device, or a GPU where there is one. Raises `InputError` for one that is not here."""
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    name = name or distributed.local_device() or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.zeros(1, device=name).cpu()
         return torch.device(name)
@@ -101,20 +137,55 @@ def _seeded_networks(config: Config, extractor: FeatureExtractor) -> Networks:
         return Networks(config, extractor.channels, extractor.grid)
 
 
-def read_photos(photos: Photos, config: Config, on_count: OnCount) -> PhotoSet:
-    """All readable photos of a folder or a list. Raises `InputError` when there are defects among them."""
+def paths_of(photos: Photos) -> list[Path]:
+    """The photos of a folder or a list, each once. Raises `InputError` when there are defects among them."""
     paths = find_images(photos) if isinstance(photos, (str, Path)) else [Path(path) for path in photos]
-    paths = list({path.resolve(): path for path in paths}.values())  # given twice, it still counts once
+    paths = list({path.resolve(): path for path in paths}.values())
     _refuse_whole_dataset(paths)
-    counter = iter(range(1, len(paths) + 1))
-    kept, images, skipped = read_squares(
-        paths, config.image_size, lambda: on_count("reading", next(counter), len(paths)))
-    return PhotoSet(kept, images, skipped)
+    return paths
+
+
+def read_photos(
+    photos: Photos, config: Config, on_count: OnCount = lambda *counts: None, space: Space = IN_MEMORY,
+    name: str = "good",
+) -> PhotoSet:
+    """All readable photos of a folder or a list; of those that show the same, only the first."""
+    paths = paths_of(photos)
+    squares = space.empty(f"{name}-squares", (len(paths), 3, config.image_size, config.image_size),
+                          torch.uint8)
+    skipped: list[Skipped] = []
+
+    def read(start: int, end: int) -> Tensor:
+        some = paths[start:end]
+        kept, images, failed = read_squares(some, config.image_size)
+        skipped.extend(failed)
+        result = torch.zeros(len(some), *squares.shape[1:], dtype=torch.uint8)
+        result[[some.index(path) for path in kept]] = images
+        return result
+
+    distributed.fill(squares, READ_AT_ONCE, read, lambda done: on_count("reading", done, len(paths)))
+    unreadable = {item.path: item for item in distributed.gathered(skipped)}
+    digests = [digest(square) for square in _each(squares)]
+    kept = [i for i, path in enumerate(paths) if path not in unreadable]
+    return _without_copies(paths, squares, digests, kept, list(unreadable.values()))
+
+
+def _without_copies(
+    paths: list[Path], squares: Rows, digests: list[str], kept: list[int], skipped: list[Skipped]
+) -> PhotoSet:
+    """A photo that was held out must not have a twin that was trained on."""
+    first = {digests[i]: i for i in reversed(kept)}
+    copies = [i for i in kept if first[digests[i]] != i]
+    indices = torch.tensor(sorted(first.values()), dtype=torch.long)
+    return PhotoSet(
+        [paths[i] for i in indices], take(squares, indices), [digests[i] for i in indices],
+        skipped + [Skipped(paths[i], f"{paths[i]}: shows the same as {paths[first[digests[i]]]}.")
+                   for i in copies])
 
 
 def _refuse_whole_dataset(paths: list[Path]) -> None:
     """Training on the root of a benchmark dataset would train on its defects."""
-    folders = {folder.name: folder for path in paths for folder in path.parents}
+    folders = {folder.name: folder for folder in {folder for path in paths for folder in path.parents}}
     if "train" in folders and folders["train"].parent in (folders.get("test", Path()).parent,
                                                           folders.get("ground_truth", Path()).parent):
         raise InputError(f"{folders['train'].parent} is a whole dataset, with defects in it. "
@@ -124,7 +195,7 @@ def _refuse_whole_dataset(paths: list[Path]) -> None:
 def split_held_out(photos: PhotoSet, config: Config) -> tuple[PhotoSet, PhotoSet]:
     """A seeded split into photos for training and held-out ones (at least two) for the quantiles."""
     count = len(photos.paths)
-    held_out = max(2, round(config.held_out * count))
+    held_out = min(max(2, round(config.held_out * count)), MOST_HELD_OUT)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(config.seed))
     return photos.subset(order[held_out:].sort().values), photos.subset(order[:held_out].sort().values)
 
@@ -134,38 +205,57 @@ def check_enough(photos: PhotoSet, minimum: int = MINIMUM_PHOTOS) -> None:
     if len(photos.paths) >= minimum:
         return
     reasons = "".join(f"\n  {skipped.reason}" for skipped in photos.skipped[:5])
-    left_out = f" {len(photos.skipped)} could not be read:{reasons}" if photos.skipped else ""
+    left_out = f" {len(photos.skipped)} could not be used:{reasons}" if photos.skipped else ""
     raise InputError(f"Only {len(photos.paths)} readable good photos; at least {minimum} are "
                      f"needed, and 20 or more to be useful. Add photos.{left_out}")
 
 
-@torch.no_grad()
-def extract_features(extractor: FeatureExtractor, images: Tensor, on_count: OnCount) -> Tensor:
+def extract_features(
+    extractor: FeatureExtractor, images: Rows, on_count: OnCount = lambda *counts: None,
+    space: Space = IN_MEMORY,
+) -> Rows:
     """Patch features U of uint8 squares, float32 (n, c*, h*, w*), not standardised, on the CPU."""
-    parts, device = [], extractor.pixel_mean.device
-    for batch in images.split(BATCH):
-        parts.append(extractor(extractor.normalise(batch.to(device))).cpu())
-        on_count("features", sum(map(len, parts)), len(images))
-    return torch.cat(parts)
+    device, grid = extractor.pixel_mean.device, extractor.grid
+    features = space.empty("features", (len(images), extractor.channels, grid, grid), torch.float32)
+    distributed.fill(
+        features, BATCH, lambda a, b: extractor(extractor.normalise(images[a:b].to(device))).cpu(),
+        lambda done: on_count("features", done, len(images)))
+    return features
 
 
-def feature_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+def feature_statistics(features: Rows) -> tuple[Tensor, Tensor]:
     """Channel-wise μ and σ over all photos and positions, float32 (1, c*, 1, 1), σ never 0.
 
     Sums run in float64, photo by photo.
     """
     count = features.shape[0] * features.shape[2] * features.shape[3]
-    total = sum(photo.double().sum(dim=(1, 2)) for photo in features)
-    mean = total / count
-    squares = sum((photo.double() - mean[:, None, None]).square().sum(dim=(1, 2)) for photo in features)
+    mean = sum(photo.double().sum(dim=(1, 2)) for photo in _each(features)) / count
+    squares = sum((photo.double() - mean[:, None, None]).square().sum(dim=(1, 2))
+                  for photo in _each(features))
     std = (squares / count).sqrt()
     std = torch.where(std < 1e-6, torch.ones_like(std), std)  # a dead channel stays 0, not infinite
     return mean.float()[None, :, None, None], std.float()[None, :, None, None]
 
 
-def training_data(images: Tensor, features: Tensor, config: Config) -> TrainingData:
-    """Standardised features with their self-attention A where the configuration uses it."""
-    if config.global_target != "attention":
-        return TrainingData(images, features, None)
-    targets = [attention(batch, batch) for batch in features.flatten(2).split(BATCH)]
-    return TrainingData(images, features, torch.cat(targets))
+def _each(rows: Rows) -> Iterator[Tensor]:
+    return (photo for batch in batches(rows, BATCH) for photo in batch)
+
+
+def standardise(features: Rows, mean: Tensor, std: Tensor, config: Config, space: Space) -> Rows | None:
+    """Standardise features in place; return their self-attention A (Eq. 3) where it is the target."""
+    targets = None
+    if config.global_target == "attention":
+        targets = space.empty("targets", (*features.shape[:2], features.shape[2] * features.shape[3]),
+                              torch.float32)
+
+    def standardised(start: int, end: int) -> Tensor:
+        return (features[start:end] - mean) / std
+
+    def attended(start: int, end: int) -> Tensor:
+        patches = features[start:end].flatten(2)
+        return attention(patches, patches)
+
+    distributed.fill(features, BATCH, standardised)
+    if targets is not None:
+        distributed.fill(targets, BATCH, attended)
+    return targets

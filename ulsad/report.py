@@ -32,6 +32,11 @@ figure { margin: 0 0 1.5rem; } .maps { display: flex; gap: 6px; } .maps img { fl
 .fail, .review { font-weight: 600; } .fail::before { content: "● "; color: #b3261e; }
 .review::before { content: "▲ "; color: #8a6100; } .pass::before { content: "○ "; color: #2c6e49; }
 .warning { border-left: 5px solid #b3261e; padding: .4rem 1rem; background: #fbeceb; }
+@media (prefers-color-scheme: dark) {
+  :root { color-scheme: dark; } body { color: #e4e7ec; background: #15181d; }
+  td, th { border-color: #3a4049; } .warning { background: #3b1f1d; border-color: #ff8a80; }
+  .fail::before { color: #ff8a80; } .review::before { color: #f2c14e; } .pass::before { color: #7bd3a0; }
+}
 """
 
 
@@ -58,15 +63,38 @@ def write_report(
     counts = ", ".join(f"{count} {verdict}" for verdict, count in
                        tally([of.verdict for of in judged]).items())
     title = f"{len(batch)} photos, {escape(model)}"
-    file.write_text(
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{_CSS}</style>"
-        f"<h1>{title}</h1><p>{counts}. Verdicts are the model's, not the truth: 'fired' says which branch "
+    file.write_text(page(
+        title, f"<p>{counts}. Verdicts are the model's, not the truth: 'fired' says which branch "
         f"found a photo strange.</p>{_overlap(batch, seen)}"
         f"<h2>Run card</h2>{_card(detector, model, batch, criterion)}"
         f"<h2>The {len(figures)} strangest photos</h2><p>Photo, local map (structural), global map (logical) "
         f"and combined map, all on one colour scale from 0 to {rendering.HIGH:g}.</p>{''.join(figures)}"
         f"<h2>All photos</h2>{_scores(batch, judged, seen, order)}"
-        f"{_lists(detector, batch)}</html>", encoding="utf-8", errors="replace")
+        f"{_lists(detector, batch)}"), encoding="utf-8", errors="replace")
+
+
+def page(title: str, body: str) -> str:
+    """A self-contained HTML page, light or dark as its reader's; title and body are HTML."""
+    return (f"<!doctype html><html lang='en'><meta charset='utf-8'>"
+            f"<meta name='viewport' content='width=device-width'><title>{title}</title>"
+            f"<style>{_CSS}</style><h1>{title}</h1>{body}</html>")
+
+
+def facts(rows: dict[str, str]) -> str:
+    """A table of names and plain texts."""
+    cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows.items())
+    return f"<table>{cells}</table>"
+
+
+def foldout(title: str, names: Sequence[str]) -> str:
+    """A list to open, with its length beside the title."""
+    return (f"<details><summary>{title} ({len(names)})</summary><p>{escape(', '.join(names))}</p>"
+            "</details>")
+
+
+def number(value: float, digits: int) -> str:
+    """A dash for NaN."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def _figure(batch: Batch, index: int, judged: Judged, seen_in: str, criterion: Criterion) -> str:
@@ -75,8 +103,8 @@ def _figure(batch: Batch, index: int, judged: Judged, seen_in: str, criterion: C
     note = f" (in the model's {seen_in} photos)" if seen_in else ""
     caption = (f"<b>{escape(batch.names[index])}</b>{note}: "
                f"<span class='{judged.verdict}'>{judged.verdict}</span>, "
-               f"fired: {judged.fired}; score {_number(judged.score, 3)}, local "
-               f"{_number(judged.local_score, 3)}, global {_number(judged.global_score, 3)}")
+               f"fired: {judged.fired}; score {number(judged.score, 3)}, local "
+               f"{number(judged.local_score, 3)}, global {number(judged.global_score, 3)}")
     try:
         photo = rendering.fit_within(read_image(prediction.path), SIDE)
     except InputError as error:
@@ -84,10 +112,6 @@ def _figure(batch: Batch, index: int, judged: Judged, seen_in: str, criterion: C
     pictures = "".join(f"<img alt='{title}' src='{_jpeg(picture)}'>" for picture, title in
                        zip(rendering.views(photo, maps), rendering.TITLES, strict=True))
     return f"<figure><figcaption>{caption}</figcaption><div class='maps'>{pictures}</div></figure>"
-
-
-def _number(value: float, digits: int) -> str:
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def _jpeg(picture: Image.Image) -> str:
@@ -123,21 +147,20 @@ def _card(detector: Ulsad, model: str, batch: Batch, criterion: Criterion) -> st
         "Combined map": f"{criterion.combine.kind} of both, the global one weighted "
                         f"{criterion.combine.global_weight:g}",
         "Thresholds": f"review above {criterion.review:.4f}, fail above {criterion.fail:.4f}; local "
-                      f"{criterion.local:.4f}, global {_number(criterion.global_, 4)}",
+                      f"{criterion.local:.4f}, global {number(criterion.global_, 4)}",
         "Good parts above": above,
         "Ignored": "nothing" if ignored is None else f"{ignored.mean():.1%} of the photo",
         "Versions": ", ".join(f"{name} {of}" for name, of in record["versions"].items())
                     + f" when trained; torch {version('torch')}, numpy {version('numpy')} now",
         "Date": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-    cells = "".join(f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in rows.items())
-    return f"<table>{cells}</table>"
+    return facts(rows)
 
 
 def _scores(batch: Batch, judged: Sequence[Judged], seen: Sequence[str], order: Sequence[int]) -> str:
     rows = "".join(
         f"<tr><td>{escape(batch.names[i])}</td>"
-        f"{''.join(f'<td>{_number(score, 4)}</td>' for score in judged[i][:3])}"
+        f"{''.join(f'<td>{number(score, 4)}</td>' for score in judged[i][:3])}"
         f"<td class='{judged[i].verdict}'>{judged[i].verdict}</td>"
         f"<td>{judged[i].fired}</td><td>{seen[i]}</td></tr>" for i in order)
     head = "".join(f"<th>{name}</th>" for name in
@@ -151,5 +174,4 @@ def _lists(detector: Ulsad, batch: Batch) -> str:
              ("Held out: these set quantiles and suggested thresholds", detector.record["held_out"]),
              ("Tested", batch.names),
              ("Unreadable", [item.reason for item in batch.skipped]))
-    return "".join(f"<details><summary>{title} ({len(names)})</summary><p>{escape(', '.join(names))}</p>"
-                   "</details>" for title, names in parts)
+    return "".join(foldout(title, names) for title, names in parts)

@@ -15,7 +15,7 @@ from ulsad.config import Config
 from ulsad.networks import Networks
 from ulsad.references import References
 
-_NETWORKS = "networks."
+_NETWORKS, _OPTIMISER = "networks.", "optimiser."
 
 
 class Parts(NamedTuple):
@@ -27,8 +27,9 @@ class Parts(NamedTuple):
     references: References
 
 
-def tensors_of(parts: Parts) -> dict[str, Tensor]:
-    """Everything of the parts that the configuration and the backbone do not give."""
+def tensors_of(parts: Parts, optimiser: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Everything of the parts that the configuration and the backbone do not give, and what a training
+    would go on from."""
     branches, calibration, held_out, references = parts
     tensors = {_NETWORKS + name: value for name, value in branches.networks.state_dict().items()}
     tensors |= {"mean": branches.mean, "std": branches.std, "held_out": torch.from_numpy(held_out),
@@ -45,7 +46,16 @@ def tensors_of(parts: Parts) -> dict[str, Tensor]:
         tensors["whitening"] = branches.whitening
     if branches.expected is not None:
         tensors["expected"] = torch.stack(branches.expected)
-    return tensors
+    return tensors | {_OPTIMISER + name: value for name, value in optimiser.items()}
+
+
+def optimiser_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What a training goes on from; empty in a finished model."""
+    return _named(_OPTIMISER, tensors)
+
+
+def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def rebuilt(
@@ -67,8 +77,7 @@ def combination(config: Config) -> Combination:
 
 def _branches(config: Config, extractor: FeatureExtractor, tensors: dict[str, Tensor]) -> Branches:
     networks = Networks(config, extractor.channels, extractor.grid)
-    networks.load_state_dict({name.removeprefix(_NETWORKS): value for name, value in tensors.items()
-                              if name.startswith(_NETWORKS)})
+    networks.load_state_dict(_named(_NETWORKS, tensors))
     device = extractor.pixel_mean.device
     whitening = tensors["whitening"].to(device) if config.local_metric == "whitened" else None
     expected = tuple(tensors["expected"].to(device)) if config.relative_maps else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ulsad.detector import Progress
+from ulsad.fitting import Progress
 
 
 def print_progress(progress: Progress) -> None:

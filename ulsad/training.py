@@ -1,4 +1,4 @@
-"""Algorithm 1 over features computed once. No paths, no printing: a callback takes the progress."""
+"""Algorithm 1 over features computed once. No paths, no printing: one step at a time, for whoever watches."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from itertools import repeat
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
+from ulsad import distributed
 from ulsad.config import Config
 from ulsad.maps import attention, attention_loss, local_global_loss, local_loss
 from ulsad.networks import Networks, Outputs
+from ulsad.rows import Rows
+
+WARM_UP = 0.1  # share of a one-cycle training in which the rate rises
 
 
 class Diverged(ArithmeticError):
@@ -24,9 +29,9 @@ class Diverged(ArithmeticError):
 class TrainingData:
     """What Algorithm 1 needs of every training photo; the backbone is frozen, so it is computed once."""
 
-    images: Tensor  # uint8 (n, 3, s, s)
-    features: Tensor  # U, standardised, float32 (n, c*, h*, w*)
-    attention: Tensor | None  # A of Eq. 3, float32 (n, c*, h*·w*), where the target is attention
+    images: Rows  # uint8 (n, 3, s, s)
+    features: Rows  # U, standardised, float32 (n, c*, h*, w*)
+    attention: Rows | None  # A of Eq. 3, float32 (n, c*, h*·w*), where the target is attention
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Step:
     """One optimisation step, for whoever watches."""
 
     step: int  # 1-based
-    steps: int
+    steps: int  # planned; under a time budget, as many as there will be at this speed
     local: float  # L_pl
     attention: float  # L_pg, or L_pg^d
     local_global: float  # L_lg
@@ -42,49 +47,132 @@ class Step:
     seconds_left: float
 
 
-def steps_of(config: Config, photos: int) -> int:
-    """How many optimisation steps the configuration means for a number of training photos."""
+def steps_of(config: Config, photos: int) -> int | None:
+    """How many steps the configuration means for a number of training photos; None: what time allows."""
+    if config.minutes:
+        return None
     return config.steps or math.ceil(config.epochs * photos / config.batch_size)
 
 
-def train(
-    networks: Networks, data: TrainingData, config: Config, normalise: Callable[[Tensor], Tensor],
-    on_step: Callable[[Step], None] | None = None, should_stop: Callable[[], bool] | None = None,
-) -> int:
-    """Train in place and return the number of steps done. `normalise` maps uint8 photos to the network's.
+class Training:
+    """Algorithm 1 under way: iterate over it to go on, step by step, with the networks trained in place.
 
-    Raises `Diverged` at the first loss that is not finite, before it reaches the weights.
+    Steps go on until the planned number is done or, under a time budget, `time_used()`, the share of it that
+    is over, reaches 1. Photos, positions and rates of a step depend on the configuration and its number
+    alone, so that a training that goes on from `state` ends as if it had never been interrupted.
     """
-    device = next(networks.parameters()).device
-    total = steps_of(config, len(data.images))
-    optimiser = torch.optim.Adam(networks.parameters(), config.learning_rate,
-                                 weight_decay=config.weight_decay)
-    schedule = _schedule(optimiser, config, total)
-    low_precision = uses_bfloat16(config, device)
-    batches = _batches(len(data.images), config, total)
-    queries = _queries(data.features.shape[2] * data.features.shape[3], config)
-    started = time.monotonic()
-    for step, (batch, positions) in enumerate(zip(batches, queries), start=1):
-        networks.train()  # whoever watched the last step may have drawn maps with them
-        images = normalise(data.images[batch].to(device)).contiguous(memory_format=torch.channels_last)
-        features = data.features[batch].to(device).contiguous(memory_format=torch.channels_last)
-        target = None if data.attention is None else data.attention[batch][..., positions].to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=low_precision):
-            losses = losses_of(networks(images, features), features, target, positions, config)
-        values = torch.stack(losses).tolist()
+
+    def __init__(self, networks: Networks, data: TrainingData, config: Config,
+                 normalise: Callable[[Tensor], Tensor], time_used: Callable[[], float] = lambda: 0.0) -> None:
+        """`normalise` maps uint8 photos to the networks' input."""
+        self.networks, self.data, self.config, self.normalise = networks, data, config, normalise
+        self.time_used = time_used
+        self.device = next(networks.parameters()).device
+        self.optimiser = torch.optim.Adam(networks.parameters(), config.learning_rate,
+                                          weight_decay=config.weight_decay)
+        self.done = 0
+        self.planned = steps_of(config, len(data.images))
+
+    def state(self) -> dict[str, Tensor]:
+        """Adam's moments; with the networks and the number of steps, all it takes to go on."""
+        moments = self.optimiser.state_dict()["state"]
+        return {f"{i}.{name}": value for i, values in moments.items() for name, value in values.items()}
+
+    def restore(self, state: dict[str, Tensor], done: int) -> None:
+        """Go on from a `state` after `done` steps; the networks have been brought there already."""
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            i, name = key.split(".")
+            moments.setdefault(int(i), {})[name] = value
+        for i, parameter in enumerate(self.networks.parameters()):
+            for name in ("exp_avg", "exp_avg_sq"):  # the memory layout decides how sums are rounded
+                moments[i][name] = torch.empty_like(parameter).copy_(moments[i][name])
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
+        self.done = done
+
+    def __iter__(self) -> Iterator[Step]:
+        """Raises `Diverged` at the first loss that is not finite, before it reaches the weights."""
+        model = self.networks if distributed.size() == 1 else DistributedDataParallel(
+            self.networks, forward_sync_buffers=False)
+        photos, positions = self._photos(), self._positions()
+        started, share_at_start = time.monotonic(), self._share()
+        share = share_at_start
+        while share < 1:
+            rate = self._set_rate(share)
+            values = self._step(model, next(photos), next(positions))
+            self.done += 1
+            share = self._share()
+            left = (time.monotonic() - started) * max(0.0, 1 - share) / max(share - share_at_start, 1e-9)
+            steps = self.planned or max(self.done, round(self.done / share))
+            yield Step(self.done, steps, *values, learning_rate=rate, seconds_left=left)
+
+    def _share(self) -> float:
+        """How much of the training is over, from 0 to 1."""
+        return self.done / self.planned if self.planned else distributed.of_first(self.time_used())
+
+    def _step(self, model: torch.nn.Module, batch: Tensor, positions: Tensor) -> list[float]:
+        data, config = self.data, self.config
+        self.networks.train()  # whoever watched the last step may have drawn maps with them
+        images = _channels_last(self.normalise(data.images[batch].to(self.device)))
+        features = _channels_last(data.features[batch].to(self.device))
+        target = None if data.attention is None else data.attention[batch][..., positions].to(self.device)
+        low_precision = uses_bfloat16(config, self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=low_precision):
+            losses = losses_of(model(images, features), features, target, positions, config)
+        values = distributed.mean(torch.stack(losses).detach()).tolist()
         if not all(map(math.isfinite, values)):
-            raise Diverged(f"step {step}")
-        optimiser.zero_grad(set_to_none=True)
+            raise Diverged(f"step {self.done + 1}")
+        self.optimiser.zero_grad(set_to_none=True)
         sum(losses).backward()
-        optimiser.step()
-        rate = schedule.get_last_lr()[0]
-        schedule.step()
-        if on_step:
-            left = (time.monotonic() - started) / step * (total - step)
-            on_step(Step(step, total, *values, learning_rate=rate, seconds_left=left))
-        if should_stop and should_stop():
-            return step
-    return total
+        self.optimiser.step()
+        return values
+
+    def _set_rate(self, share: float) -> float:
+        if self.config.schedule == "constant":
+            return self.config.learning_rate
+        rate, momentum = one_cycle(share)
+        for group in self.optimiser.param_groups:
+            group["lr"], group["betas"] = rate * self.config.learning_rate, (momentum, group["betas"][1])
+        return rate * self.config.learning_rate
+
+    def _photos(self) -> Iterator[Tensor]:
+        """This process's part of one full batch after the other, from shuffled passes over the photos."""
+        generator, photos = torch.Generator().manual_seed(self.config.seed), len(self.data.images)
+        size = min(self.config.batch_size, photos)
+        waiting = torch.empty(0, dtype=torch.long)
+        for step in range(2**62):
+            if len(waiting) < size:
+                waiting = torch.cat([waiting, torch.randperm(photos, generator=generator)])
+            if step >= self.done:
+                yield distributed.share_of(waiting[:size])
+            waiting = waiting[size:]
+
+    def _positions(self) -> Iterator[Tensor]:
+        _, _, height, width = self.data.features.shape
+        drawn = queries(height * width, self.config)
+        for _ in range(self.done):
+            next(drawn)
+        return drawn
+
+
+def one_cycle(share: float) -> tuple[float, float]:
+    """Learning rate as a multiple of its peak, and Adam's β₁, when a share of the training is over.
+
+    Both move along half cosines, as in torch's OneCycleLR: for a tenth of the training the rate rises from
+    1/25 while β₁ falls from 0.95 to 0.85; for the rest the rate falls to 4·10⁻⁶ and β₁ rises again.
+    """
+    if share < WARM_UP:
+        return _half_cosine(1 / 25, 1, share / WARM_UP), _half_cosine(0.95, 0.85, share / WARM_UP)
+    along = (share - WARM_UP) / (1 - WARM_UP)
+    return _half_cosine(1, 4e-6, along), _half_cosine(0.85, 0.95, along)
+
+
+def _half_cosine(first: float, last: float, along: float) -> float:
+    return last + (first - last) * (1 + math.cos(math.pi * along)) / 2
+
+
+def _channels_last(values: Tensor) -> Tensor:
+    return values.contiguous(memory_format=torch.channels_last)
 
 
 def losses_of(
@@ -119,19 +207,7 @@ def uses_bfloat16(config: Config, device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def _batches(photos: int, config: Config, total: int) -> Iterator[Tensor]:
-    """`total` batches from one shuffled pass after the other; all full, so BatchNorm never sees one."""
-    generator = torch.Generator().manual_seed(config.seed)
-    size = min(config.batch_size, photos)
-    waiting = torch.empty(0, dtype=torch.long)
-    for _ in range(total):
-        if len(waiting) < size:
-            waiting = torch.cat([waiting, torch.randperm(photos, generator=generator)])
-        yield waiting[:size]
-        waiting = waiting[size:]
-
-
-def _queries(positions: int, config: Config) -> Iterator[Tensor]:
+def queries(positions: int, config: Config) -> Iterator[Tensor]:
     """Endless draws of `attention_queries` positions without replacement: the mean of Eq. 5 over them has
     the expectation of the mean over all, at a fraction of its cost."""
     if config.attention_queries is None or config.attention_queries >= positions:
@@ -139,10 +215,3 @@ def _queries(positions: int, config: Config) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(config.seed)
     while True:
         yield torch.randperm(positions, generator=generator)[: config.attention_queries]
-
-
-def _schedule(optimiser: torch.optim.Optimizer, config: Config, total: int):
-    if config.schedule == "constant":
-        return torch.optim.lr_scheduler.ConstantLR(optimiser, factor=1.0)
-    return torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.learning_rate, total_steps=max(total, 2) + 1, pct_start=0.1)

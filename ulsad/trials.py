@@ -17,9 +17,10 @@ from typing import Any
 from ulsad.config import CALIBRATION, Config
 from ulsad.criterion import FALSE_REJECT
 from ulsad.datasets import Category
-from ulsad.detector import Progress, Ulsad
+from ulsad.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.evaluation import Evaluation, evaluate, summarise, write_scores
+from ulsad.fitting import Progress
 
 MODEL = "model.safetensors"
 
