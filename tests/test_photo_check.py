@@ -16,7 +16,7 @@ from ulsad.photo_check import DEFECTS, GOOD, HELD_OUT, NEAR, NEAR_CAP, Duplicate
 
 @pytest.fixture(scope="module")
 def trays(tmp_path_factory):
-    """Ten different trays at half size, then the same in a mirror, then upside down: thirty different photos."""
+    """Ten different trays at half size, the same in a mirror, and upside down: thirty different photos."""
     folder = tmp_path_factory.mktemp("trays")
     photos = [render(np.random.default_rng(i)).image.resize((320, 240)) for i in range(10)]
     photos += [ImageOps.mirror(photo) for photo in photos] + [ImageOps.flip(photo) for photo in photos]
@@ -52,7 +52,8 @@ def test_the_same_pixels_in_another_format_are_an_exact_duplicate(trays, tmp_pat
     copy = copied(trays[3], tmp_path / "renamed.bmp")
     result = check({GOOD: [*trays[:8], copy]})
     assert result.duplicates == (Duplicates(trays[3], GOOD, copy, GOOD, exact=True),)
-    assert "1 photo is the same picture as another in good parts (renamed.bmp and 3.png)." in result.problems()[1]
+    assert result.problems()[1].startswith(
+        "1 photo is the same picture as another in good parts (renamed.bmp and 3.png).")
 
 
 def test_equal_bytes_of_another_size_are_not_the_same_picture(tmp_path):
@@ -89,7 +90,8 @@ def test_near_twins_agree_with_all_distances_one_by_one(tmp_path):
     """Six hundred noisy copies of forty pictures, more than one chunk."""
     rng = np.random.default_rng(0)
     pictures = rng.integers(40, 200, (40, 32, 32))
-    arrays = [pictures[rng.integers(40)] + rng.integers(-1, 2, (32, 32)) for _ in range(600)]
+    arrays = [pictures[rng.integers(40)] + np.rint(rng.uniform(0.6, 2.5) * rng.random((32, 32)))
+              for _ in range(600)]
     files = [saved(Image.fromarray(array.astype(np.uint8)), tmp_path / f"{i}.png")
              for i, array in enumerate(arrays)]
     noisy = dict(zip(files, np.float64(arrays)))
@@ -101,8 +103,8 @@ def test_near_twins_agree_with_all_distances_one_by_one(tmp_path):
                for i, file in enumerate(files) if i}
     expected = {file: nearby for file, nearby in nearest.items() if nearby < NEAR}
     found = {pair.second: distance(pair.first, pair.second) for pair in check({GOOD: files}).duplicates}
-    assert len(expected) > 50
-    assert found == pytest.approx(expected)
+    assert 100 < len(expected) < 500  # of 600: the limit itself is put to the test
+    assert found == pytest.approx(expected, abs=2e-3)  # single precision may choose between equals
 
 
 def test_a_photo_is_reported_once_and_exact_wins(trays, tmp_path):
@@ -235,9 +237,9 @@ def test_the_contact_sheet_has_twelve_photos_of_a_slot_at_most(trays, tmp_path):
     sheet = check({GOOD: trays[:25], DEFECTS: [trays[25], text(tmp_path / "bad.png"), odd]}).contact_sheet
     pixels = np.asarray(sheet.convert("L"))
     assert sheet.size == (804, 2 * 34 + 3 * (90 + 18 + 12) + 12)
-    photos = np.asarray(Image.open(trays[24]).resize((120, 90), Image.Resampling.BILINEAR).convert("L"), float)
+    photo = Image.open(trays[24]).resize((120, 90), Image.Resampling.BILINEAR).convert("L")
     last = pixels[34 + 120:34 + 120 + 90, 12 + 5 * 132:12 + 5 * 132 + 120]
-    assert np.abs(last - photos).mean() < 1
+    assert np.abs(last - np.asarray(photo, float)).mean() < 1
     assert (pixels[:, -12:] == 255).all() and (pixels[-12:] == 255).all()  # no name runs over the margin
 
 

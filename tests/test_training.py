@@ -1,4 +1,4 @@
-"""Algorithm 1's losses at a draw of positions, against the same losses over all of them."""
+"""Algorithm 1: its losses at drawn positions, its schedule, and that it goes on where it was interrupted."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import dataclasses
 
 import pytest
 import torch
+from conftest import TINY
 
+from ulsad import InputError, Ulsad
 from ulsad.config import PRESETS, Config
 from ulsad.maps import attention, distance
 from ulsad.networks import Outputs
-from ulsad.training import losses_of, queries
+from ulsad.training import WARM_UP, losses_of, one_cycle, queries
 
 
 @pytest.fixture
@@ -49,3 +51,67 @@ def test_draws_are_distinct_positions_anew_for_each_step_and_seeded():
 
 def test_paper_uses_all_positions():
     assert torch.equal(next(queries(1024, PRESETS["paper"])), torch.arange(1024))
+
+
+def test_one_cycle_is_torchs():
+    steps, peak = 200, 3e-4
+    optimiser = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], peak)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, peak, total_steps=steps, pct_start=WARM_UP)
+    rising = WARM_UP * steps - 1  # steps that torch counts from the first rate to the peak
+    for step in range(steps):
+        along = (step - rising) / (steps - 1 - rising)
+        rate, momentum = one_cycle(WARM_UP * step / rising if step < rising else
+                                   WARM_UP + (1 - WARM_UP) * along)
+        (group,) = optimiser.param_groups
+        assert rate * peak == pytest.approx(group["lr"], rel=1e-9)
+        assert momentum == pytest.approx(group["betas"][0], rel=1e-9)
+        optimiser.step()
+        schedule.step()
+
+
+def fit(photos, config: Config, until: int | None = None, resume: Ulsad | None = None):
+    """A detector, stopped after `until` steps, and the steps it was told of."""
+    steps = []
+    detector = Ulsad.fit(photos, config, resume=resume, should_stop=lambda: steps[-1].step == until,
+                         on_progress=lambda progress: progress.step and steps.append(progress.step))
+    return detector, steps
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_an_interrupted_training_goes_on_to_the_same_bits(good_photos, tmp_path, precision):
+    config = dataclasses.replace(TINY, precision=precision, steps=5)
+    whole, all_steps = fit(good_photos, config)
+    part, before = fit(good_photos, config, until=2)
+    part.save(tmp_path / "part.safetensors", resumable=True)
+    resumed, after = fit(good_photos, Config(), resume=Ulsad.load(tmp_path / "part.safetensors"))
+    for one, other in zip([*before, *after], all_steps, strict=True):
+        assert dataclasses.replace(one, seconds_left=0) == dataclasses.replace(other, seconds_left=0)
+    for name, values in whole.branches.networks.state_dict().items():
+        assert torch.equal(values, resumed.branches.networks.state_dict()[name]), name
+    assert (whole.held_out == resumed.held_out).all()
+    assert (part.record["steps"], resumed.record["steps"], resumed.record["planned_steps"]) == (2, 5, 5)
+    assert resumed.record["seconds"] > part.record["seconds"]
+
+
+def test_what_a_training_can_not_go_on_from(detector, good_photos, demo_set, tmp_path):
+    detector.save(tmp_path / "m.safetensors")
+    with pytest.raises(InputError, match="no checkpoint"):
+        Ulsad.fit(good_photos, resume=Ulsad.load(tmp_path / "m.safetensors"))
+    with pytest.raises(InputError, match="no longer those"):
+        Ulsad.fit(good_photos, held_out=demo_set / "validation/good", resume=detector)
+
+
+def test_a_time_budget_is_kept_to_the_end_of_the_schedule(good_photos):
+    detector, steps = fit(good_photos, dataclasses.replace(TINY, steps=None, minutes=0.2))
+    record = detector.record
+    assert record["seconds"] == pytest.approx(12, rel=0.1)
+    assert record["planned_steps"] == record["steps"] == steps[-1].step == steps[-1].steps
+    assert steps[-1].learning_rate < 0.02 * TINY.learning_rate and steps[-1].seconds_left == 0
+    assert max(step.learning_rate for step in steps) > 0.9 * TINY.learning_rate
+    seconds_left = [step.seconds_left for step in steps[len(steps) // 2:]]
+    assert 2 < seconds_left[0] < 9 and seconds_left == sorted(seconds_left, reverse=True)
+
+
+def test_a_time_budget_that_is_over_before_the_first_step(good_photos):
+    with pytest.raises(InputError, match=r"Nothing is left of 0\.001 minutes"):
+        Ulsad.fit(good_photos, dataclasses.replace(TINY, steps=None, minutes=0.001))

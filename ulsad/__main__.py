@@ -109,7 +109,7 @@ def train_command(options: argparse.Namespace) -> None:
     """Train from the command line, or as the child process behind a run directory."""
     if options.resume:
         if not options.run_dir or options.photos:
-            raise InputError("--resume goes on with the run in --run-dir DIR as it was begun: no photos.")
+            raise InputError("--resume goes on with the run in --run-dir DIR as begun: no photos.")
         train_in_directory(options.run_dir, None, options.queue)
         return
     order = Order(*(tuple(str(path.absolute()) for path in slot)

@@ -104,12 +104,13 @@ class Fit:
 
     def _train(self) -> Fitted:
         watch, prepared = self.watch, self.prepared
-        needed = watch.on_checkpoint or self.config.minutes  # a time budget must know what the end takes
-        checkpoints = _Occasionally(self._checkpoint if needed else None, CHECKPOINT, wait=True)
+        budget = self.config.minutes  # must know early what the end will take
+        checkpoints = _Occasionally(self._checkpoint if watch.on_checkpoint or budget else None, CHECKPOINT,
+                                    wait=not budget)
         glimpses = _Occasionally(self._glimpse if watch.on_glimpse else None, GLIMPSE, wait=False)
 
         def time_used() -> float:
-            return self.seconds / max(60 * self.config.minutes - 1.2 * checkpoints.cost, 1e-9)
+            return self.seconds / max(60 * budget - 1.2 * checkpoints.cost, 1e-9)
 
         training = Training(prepared.branches.networks, prepared.data, self.config,
                             prepared.branches.extractor.normalise, time_used)

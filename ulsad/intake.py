@@ -78,6 +78,11 @@ def keep(intake: Intake, folder: Path, lasting: Path | None = None) -> Intake:
     return kept(folder)
 
 
+def is_kept(folder: Path) -> bool:
+    """Whether `keep` made it."""
+    return (folder / _LAYOUT).is_file()
+
+
 def kept(folder: Path) -> Intake:
     """What `keep` has put into a folder. Raises `InputError` when photos are missing since."""
     gone = [path for path in folder.rglob("*") if not path.exists()]

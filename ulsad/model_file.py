@@ -70,6 +70,17 @@ def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{path}: its header is damaged. Copy it again from where it was made.") from error
 
 
+def read_header(path: Path | str) -> dict[str, Any]:
+    """The header alone, in no time. Raises `InputError` as `read` does."""
+    try:
+        with safe_open(path, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+        _check(path, metadata)
+        return json.loads(metadata["header"])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: not a model file, or damaged ({error}).") from error
+
+
 def _check(path: Path | str, metadata: dict[str, str]) -> None:
     if metadata.get("format") != _FORMAT:
         raise InputError(f"{path}: a safetensors file, but not a model of this program. "

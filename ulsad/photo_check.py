@@ -121,15 +121,24 @@ def check(
     Photos that can't be read are reported, not raised. `on_photo` hears how many of all are done, and what it
     raises ends the check. 5 KB are kept of each photo.
     """
+    for step in checking(slots):
+        if isinstance(step, PhotoCheck):
+            return step
+        on_photo(*step)
+    raise AssertionError("a check ends with its result")
+
+
+def checking(slots: dict[str, Sequence[Path]]) -> Iterator[tuple[int, int] | PhotoCheck]:
+    """`check` photo by photo: how many are done and of how many, and the result last."""
     done, total = count(1), sum(map(len, slots.values()))
     seen: dict[str, list[_Look | Skipped]] = {slot: [] for slot in slots}
     for slot, paths in slots.items():
         shown = _evenly_spaced(len(paths))
         for i, path in enumerate(paths):
             seen[slot].append(_look(path, slot, i in shown))
-            on_photo(next(done), total)
+            yield next(done), total
     looks = [item for items in seen.values() for item in items if isinstance(item, _Look)]
-    return PhotoCheck(tuple(_report(slot, items) for slot, items in seen.items()), tuple(_duplicates(looks)),
+    yield PhotoCheck(tuple(_report(slot, items) for slot, items in seen.items()), tuple(_duplicates(looks)),
                       median([look.seconds for look in looks] or [0.0]), _contact_sheet(seen))
 
 

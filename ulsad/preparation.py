@@ -153,21 +153,22 @@ def read_photos(
     paths = paths_of(photos)
     squares = space.empty(f"{name}-squares", (len(paths), 3, config.image_size, config.image_size),
                           torch.uint8)
-    skipped: list[Skipped] = []
+    failures: list[tuple[int, str]] = []  # by number: each process may have unpacked its own copy of a zip
 
     def read(start: int, end: int) -> Tensor:
         some = paths[start:end]
         kept, images, failed = read_squares(some, config.image_size)
-        skipped.extend(failed)
+        failures.extend((start + some.index(item.path), item.reason) for item in failed)
         result = torch.zeros(len(some), *squares.shape[1:], dtype=torch.uint8)
         result[[some.index(path) for path in kept]] = images
         return result
 
     distributed.fill(squares, READ_AT_ONCE, read, lambda done: on_count("reading", done, len(paths)))
-    unreadable = {item.path: item for item in distributed.gathered(skipped)}
+    unreadable = dict(sorted(distributed.gathered(failures)))
     digests = [digest(square) for square in _each(squares)]
-    kept = [i for i, path in enumerate(paths) if path not in unreadable]
-    return _without_copies(paths, squares, digests, kept, list(unreadable.values()))
+    kept = [i for i in range(len(paths)) if i not in unreadable]
+    skipped = [Skipped(paths[i], reason) for i, reason in unreadable.items()]
+    return _without_copies(paths, squares, digests, kept, skipped)
 
 
 def _without_copies(
@@ -195,9 +196,14 @@ def _refuse_whole_dataset(paths: list[Path]) -> None:
 def split_held_out(photos: PhotoSet, config: Config) -> tuple[PhotoSet, PhotoSet]:
     """A seeded split into photos for training and held-out ones (at least two) for the quantiles."""
     count = len(photos.paths)
-    held_out = min(max(2, round(config.held_out * count)), MOST_HELD_OUT)
+    held_out = held_out_share(count, config)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(config.seed))
     return photos.subset(order[held_out:].sort().values), photos.subset(order[:held_out].sort().values)
+
+
+def held_out_share(photos: int, config: Config) -> int:
+    """How many of so many photos are split off."""
+    return min(max(2, round(config.held_out * photos)), MOST_HELD_OUT)
 
 
 def check_enough(photos: PhotoSet, minimum: int = MINIMUM_PHOTOS) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import shutil
@@ -100,10 +101,10 @@ def batches(rows: Rows, size: int) -> Iterator[Tensor]:
 
 def _allocate(file: Path, size: int) -> None:
     """Writing to a mapped page for which the disk has no room would kill the process without a word."""
+    if shutil.disk_usage(file.parent).free < size:  # asked for more, the system would fill the disk first
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with open(file, "wb") as opened:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(opened.fileno(), 0, size)
-        elif shutil.disk_usage(file.parent).free < size:
-            raise OSError(28, "No space left on device")
         else:
             opened.truncate(size)

@@ -6,25 +6,23 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ulsad.config import PRESETS, Config
 from ulsad.criterion import FALSE_REJECT, rejected
 from ulsad.datasets import GOOD
+from ulsad.histogram import score_histogram
 from ulsad.outcome import Above, Auroc, Outcome
 from ulsad.report import facts, foldout, page
 
 ENOUGH_HELD_OUT = round(1 / FALSE_REJECT) - 1  # below that a threshold is extrapolated, see `threshold_at`
-BINS = 32
 LOSSES = ("local", "attention", "local_global")
 
 _LIMITS = ("It points people to parts that look unlike good ones: verdicts are the model's, not the truth. "
            "Photos must be taken as the training photos were (camera, distance, light, background, position "
            "of the part), or good parts will look strange to it too.")
-_LEFT, _RIGHT, _TOP, _BAND = 155, 735, 34, 74  # px of the histogram
-_TICKS = (0, *(digit * 10**power for power in range(-1, 6) for digit in (1, 2, 5)))
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def run_card(card: Card) -> str:
         f"<p>A detector that learned from {len(record['train'])} photos of good parts what is normal; "
         f"{len(record['held_out'])} more, held out from that, set its thresholds.</p>"
         + "".join(f"<p class='warning'>{escape(text)}</p>" for text in _warnings(card))
-        + f"<h2>What it came to</h2>{_result(card.outcome)}<h2>How it was made</h2>{facts(rows)}"
+        + f"<h2>What it came to</h2>{result(card.outcome)}<h2>How it was made</h2>{facts(rows)}"
         f"<details><summary>All settings ({len(settings)})</summary>{facts(settings)}</details>"
         + foldout("Trained on: these set the weights", record["train"])
         + foldout("Held out: these set quantiles and suggested thresholds", record["held_out"])
@@ -152,7 +150,8 @@ def _few(names: Sequence[str]) -> str:
     return f"{len(names)} ({'; '.join(names[:5])}{' …' if len(names) > 5 else ''})"
 
 
-def _result(outcome: Outcome | None) -> str:
+def result(outcome: Outcome | None) -> str:
+    """What an outcome says, an HTML fragment."""
     if outcome is None:
         return "<p>It has not been judged.</p>"
     return f"{score_histogram(outcome)}{_separation(outcome)}{_detected(outcome)}{_promise(outcome)}"
@@ -238,71 +237,3 @@ def _same_test(cards: Sequence[Card]) -> str:
 def _encodable(text: str) -> str:
     """Names of files need not be UTF-8; what is not becomes a question mark."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def score_histogram(outcome: Outcome) -> str:
-    """How scores of held-out good photos, good test photos and defects are spread, and where the lines lie.
-
-    An SVG fragment in the colour of the text around it: a band for each sort of photo, with bars that tell
-    a mouse their counts. The axis is even near 0, then logarithmic, as scores spread over decades.
-    """
-    sorts = [(name, style, np.array([one.combined for one in scores])) for name, style, scores in (
-        ("held-out good photos", "fill-opacity='.4'", outcome.held_out),
-        ("good test photos", "fill='none' stroke='currentColor'", outcome.good),
-        ("defects", "", outcome.defects)) if scores]
-    review, fail = outcome.criterion.review, outcome.criterion.fail
-    every = np.concatenate([[0, 0.2, review, fail], *(scores for *_, scores in sorts)])
-    axis, bottom = _Axis(_at(every.min()), _at(1.15 * every.max())), _TOP + _BAND * len(sorts)
-    bands = "".join(_band(*sort, axis, _TOP + _BAND * i) for i, sort in enumerate(sorts, start=1))
-    return (f"<svg viewBox='0 0 {_RIGHT + 10} {bottom + 38}' role='img' aria-label='histogram of scores' "
-            "fill='currentColor' font-size='12' style='width: 100%; max-width: 46rem; height: auto'>"
-            f"{bands}{_scale(axis, bottom)}"
-            + _line(f"fail above {fail:.3f}", axis.px(fail), 2, bottom, "stroke='#d1483f'")
-            + _line(f"review above {review:.3f}", axis.px(review), 17, bottom,
-                    "stroke='#b07a00' stroke-dasharray='5 3'") + "</svg>")
-
-
-class _Axis(NamedTuple):
-    low: float  # both ends as `_at`
-    high: float
-
-    def px(self, score: float) -> float:
-        return _LEFT + (_RIGHT - _LEFT) * float((_at(score) - self.low) / (self.high - self.low))
-
-
-def _at(score):
-    return np.arcsinh(np.asarray(score) / 0.1)
-
-
-def _band(name: str, style: str, scores: np.ndarray, axis: _Axis, bottom: float) -> str:
-    """The bars of one sort of photo, on its own scale of counts."""
-    counts, edges = np.histogram(_at(scores), BINS, axis)
-    step, height = (_RIGHT - _LEFT) / BINS, (_BAND - 12) / counts.max()
-    bars = "".join(
-        f"<rect x='{_LEFT + i * step + 1:.1f}' y='{bottom - height * count:.1f}' width='{step - 2:.1f}' "
-        f"height='{height * count:.1f}' {style}><title>{count} of {len(scores)} {name}: scores from "
-        f"{0.1 * np.sinh(edges[i]):.3f} to {0.1 * np.sinh(edges[i + 1]):.3f}</title></rect>"
-        for i, count in enumerate(counts) if count)
-    return (f"{_text(0, bottom - 24, f'{len(scores)} {name}')}"
-            f"{_text(0, bottom - 8, f'tallest bar: {counts.max()}')}"
-            f"{bars}<path d='M{_LEFT},{bottom}H{_RIGHT}' stroke='currentColor' stroke-opacity='.5'/>")
-
-
-def _scale(axis: _Axis, bottom: float) -> str:
-    drawn = [_text(0, bottom + 16, "score")]
-    last = 0.0
-    for tick in _TICKS:
-        if axis.low <= _at(tick) <= axis.high and axis.px(tick) > last + 28:
-            last = axis.px(tick)
-            drawn.append(_text(last, bottom + 16, f"{tick:g}", "middle"))
-    return "".join(drawn)
-
-
-def _line(label: str, x: float, top: float, bottom: float, style: str) -> str:
-    """A threshold. Its label is to the left, where the line of a lower one has not begun yet."""
-    return (f"<path d='M{x:.1f},{top}V{bottom}' stroke-width='2' {style}/>"
-            + _text(x - 5, top + 10, label, "end"))
-
-
-def _text(x: float, y: float, content: str, anchor: str = "start") -> str:
-    return f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}'>{content}</text>"

@@ -35,6 +35,7 @@ from ulsad.fitting import Progress
 
 ORDER, CONFIG, EVENTS, HEARTBEAT, STOP = "order.json", "config.json", "events.jsonl", "heartbeat", "stop"
 MODEL, CHECKPOINT, PHOTOS, PREVIEW = "model.safetensors", "checkpoint.safetensors", "photos", "preview.png"
+SUFFIX = ".safetensors"  # of a model file that lies beside the runs, belonging to none
 OUTCOME, CARD, LOG = "outcome.json", "run-card.html", "log.txt"
 
 _SILENCE = 15.0  # seconds without a heartbeat after which a process counts as dead
@@ -111,27 +112,31 @@ def stop(folder: Path) -> None:
     (folder / STOP).touch()
 
 
-def rename(folder: Path, name: str) -> Path:
-    """Give a run that is over another name. Raises `InputError` for a name that is taken or can't be one."""
-    _refuse_live(folder)
-    place = folder.with_name(free_name(name, folder.parent))
-    folder.rename(place)
-    return place
+def rename(place: Path, name: str) -> Path:
+    """Give a run that is over, or a lone model file, another name.
+
+    Raises `InputError` for a name that is taken or can't be one, and while it is training.
+    """
+    _refuse_live(place)
+    suffix = place.suffix if place.is_file() else ""
+    return place.rename(place.with_name(free_name(name, place.parent) + suffix))
 
 
-def delete(folder: Path) -> None:
-    """Remove a run that is over, with its photos and its model."""
-    _refuse_live(folder)
-    gone = folder.with_name(f".{folder.name}.deleted")
-    folder.rename(gone)  # at once, so that nobody meets half of it
+def delete(place: Path) -> None:
+    """Remove a run that is over, with its photos and its model, or a lone model file."""
+    _refuse_live(place)
+    if place.is_file():
+        place.unlink()
+        return
+    gone = place.rename(place.with_name(f".{place.name}.deleted"))  # at once: nobody meets half of it
     shutil.rmtree(gone, ignore_errors=True)
 
 
-def _refuse_live(folder: Path) -> None:
-    if not folder.is_dir():
-        raise InputError(f"There is no run '{folder.name}' any more.")
-    if read(folder).is_live:
-        raise InputError(f"'{folder.name}' is still training. Stop it first.")
+def _refuse_live(place: Path) -> None:
+    if not place.exists():
+        raise InputError(f"There is no '{place.stem}' any more.")
+    if place.is_dir() and read(place).is_live:
+        raise InputError(f"'{place.name}' is still training. Stop it first.")
 
 
 def free_name(name: str, models_dir: Path) -> str:
@@ -140,7 +145,7 @@ def free_name(name: str, models_dir: Path) -> str:
     if re.search(r'[/\\:*?"<>|\x00-\x1f]', name) or name.startswith(".") or len(name.encode()) > 100:
         raise InputError(f"'{name}' can't be a name: leave out / \\ : * ? \" < > |, a dot at the "
                          "beginning, and keep it under 100 characters.")
-    if (models_dir / name).exists():
+    if (models_dir / name).exists() or (models_dir / f"{name}{SUFFIX}").exists():
         raise InputError(f"There is a '{name}' already. Choose another name.")
     return name
 

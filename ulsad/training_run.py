@@ -27,7 +27,7 @@ from ulsad.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.fitting import Progress, TrainingDiverged
 from ulsad.images import read_image
-from ulsad.intake import Intake, take_in
+from ulsad.intake import Intake, is_kept, kept, take_in
 from ulsad.outcome import Outcome, judge
 from ulsad.run_card import Card, run_card
 from ulsad.terminal import print_progress
@@ -57,6 +57,8 @@ class Order:
 
     def intake(self, scratch: Path) -> Intake:
         """The photos; those in zips below `scratch`."""
+        if self.photos and is_kept(Path(self.photos[0])):
+            return kept(Path(self.photos[0]))
         slots = (self.photos, self.held_out, self.defects)
         return take_in(*(list(map(Path, slot)) for slot in slots), scratch)
 

@@ -1,4 +1,4 @@
-"""Train: drop photos of good parts, press Train, watch the losses fall.
+"""Train: drop photos of good parts, see what is wrong with them, press Train, watch both branches learn.
 
 The training runs as a process of its own; this tab only starts it and reads its directory, so a closed
 browser or a restarted app loses nothing.
@@ -7,196 +7,304 @@ browser or a restarted app loses nothing.
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import time
-from functools import partial
-from itertools import chain, count
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from html import escape
 from pathlib import Path
 
 import gradio as gr
-import pandas as pd
 
 from ulsad import runs
 from ulsad.backbones import BACKBONES
-from ulsad.config import PRESETS
+from ulsad.config import PRESETS, Config
 from ulsad.errors import InputError
+from ulsad.estimate import Estimate, estimate
 from ulsad.images import SUFFIXES
-from ulsad.ui import library
+from ulsad.intake import kept
+from ulsad.photo_check import GOOD, HELD_OUT
+from ulsad.preparation import held_out_share
+from ulsad.run_card import result, run_card
+from ulsad.ui import incoming, library, runs_list, train_views
 from ulsad.ui.batches import Request
 
-_LOSSES = {"local": "local (L_pl)", "attention": "global (L_pg)", "local_global": "local-global (L_lg)"}
-_PHASES = {"starting": "Starting", "reading": "Reading photos", "features": "Computing features",
-           "training": "Training", "calibrating": "Calibrating on held-out photos"}
+_SETTINGS = ("backbone", "image_size", "lambda_l", "lambda_g", "minutes", "steps", "seed", "precision")
 
 
 def build(
     model: gr.Dropdown, tabs: gr.Tabs, inspected: gr.State, models_dir: Path, data_root: Path | None
 ) -> None:
     """Lay out the tab; a finished run can be chosen in the header and its held-out photos inspected."""
+    incoming.clear(models_dir)
+    key, seen, changed = gr.State(""), gr.State(()), gr.State(())
+    mine = gr.BrowserState("", storage_key="ulsad-run", secret="ulsad")
     with gr.Row():
-        with gr.Column(scale=2):
-            photos = gr.File(label="Photos of good parts", height=220,
-                             file_count="multiple", file_types=[*SUFFIXES, ".zip"], elem_id="good-parts")
-            gr.Markdown("20 to 300 images of good parts, or one zip. Leave defects out. About one photo in "
-                        "seven is kept back from training, to learn how far good parts scatter.")
-            folder = gr.Textbox(label=f"… or a folder below {data_root}", visible=data_root is not None)
-            name = gr.Textbox(label="Name of the model", placeholder="made from the date when left empty")
-            preset = gr.Radio([("quick: two or three minutes, no GPU needed", "quick"),
-                               ("thorough: four times as long", "thorough"),
+        with gr.Column(scale=2, min_width=380):
+            slots, look = _slots(data_root)
+            found = gr.HTML(elem_id="found")
+            stop_check = gr.Button("Stop checking", visible=False, size="sm")
+            with gr.Accordion("Contact sheet", open=False, visible=False) as sheet_place:
+                sheet = gr.Image(show_label=False, format="png", interactive=False, buttons=["fullscreen"])
+            preset = gr.Radio([("quick: a few minutes, no GPU needed", "quick"),
+                               ("thorough: four times as many steps", "thorough"),
                                ("paper: the published recipe, hours without a GPU", "paper")],
                               value="quick", label="Preset")
-            settings = _settings()
+            settings, weights = _settings()
+            cost = gr.HTML(elem_id="cost")
+            name = gr.Textbox(label="Name of the model", placeholder="made from the date when left empty",
+                              max_lines=1)
             start = gr.Button("Train", variant="primary", elem_id="train")
         with gr.Column(scale=3):
             run = gr.Dropdown([], label="Run", info="newest first; a run goes on when this page is closed")
             status = gr.HTML(elem_id="run-status")
-            plot = gr.LinePlot(x="step", y="value", color="loss", height=280,
+            with gr.Row():
+                stop = gr.Button("Stop and keep", variant="stop", interactive=False, elem_id="stop-run")
+                resume = gr.Button("Resume", interactive=False, elem_id="resume-run")
+                inspect = gr.Button("Open in Inspect", interactive=False, elem_id="open-in-inspect")
+            preview = gr.Image(label="One photo, as both branches see it now", format="png", interactive=False,
+                               buttons=[], visible=False, elem_id="preview")
+            plot = gr.LinePlot(x="step", y="value", color="loss", height=240,
                                title="Losses: how far each branch still is from the good parts",
                                y_title="loss", buttons=[], elem_id="losses")
-            with gr.Row():
-                stop = gr.Button("Stop and keep", variant="stop", interactive=False)
-                inspect = gr.Button("Open in Inspect", interactive=False, elem_id="open-in-inspect")
-    seen = gr.State(())
-    watch = partial(_watch, models_dir)
-    watched, views = [run, model, seen], [status, plot, stop, inspect, model, seen]
-    timer = gr.Timer(1.0)
-    start.click(library.shown(partial(_start, models_dir, data_root)),
-                [photos, folder, name, preset, *settings], run)
+            with gr.Column(visible=False) as after:
+                gr.Markdown("### What it came to")
+                outcome = gr.HTML(elem_id="outcome")
+                with gr.Row():
+                    take_model = gr.DownloadButton("Model file", elem_id="take-model")
+                    take_card = gr.DownloadButton("Run card", elem_id="take-card")
+    with gr.Accordion("Runs and models", open=True):
+        runs_list.build(models_dir, changed)
+
+    priced = [key, preset, *settings, weights]
+    checking = gr.on(look, library.shown(partial(_check, models_dir, data_root)), [key, *slots],
+                     [key, found, stop_check, sheet_place, sheet], show_progress="hidden",
+                     concurrency_id="check", concurrency_limit=2, trigger_mode="always_last")
+    checking.then(_cost, priced, cost, show_progress="hidden")
+    stop_check.click(lambda: ("<div class='run'>Stopped. Change the photos to check again.</div>",
+                              gr.Button(visible=False)), None, [found, stop_check], cancels=[checking])
+    gr.on([preset.change, weights.change, *(setting.change for setting in settings)], _cost, priced, cost,
+          show_progress="hidden", trigger_mode="always_last")
+    start.click(library.shown(partial(_start, models_dir)), [key, name, preset, *settings, weights],
+                [run, mine, key, found, sheet_place, name, *slots])
     stop.click(lambda chosen: runs.stop(models_dir / chosen), run)
-    inspect.click(library.shown(partial(_open, models_dir)), run,
-                  [model, tabs, inspected])
-    gr.on([timer.tick, run.change], watch, watched, views, show_progress="hidden", concurrency_id="watch")
-    gr.on(None, partial(_newest, models_dir), None, run)
+    resume.click(library.shown(partial(_resume, models_dir)), run, [seen, mine])
+    inspect.click(library.shown(partial(_open, models_dir)), run, [model, tabs, inspected])
+    run.input(lambda chosen: chosen, run, mine)
+    watched = [run, model, seen]
+    views = [status, plot, preview, stop, resume, inspect, after, outcome, take_model, take_card, model,
+             changed, seen]
+    gr.on([gr.Timer(1.0).tick, run.change], partial(_watch, models_dir), watched, views,
+          show_progress="hidden", concurrency_id="watch")
+    gr.on(None, partial(_mine, models_dir), mine, run)
+    changed.change(partial(_mine, models_dir), run, run, show_progress="hidden")
 
 
-def _settings() -> list[gr.components.Component]:
+def _slots(data_root: Path | None) -> tuple[list[gr.components.Component], list]:
+    """Three slots for photos, three for folders, and the events that fill them."""
+    kinds = [*SUFFIXES, ".zip"]
+    good = gr.File(label="Good parts: 20 to 300 photos, or a zip", height=150, file_count="multiple",
+                   file_types=kinds, elem_id="good-parts")
+    with gr.Row():
+        held_out = gr.File(label="Held-out good parts (optional)", height=110, file_count="multiple",
+                           file_types=kinds, elem_id="held-out")
+        defects = gr.File(label="Known defects (optional)", height=110, file_count="multiple",
+                          file_types=kinds, elem_id="known-defects")
+    gr.Markdown("Without held-out good parts one photo in seven is kept back from training, to learn how far "
+                "good parts scatter. Known defects only test the finished model; folders in their zip are "
+                "kinds. A zip of a whole data set (MVTec AD, LOCO, BTAD, MPDD, VisA) fills all three.")
+    with gr.Accordion(f"… or folders below {data_root}", open=False, visible=data_root is not None):
+        folders = [gr.Textbox(label=label, max_lines=1) for label in
+                   ("Good parts, or a data set", "Held-out good parts", "Known defects")]
+    files = [good, held_out, defects]
+    return [*files, *folders], [*(slot.change for slot in files), *(slot.submit for slot in folders),
+                                *(slot.blur for slot in folders)]
+
+
+def _settings() -> tuple[list[gr.components.Component], gr.File]:
+    """In the order of `_SETTINGS`; what is left empty is as the preset says. And the weights file."""
     with gr.Accordion("Settings", open=False):
+        with gr.Row():
+            minutes = gr.Number(None, label="Time budget, minutes", minimum=0,
+                                info="instead of steps: as many as fit")
+            steps = gr.Number(None, label="Steps", precision=0, minimum=0, info="empty: as the preset says")
         backbone = gr.Dropdown([("as the preset says", ""), *((key, key) for key in BACKBONES)], value="",
                                label="Pre-trained network",
                                info="efficientnet_lite0 is built in; the others need a weights file")
-        weights = gr.File(label="Weights file (.pth or .safetensors)", height=120)
+        weights = gr.File(label="Weights file (.pth or .safetensors)", height=100)
         with gr.Row():
-            steps = gr.Number(None, label="Steps", precision=0, minimum=1,
-                              info="empty: as the preset says")
-            image_size = gr.Number(256, label="Image size, px", precision=0, step=32, minimum=256)
-            seed = gr.Number(0, label="Seed", precision=0)
-    return [backbone, weights, steps, image_size, seed]
+            image_size = gr.Number(None, label="Image size, px", precision=0, step=32, minimum=0,
+                                   info="a multiple of 32")
+            seed = gr.Number(None, label="Seed", precision=0, info="of split, order and first weights")
+        with gr.Row():
+            lambda_l = gr.Number(None, label="λ_l", minimum=0, info="direction in the local loss")
+            lambda_g = gr.Number(None, label="λ_g", minimum=0, info="direction in the global losses")
+            precision = gr.Dropdown([("as the preset says", ""), "float32", "bfloat16"], value="",
+                                    label="Precision", info="of the arithmetic")
+    return [backbone, image_size, lambda_l, lambda_g, minutes, steps, seed, precision], weights
 
 
-def _start(
-    models_dir: Path, data_root: Path | None, photos: list[str] | None, folder: str, name: str,
-    preset: str, backbone: str, weights: str | None, steps: float | None, image_size: float, seed: float,
-):
-    running = [run for run in runs.all_runs(models_dir) if runs.read(run).status == "running"]
-    if running:
-        raise InputError(f"'{running[0].name}' is still training. Stop it, or wait for it to end.")
-    if image_size is None or seed is None:
-        raise InputError("Settings: image size and seed must not be empty.")
-    settings = [f"image_size={int(image_size)}", f"seed={int(seed)}"]
-    settings += [f"backbone={backbone}"] if backbone else []
-    settings += [f"steps={int(steps)}"] if steps else []
-    PRESETS[preset].with_text(settings)  # complains now rather than in the log of the run
-    source = library.folder_on_server(data_root, folder) if folder else None
-    if not photos and source is None:
-        raise InputError("Drop photos of good parts first: 20 to 300 images, or one zip.")
-    run = models_dir / _free_name(name, models_dir)
-    sources = [source] if source else _keep(photos, run / runs.PHOTOS)
-    given = _keep([weights], run, "weights")[0] if weights else models_dir / library.WEIGHTS
-    runs.start(run, [*map(str, sources), "--preset", preset, "--set", *settings, "--weights", str(given)])
-    return gr.Dropdown(_names(models_dir), value=run.name)
+def _check(
+    models_dir: Path, data_root: Path | None, previous: str, *slots: list[str] | str | None
+) -> Iterator[tuple]:
+    """Look at what the slots hold, with progress; gradio ends a generator when asked to stop."""
+    skip = gr.skip()
+    files, folders = slots[:3], slots[3:]
+    given = [[*map(Path, files[i] or []), *_folder(data_root, folders[i])] for i in range(3)]
+    if not any(given):
+        incoming.forget(previous)
+        yield "", "", gr.Button(visible=False), gr.Accordion(visible=False), None
+        return
+    yield "", train_views.progress("Opening the photos"), gr.Button(visible=True), skip, skip
+    incoming.forget(previous)
+    try:
+        for done, step in enumerate(incoming.look(given, models_dir, data_root)):
+            if isinstance(step, tuple) and done % 5 == 0:
+                yield "", train_views.progress("Checking", *step), skip, skip, skip
+    except InputError as error:
+        yield "", f"<div class='run'><b>{escape(str(error))}</b></div>", gr.Button(visible=False), skip, skip
+        return
+    here = incoming.recalled(step)
+    held_out = held_out_share(here.check.usable(GOOD), Config())
+    yield (step, train_views.found(here, held_out), gr.Button(visible=False), gr.Accordion(visible=True),
+           here.check.contact_sheet)
 
 
-def _free_name(name: str, models_dir: Path) -> str:
-    name = name.strip() or time.strftime("model %Y-%m-%d %H.%M.%S")
-    if re.search(r'[/\\:*?"<>|\x00-\x1f]', name) or name.startswith(".") or len(name.encode()) > 100:
-        raise InputError(f"'{name}' can't be a name: leave out / \\ : * ? \" < > |, a dot at the "
-                         "beginning, and keep it under 100 characters.")
-    if name == library.WEIGHTS or (models_dir / name).exists():
-        raise InputError(f"There is a '{name}' already. Choose another name.")
-    return name
+def _folder(data_root: Path | None, folder: str) -> list[Path]:
+    return [library.folder_on_server(data_root, folder.strip())] if folder and folder.strip() else []
 
 
-def _keep(files: list[str], folder: Path, stem: str | None = None) -> list[Path]:
-    """Move uploads out of gradio's cache, which is emptied daily; hard links cost no space."""
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = []
-    for file in map(Path, files):
-        place = _free_place(folder, stem or file.stem, file.suffix)
-        try:
-            os.link(file, place)
-        except OSError:
-            shutil.copy(file, place)
-        kept.append(place)
-    return kept
+def _chosen(preset: str, *values: str | float | None) -> list[str]:
+    """What was filled in, as `name=value`. Raises `InputError` for values that can't be."""
+    texts = [f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+             for name, value in zip(_SETTINGS, values, strict=True) if value not in (None, "")]
+    PRESETS[preset].with_text(texts)
+    return texts
 
 
-def _free_place(folder: Path, stem: str, suffix: str) -> Path:
-    """Uploads from different folders may share a name."""
-    names = chain([stem], (f"{stem}-{i}" for i in count(2)))
-    return next(place for name in names if not (place := folder / f"{name}{suffix}").exists())
+def _cost(key: str, preset: str, *inputs) -> str:
+    """What the training will take, or why it can't be."""
+    *values, weights = inputs
+    try:
+        here = incoming.recalled(key)
+    except InputError:
+        return ""
+    try:
+        config = PRESETS[preset].with_text(_chosen(preset, *values))
+        return f"<p>{train_views.cost(_estimate(here, config, weights), _free(here.folder))}</p>"
+    except InputError as error:
+        return f"<p class='review'>{escape(str(error))}</p>"
+
+
+def _estimate(here: incoming.Incoming, config: Config, weights: str | None) -> Estimate:
+    check = here.check
+    return _cached_estimate(config, check.usable(GOOD), check.usable(HELD_OUT),
+                            round(check.seconds_per_photo, 4), weights, here.folder.parent.parent)
+
+
+@lru_cache(maxsize=32)
+def _cached_estimate(config: Config, photos: int, held_out: int, seconds: float, weights: str | None,
+                     models_dir: Path) -> Estimate:
+    return estimate(config, photos, held_out, seconds, weights or models_dir / library.WEIGHTS)
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
+def _start(models_dir: Path, key: str, name: str, preset: str, *inputs):
+    """Give the checked photos to a new run; empty the slots."""
+    *values, weights = inputs
+    here = incoming.recalled(key)
+    if refused := here.check.refused:
+        raise InputError("\n".join(refused))
+    settings = _chosen(preset, *values)
+    need = _estimate(here, PRESETS[preset].with_text(settings), weights).disk
+    if need > _free(models_dir):
+        raise InputError(f"The training needs {need / 2**30:.1f} GB of disk, but only "
+                         f"{_free(models_dir) / 2**30:.1f} GB are free at {models_dir}. Make room.")
+    run = models_dir / runs.free_name(name, models_dir)
+    run.mkdir()
+    here.move_to(run / runs.PHOTOS)
+    given = _kept_weights(Path(weights), run) if weights else models_dir / library.WEIGHTS
+    chosen = ["--set", *settings] if settings else []
+    runs.start(run, [str(run / runs.PHOTOS), "--preset", preset, *chosen, "--weights", str(given)])
+    return (gr.Dropdown(_names(models_dir), value=run.name), run.name, "", "", gr.Accordion(visible=False),
+            "", None, None, None, "", "", "")
+
+
+def _kept_weights(file: Path, folder: Path) -> Path:
+    """Out of gradio's cache, which is emptied daily; a hard link costs no space."""
+    place = folder / f"weights{file.suffix}"
+    try:
+        os.link(file, place)
+    except OSError:
+        shutil.copy(file, place)
+    return place
+
+
+def _resume(models_dir: Path, run: str):
+    runs.resume(models_dir / run)
+    return (), run
 
 
 def _watch(models_dir: Path, run: str | None, model: str, seen: tuple):
     """Redraw what the run directory says, when it says something new."""
-    state = runs.read(models_dir / run) if run else None
-    now = state and (run, state.status, state.stopping, state.phase, state.done)
+    folder = models_dir / run if run else None
+    state = runs.read(folder) if folder and folder.is_dir() else None
+    preview = folder / runs.PREVIEW if folder else None
+    drawn = preview.stat().st_mtime_ns if preview and preview.exists() else 0
+    now = state and (run, state.status, state.ahead, state.stopping, state.phase, state.done, drawn)
     if now == seen:
-        return [gr.skip()] * 6
+        return [gr.skip()] * 13
     if state is None:
-        return [_status_html(None), *[gr.skip()] * 4, now]
+        return [train_views.status(None), *[gr.skip()] * 11, now]
+    return [train_views.status(state), train_views.losses(state),
+            _preview(preview, drawn) if not seen or drawn != seen[-1] else gr.skip(),
+            gr.Button(interactive=state.is_live and not state.stopping),
+            gr.Button(interactive=state.can_resume), gr.Button(interactive=state.model is not None),
+            *_after(state), _known_models(models_dir, model, state), (run, state.status), now]
+
+
+def _preview(file: Path, drawn: int):
+    return gr.Image(str(file), visible=True) if drawn else gr.Image(None, visible=False)
+
+
+def _after(state: runs.RunState):
+    """What came of a run that is over."""
+    if state.is_live or not (state.folder / runs.OUTCOME).is_file() or state.model is None:
+        return gr.Column(visible=False), "", gr.skip(), gr.skip()
+    card = runs_list.card_of(state.folder)
+    (state.folder / runs.CARD).write_text(run_card(card), encoding="utf-8")  # under the name it has now
+    return (gr.Column(visible=True), result(card.outcome), gr.DownloadButton(value=str(state.model)),
+            gr.DownloadButton(value=str(state.folder / runs.CARD)))
+
+
+def _known_models(models_dir: Path, model: str, state: runs.RunState):
     choices = library.models(models_dir)
     known = model in [path for _, path in choices]
-    return [_status_html(state), _losses(state), gr.Button(interactive=state.status == "running"),
-            gr.Button(interactive=state.model is not None),
-            gr.skip() if known and state.status == "running" else
-            gr.Dropdown(choices, value=model if known else choices[-1][1]), now]
-
-
-def _status_html(state: runs.RunState | None) -> str:
-    if state is None:
-        return "<div class='run'>No run yet. Drop photos on the left and press <b>Train</b>.</div>"
-    share = state.done / state.total if state.total else 0
-    phase = f"{_PHASES.get(state.phase, state.phase)} {state.done}/{state.total}" if state.total else \
-        _PHASES.get(state.phase, state.phase)
-    left = f" · {state.seconds_left:.0f} s left" if state.seconds_left else ""
-    text = {
-        "running": "Stopping, with what is learned so far" if state.stopping else f"{phase}{left}",
-        "finished": "Finished. Open the model in Inspect.",
-        "stopped": f"Stopped after {state.done} of {state.total} steps.",
-        "failed": "Failed.",
-        "interrupted": "Interrupted: its process is gone."
-                       + (" The last checkpoint can be opened." if state.model else ""),
-    }[state.status]
-    message = f"<pre>{_escape(state.message)}</pre>" if state.message else ""
-    return (f"<div class='run {state.status}'><div class='track'><div class='done' "
-            f"style='width:{100 if state.status == 'finished' else 100 * share:.1f}%'></div></div>"
-            f"<b>{text}</b>{message}</div>")
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")
-
-
-def _losses(state: runs.RunState) -> pd.DataFrame | None:
-    """None rather than an empty table: a LinePlot that has met one never shows its lines again."""
-    rows = [(step["step"], label, step[key]) for step in state.steps for key, label in _LOSSES.items()]
-    return pd.DataFrame(rows, columns=["step", "loss", "value"]) if rows else None
+    if known and state.is_live:
+        return gr.skip()
+    return gr.Dropdown(choices, value=model if known else choices[-1][1])
 
 
 def _open(models_dir: Path, run: str):
-    """Go to Inspect with the run's model and, where they are at hand, the good photos it never saw."""
-    model = str(runs.read(models_dir / run).model)
+    """Go to Inspect with the run's model, the good photos it never saw, and known defects."""
+    folder = models_dir / run
+    model = str(runs.read(folder).model)
     chosen = gr.Dropdown(library.models(models_dir), value=model), gr.Tabs(selected="inspect")
-    held_out = [models_dir / run / runs.PHOTOS / name
-                for name in library.detector(model, models_dir).record["held_out"]]
-    present = [(photo, photo.name) for photo in held_out if photo.exists()]
-    return *chosen, Request(tuple(present)) if present else gr.skip()
+    if not (folder / runs.PHOTOS).is_dir():
+        return *chosen, gr.skip()
+    intake, names = kept(folder / runs.PHOTOS), set(library.detector(model, models_dir).record["held_out"])
+    held_out = [path for path in intake.held_out or intake.good if path.name in names]
+    photos = [*((path, path.name) for path in held_out),
+              *((photo.path, f"{photo.kind}/{photo.path.name}") for photo in intake.test)]
+    return *chosen, Request(tuple(photos))
 
 
-def _newest(models_dir: Path):
+def _mine(models_dir: Path, run: str):
+    """The run that this browser started last, or else the newest."""
     names = _names(models_dir)
-    return gr.Dropdown(names, value=names[0] if names else None)
+    return gr.Dropdown(names, value=run if run in names else names[0] if names else None)
 
 
 def _names(models_dir: Path) -> list[str]:

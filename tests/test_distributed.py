@@ -1,0 +1,131 @@
+"""Two processes, as torchrun starts them, do what one does. Run as a script, this file is those processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY
+from torch import nn
+
+from ulsad import InputError, Ulsad, distributed, runs
+from ulsad.rows import MappedRows
+
+ROOT = Path(__file__).resolve().parents[1]
+# At quick's rate Adam amplifies how sums are rounded, between one and two threads just as much.
+SETTINGS = {"frn_width": 32, "autoencoder_width": 16, "augmented_photos": 0, "precision": "float32",
+            "steps": 8, "schedule": "constant", "learning_rate": 2e-4}
+
+
+def torchrun(*command: object, seconds: float = 180) -> subprocess.CompletedProcess:
+    """Two processes on this machine; none is left when they take too long."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         *map(str, command)], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)})
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(command, process.returncode, output)
+
+
+def test_two_processes_train_as_one(good_photos, tmp_path):
+    photos = shutil.copytree(good_photos, tmp_path / "photos")
+    (photos / "tray_004 broken.png").write_text("no")  # among those that the second process reads
+    archive = shutil.make_archive(str(tmp_path / "photos"), "zip", photos)
+    folder = tmp_path / "run"
+    done = torchrun("-m", "ulsad", "train", archive, "--run-dir", folder, "--set",
+                    *(f"{name}={value}" for name, value in SETTINGS.items()))
+    assert done.returncode == 0, done.stdout
+    steps = []
+    reference = Ulsad.fit(photos, dataclasses.replace(TINY, **SETTINGS),
+                          on_progress=lambda progress: progress.step and steps.append(progress.step))
+    state = runs.read(folder)
+    assert (state.status, state.steps[-1]["step"]) == ("finished", 8) and len(state.steps) > 2
+    for step in state.steps:
+        for name in ("local", "attention", "local_global"):
+            assert step[name] == pytest.approx(getattr(steps[step["step"] - 1], name), abs=1e-3)
+    model = Ulsad.load(state.model)
+    for name in ("train", "held_out", "digests", "steps"):
+        assert model.record[name] == reference.record[name]
+    assert len(model.record["skipped"]) == 1 and "tray_004 broken.png" in state.message
+    assert done.stdout.count(f"{state.model}: ") == 1 and "2 processes" in state.machine
+    assert {file.name for file in folder.iterdir()} == {
+        runs.CARD, runs.CONFIG, runs.EVENTS, runs.HEARTBEAT, runs.MODEL, runs.ORDER, runs.OUTCOME,
+        runs.PREVIEW}
+
+
+def test_what_processes_share(good_photos, tmp_path):
+    done = torchrun(__file__, good_photos, tmp_path)
+    assert done.returncode == 0, done.stdout
+
+
+def check_batchnorm() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours, whole = distributed.BatchNorm2d(5, eps=1e-4), nn.BatchNorm2d(5, eps=1e-4)
+    with torch.no_grad():
+        for layer in (ours, whole):
+            layer.weight.copy_(torch.linspace(0.5, 2, 5))
+            layer.bias.copy_(torch.linspace(-1, 1, 5))
+    for _ in range(3):
+        values, towards = torch.randn(2, 6, 5, 4, 3, generator=generator) * 3 + 1
+        expected_input = values.clone().requires_grad_()
+        own_input = distributed.share_of(values).requires_grad_()
+        expected, own = whole(expected_input), ours(own_input)
+        (expected * towards).sum().backward()
+        (own * distributed.share_of(towards)).sum().backward()
+        torch.testing.assert_close(own, distributed.share_of(expected), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(own_input.grad, distributed.share_of(expected_input.grad),
+                                   rtol=1e-5, atol=1e-5)
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        torch.testing.assert_close(getattr(ours, name), getattr(whole, name), rtol=1e-5, atol=1e-5)
+    for name in ("weight", "bias"):
+        gradient = distributed.mean(getattr(ours, name).grad) * 2
+        torch.testing.assert_close(gradient, getattr(whole, name).grad, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(ours.eval()(values), whole.eval()(values), rtol=1e-5, atol=1e-5)
+    half = ours.train()(distributed.share_of(values).bfloat16())
+    assert half.dtype == torch.bfloat16
+
+
+def check_shares(folder: Path) -> None:
+    me = distributed.rank()
+    assert distributed.gathered(["a", "b"][:me + 1]) == ["a", "a", "b"]
+    assert distributed.anyone(me == 1) and not distributed.anyone(False)
+    assert distributed.of_first(5.5 + me) == 5.5
+    assert distributed.mean(torch.tensor([me, 4.0])).tolist() == [0.5, 4.0]
+    assert distributed.share_of(torch.arange(6)).tolist() == [me, 2 + me, 4 + me]
+    expected = torch.arange(14).view(7, 2)
+    for rows in (torch.empty(7, 2, dtype=torch.int64),
+                 MappedRows.allocated(folder / f"rows-{me}", (7, 2), torch.int64)):
+        mine, done = [], []
+
+        def compute(start: int, end: int, mine=mine) -> torch.Tensor:
+            mine.append(start)
+            return expected[start:end]
+
+        distributed.fill(rows, 3, compute, done.append)
+        assert torch.equal(rows[:], expected) and done == [6, 7]
+        assert mine == ([0, 6], [3])[me]
+
+
+def check_uneven_batches(photos: Path) -> None:
+    with pytest.raises(InputError, match="2 processes can't share batches of 7 photos evenly"):
+        Ulsad.fit(photos, dataclasses.replace(TINY, batch_size=7))
+
+
+if __name__ == "__main__":
+    with distributed.group():
+        assert distributed.size() == 2
+        check_batchnorm()
+        check_shares(Path(sys.argv[2]))
+        check_uneven_batches(Path(sys.argv[1]))

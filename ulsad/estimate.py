@@ -1,0 +1,144 @@
+"""How long a training will take on this machine, and what room it needs, from about a second of trying."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ulsad.augmentation import size_with_copies
+from ulsad.backbones import FeatureExtractor, load_backbone
+from ulsad.branches import BATCH, FITTED_ON
+from ulsad.config import Config
+from ulsad.maps import attention
+from ulsad.networks import Networks
+from ulsad.preparation import bytes_needed, choose_device, held_out_share
+from ulsad.rows import MEMORY
+from ulsad.training import Training, TrainingData, steps_of
+
+START = 6.0  # seconds until a process has loaded everything
+WATCHING = 1.1  # checkpoints and glimpses take a tenth at most
+PROCESS = 700 * 2**20  # bytes, resident, with torch and an untouched backbone
+FEW = 2  # photos in a first step, which may take seconds
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a training will take."""
+
+    seconds: float  # from pressing the button to the model
+    memory: int  # bytes, at its peak
+    disk: int  # bytes below the run's folder while it trains, photos left out
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """Seconds, on this machine."""
+
+    features: float  # of one photo
+    target: float  # A of Eq. 3, of one photo
+    step: float  # of one whole batch
+    activations: int  # bytes that a batch's gradients wait for
+
+
+def estimate(
+    config: Config, photos: int, held_out: int = 0, seconds_per_photo: float = 0.02,
+    weights: Path | str | None = None, device: str | None = None,
+) -> Estimate:
+    """For a training on so many good photos, each of which takes so long to read; `held_out` given apart.
+
+    Raises `InputError` as training would: for weights or a device that are not here.
+    """
+    extractor = load_backbone(config, weights).to(choose_device(device))
+    pace = _measured(config, extractor)
+    kept_back = held_out or held_out_share(photos, config)
+    trained_on = photos if held_out else photos - kept_back
+    rows = size_with_copies(trained_on, config)
+    room = bytes_needed(photos, config, extractor)
+    networks = sum(parameter.numel() * 4 for parameter in _networks(config, extractor).parameters())
+    analysed = pace.features + pace.step / config.batch_size / 3  # going back takes twice as long
+    seconds = (
+        START + (photos + held_out) * seconds_per_photo + rows * (pace.features + pace.target)
+        + (steps_of(config, rows) or 0) * pace.step * WATCHING + (FITTED_ON + kept_back) * (analysed + 0.02))
+    return Estimate(
+        60 * config.minutes if config.minutes else seconds,
+        PROCESS + min(room, MEMORY) + 4 * networks + max(pace.activations, 2 * _kept(BATCH, config)),
+        (room // 2 if room > MEMORY else 0) + 5 * networks)  # a model, and a checkpoint with Adam's moments
+
+
+def _kept(photos: int, config: Config) -> int:
+    """Bytes of that many float32 squares."""
+    return photos * 3 * config.image_size**2 * 4
+
+
+def _networks(config: Config, extractor: FeatureExtractor) -> Networks:
+    with torch.random.fork_rng(devices=[]):
+        return Networks(config, extractor.channels, extractor.grid)
+
+
+def _measured(config: Config, extractor: FeatureExtractor) -> _Pace:
+    device = extractor.pixel_mean.device
+    images = torch.randint(0, 256, (config.batch_size, 3, config.image_size, config.image_size),
+                           dtype=torch.uint8)
+
+    def extracted() -> Tensor:
+        return extractor(extractor.normalise(images[:FEW].to(device))).cpu()
+
+    features = extracted()
+    features = (features - features.mean()) / features.std()
+    features = features.repeat(-(-len(images) // FEW), 1, 1, 1)[: len(images)]
+    patches = features[:FEW].flatten(2)
+    targets = None
+    if config.global_target == "attention":
+        targets = attention(patches, patches).repeat(-(-len(images) // FEW), 1, 1)[: len(images)]
+    data = TrainingData(images, features, targets)
+    step, activations = _step(config, extractor, data)
+    target = 0.0 if targets is None else _timed(lambda: attention(patches, patches)) / FEW
+    return _Pace(_timed(extracted) / FEW, target, step, activations)
+
+
+def _step(config: Config, extractor: FeatureExtractor, data: TrainingData) -> tuple[float, int]:
+    """Seconds and bytes of one step: tried with few photos first, then with a whole batch if that is quick."""
+    for size in (FEW, config.batch_size):
+        networks = _networks(config, extractor).to(extractor.pixel_mean.device)
+        tried = replace(config, batch_size=size, steps=1000, epochs=None, minutes=None)
+        steps = iter(Training(networks, data, tried, extractor.normalise))
+        with _counted() as bytes_:
+            next(steps)  # the first one also prepares kernels
+        seconds = _timed(lambda steps=steps: next(steps))
+        if seconds * config.batch_size / size > 0.4:
+            break
+    return seconds * config.batch_size / size, bytes_[0] * config.batch_size // size
+
+
+def _timed(action) -> float:
+    """The quickest of a few times, at most a third of a second in all."""
+    best, began = float("inf"), time.perf_counter()
+    while True:
+        started = time.perf_counter()
+        action()
+        ended = time.perf_counter()
+        best = min(best, ended - started)
+        if ended - began > 0.3:
+            return best
+
+
+@contextmanager
+def _counted() -> Iterator[list[int]]:
+    """How many bytes autograd keeps while the block runs."""
+    total, seen = [0], set()
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in seen:
+            seen.add(storage.data_ptr())
+            total[0] += storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield total

@@ -1,0 +1,70 @@
+"""Photos that visitors have dropped into the slots of Train, checked and kept until a training takes them."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ulsad import photo_check
+from ulsad.errors import InputError
+from ulsad.intake import Intake, keep, take_in
+from ulsad.photo_check import PhotoCheck
+
+FOLDER = ".incoming"  # of the models directory: on its disk, so that photos need not be copied
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """Photos in `folder`/photos, laid out as `intake.keep` does, and what is to be said of them."""
+
+    folder: Path
+    intake: Intake
+    check: PhotoCheck
+
+    def move_to(self, place: Path) -> None:
+        """Hand the photos over to a run."""
+        (self.folder / "photos").rename(place)
+        forget(self.folder.name)
+
+
+_incoming: dict[str, Incoming] = {}
+
+
+def clear(models_dir: Path) -> None:
+    """Remove what an earlier app has left."""
+    shutil.rmtree(models_dir / FOLDER, ignore_errors=True)
+
+
+def look(slots: Sequence[Sequence[Path]], models_dir: Path, lasting: Path | None) -> Iterator[tuple | str]:
+    """Keep and check photos of the three slots; yield (done, total) on the way, and the key last."""
+    folder = models_dir / FOLDER / uuid.uuid4().hex
+    try:
+        intake = keep(take_in(*slots, folder / "unpacked"), folder / "photos", lasting)
+        shutil.rmtree(folder / "unpacked", ignore_errors=True)
+        paths = {photo_check.GOOD: intake.good, photo_check.HELD_OUT: intake.held_out,
+                 photo_check.DEFECTS: [photo.path for photo in intake.test if not photo.is_good]}
+        for step in photo_check.checking(paths):
+            if isinstance(step, PhotoCheck):
+                _incoming[folder.name] = Incoming(folder, intake, step)
+                yield folder.name
+            else:
+                yield step
+    finally:
+        if folder.name not in _incoming:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def recalled(key: str | None) -> Incoming:
+    """Raises `InputError` when there is nothing to train on yet."""
+    if key not in _incoming:
+        raise InputError("Drop photos of good parts first (20 to 300 images, or one zip), and wait until "
+                         "they are checked.")
+    return _incoming[key]
+
+
+def forget(key: str | None) -> None:
+    if gone := _incoming.pop(key, None):
+        shutil.rmtree(gone.folder, ignore_errors=True)
