@@ -428,25 +428,106 @@ def test_two_visitors_never_see_each_others_photos(page, demo_set, address):
     other.context.close()
 
 
+def drop(page: Page, slot: str, files: list[Path]) -> None:
+    page.locator(f"#{slot} input[type=file]").set_input_files([str(file) for file in files])
+
+
+def set_steps(page: Page, steps: int) -> None:
+    field = page.locator("#steps textarea, #steps input").first
+    if not field.is_visible():
+        page.get_by_text("Settings", exact=True).click()
+    field.fill(str(steps))
+
+
+def start(page: Page, name: str) -> None:
+    page.get_by_label("Name of the model").fill(name)
+    page.locator("#train").click()
+    expect(page.get_by_label("Run", exact=True)).to_have_value(name)
+
+
 def test_train_on_dropped_photos_and_inspect_the_result(page, demo_set, models_dir):
     page.get_by_role("tab", name="Train").click()
-    photos = [str(path) for path in find_images(demo_set / "train/good")]
-    page.locator("#good-parts input[type=file]").set_input_files(photos)
-    page.get_by_label("Name of the model").fill("my parts")
-    page.get_by_text("Settings", exact=True).click()
-    page.get_by_label("Steps").fill("12")
-    expect(page.locator("#good-parts")).to_contain_text(Path(photos[0]).stem)
+    drop(page, "good-parts", find_images(demo_set / "train/good"))
+    expect(page.locator("#found")).to_contain_text("good parts are few", timeout=60_000)
+    expect(page.locator("#cost")).to_contain_text("of memory", timeout=60_000)
+    set_steps(page, 12)
     keep(page, "3-train-ready")
-    page.locator("#train").click()
+    start(page, "my parts")
     expect(page.locator("#run-status")).to_contain_text("Training", timeout=120_000)
     keep(page, "4-train-running")
     expect(page.locator("#run-status")).to_contain_text("Finished", timeout=240_000)
+    expect(page.locator("#outcome")).to_contain_text("2 held-out good photos")
     keep(page, "5-train-finished")
+    with page.expect_download() as download:
+        page.locator("#take-card").click()
+    assert "my parts" in Path(download.value.path()).read_text(encoding="utf-8")
     assert (models_dir / "my parts" / "model.safetensors").exists()
     page.locator("#open-in-inspect").click()
     expect(page.locator("#model input")).to_have_value("my parts")
     expect(page.locator("#batch .seen")).to_have_text(["one of the model's held-out photos"] * 2)
     keep(page, "6-inspect-own-model")
+
+
+def test_a_zip_of_a_whole_data_set_fills_the_slots(page, demo_set, tmp_path):
+    page.get_by_role("tab", name="Train").click()
+    drop(page, "good-parts", [Path(shutil.make_archive(str(tmp_path / "tray"), "zip", demo_set.parent))])
+    found = page.locator("#found")
+    expect(found).to_contain_text("Recognised: MVTec LOCO", timeout=60_000)
+    expect(found.locator("tr").nth(1)).to_contain_text(re.compile(r"good parts\s+12\s+640 × 480"))
+    expect(found.locator("tr").nth(2)).to_contain_text(re.compile(r"held-out good parts\s+2"))
+    expect(found.locator("tr").nth(3)).to_contain_text("4 logical_anomalies, 3 structural_anomalies")
+    expect(page.locator("#cost")).to_contain_text("of memory", timeout=60_000)
+
+
+def test_a_reload_finds_the_run_again_and_stop_leaves_a_model_that_inspect_opens(page, models_dir):
+    set_steps(page, 100_000)
+    start(page, "stopped")
+    expect(page.locator("#run-status")).to_contain_text("Training", timeout=120_000)
+    page.reload()
+    page.get_by_role("tab", name="Train").click()
+    expect(page.get_by_label("Run", exact=True)).to_have_value("stopped")
+    expect(page.locator("#run-status")).to_contain_text(re.compile(r"Training \d+/100000"))
+    expect(page.locator("#preview img")).to_be_visible(timeout=60_000)
+    before = picture(page, "preview")
+    expect(page.locator("#preview img").first).not_to_have_attribute("src", before, timeout=60_000)
+    keep(page, "7-train-live")
+    page.locator("#stop-run").click()
+    expect(page.locator("#run-status")).to_contain_text("Stopped after", timeout=120_000)
+    expect(page.locator("#outcome")).to_contain_text("AUROC")
+    expect(page.locator("#resume-run")).to_be_enabled()
+    page.locator("#open-in-inspect").click()
+    expect(page.locator("#model input")).to_have_value("stopped")
+    expect(page.locator("#batch .row")).to_have_count(12)  # held out, tested, and known defects
+    keep(page, "8-inspect-stopped")
+
+
+def test_runs_are_compared_renamed_and_deleted(page, models_dir):
+    page.get_by_role("tab", name="Train").click()
+    expect(page.locator("#runs")).to_contain_text("stopped")
+    for place, value in (("run-chosen", "my parts"), ("run-other", "stopped")):
+        page.locator(f"#{place} input").click()
+        page.locator(f"#{place}").get_by_role("option", name=value, exact=True).click()
+    expect(page.locator("#compared")).to_contain_text(re.compile(r"steps\s+≠ 12\s+≠ 100000"))
+    keep(page, "9-compared")
+    page.locator("#run-chosen input").click()
+    page.locator("#run-chosen").get_by_role("option", name="stopped", exact=True).click()
+    page.locator("#run-name textarea, #run-name input").first.fill("old ⚙")
+    page.locator("#run-rename").click()
+    expect(page.locator("#runs")).to_contain_text("old ⚙")
+    assert (models_dir / "old ⚙" / "model.safetensors").exists() and not (models_dir / "stopped").exists()
+    page.locator("#run-delete").click()
+    page.locator("#run-delete-yes").click()
+    expect(page.locator("#runs")).not_to_contain_text("old ⚙")
+    assert not (models_dir / "old ⚙").exists()
+
+
+def test_defects_among_the_good_parts_are_refused(page, demo_set):
+    photos = find_images(demo_set / "train/good")
+    drop(page, "good-parts", photos)
+    drop(page, "known-defects", photos[:1])
+    expect(page.locator("#found .fail")).to_contain_text("same picture", timeout=60_000)
+    page.locator("#train").click()
+    expect(page.get_by_text("This did not work").first).to_be_visible()
 
 
 def test_a_clicked_patch_asks_for_its_attention(page):
@@ -467,7 +548,7 @@ def test_evaluate_on_labelled_photos_and_open_a_mistake(page, demo_set):
         expect(page.locator(f"#{slot}")).to_contain_text(Path(photos[0]).stem)
     page.locator("#evaluate").click()
     expect(page.locator("#confusion")).to_contain_text("held-out good photos", timeout=240_000)
-    expect(page.locator("#evaluation-status")).to_contain_text("photos scored by 'my parts'")
+    expect(page.locator("#evaluation-status")).to_contain_text("photos scored by")
     expect(page.locator("#evaluation-numbers")).to_contain_text("AUROC")
     for plot in ("curves", "kinds", "grid"):
         picture(page, f"evaluation-{plot}")

@@ -1,9 +1,13 @@
-"""Two processes, as torchrun starts them, do what one does. Run as a script, this file is those processes."""
+"""Two processes, as torchrun starts them, do what one does.
+
+Run as a script, this file is one of them: it checks what they share, then does what `python -m ulsad` would.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -20,9 +24,10 @@ from ulsad import InputError, Ulsad, distributed, runs
 from ulsad.rows import MappedRows
 
 ROOT = Path(__file__).resolve().parents[1]
-# At quick's rate Adam amplifies how sums are rounded, between one and two threads just as much.
-SETTINGS = {"frn_width": 32, "autoencoder_width": 16, "augmented_photos": 0, "precision": "float32",
-            "steps": 8, "schedule": "constant", "learning_rate": 2e-4}
+# How sums are rounded is amplified by Adam's first steps at a high rate, and by BatchNorm over photos that
+# are nearly the same; one process on two threads instead of one differs just as much then.
+SETTINGS = {"frn_width": 32, "autoencoder_width": 16, "augmented_photos": 30, "precision": "float32",
+            "steps": 6, "schedule": "constant", "learning_rate": 1e-4}
 
 
 def torchrun(*command: object, seconds: float = 180) -> subprocess.CompletedProcess:
@@ -44,17 +49,19 @@ def test_two_processes_train_as_one(good_photos, tmp_path):
     (photos / "tray_004 broken.png").write_text("no")  # among those that the second process reads
     archive = shutil.make_archive(str(tmp_path / "photos"), "zip", photos)
     folder = tmp_path / "run"
-    done = torchrun("-m", "ulsad", "train", archive, "--run-dir", folder, "--set",
+    done = torchrun(__file__, good_photos, tmp_path, "train", archive, "--run-dir", folder, "--set",
                     *(f"{name}={value}" for name, value in SETTINGS.items()))
     assert done.returncode == 0, done.stdout
     steps = []
     reference = Ulsad.fit(photos, dataclasses.replace(TINY, **SETTINGS),
                           on_progress=lambda progress: progress.step and steps.append(progress.step))
     state = runs.read(folder)
-    assert (state.status, state.steps[-1]["step"]) == ("finished", 8) and len(state.steps) > 2
+    assert (state.status, state.steps[-1]["step"]) == ("finished", 6) and len(state.steps) > 2
     for step in state.steps:
+        tolerance = 1e-5 if step["step"] == 1 else 1e-3
         for name in ("local", "attention", "local_global"):
-            assert step[name] == pytest.approx(getattr(steps[step["step"] - 1], name), abs=1e-3)
+            alone = getattr(steps[step["step"] - 1], name)
+            assert step[name] == pytest.approx(alone, abs=tolerance), (name, step)
     model = Ulsad.load(state.model)
     for name in ("train", "held_out", "digests", "steps"):
         assert model.record[name] == reference.record[name]
@@ -63,11 +70,6 @@ def test_two_processes_train_as_one(good_photos, tmp_path):
     assert {file.name for file in folder.iterdir()} == {
         runs.CARD, runs.CONFIG, runs.EVENTS, runs.HEARTBEAT, runs.MODEL, runs.ORDER, runs.OUTCOME,
         runs.PREVIEW}
-
-
-def test_what_processes_share(good_photos, tmp_path):
-    done = torchrun(__file__, good_photos, tmp_path)
-    assert done.returncode == 0, done.stdout
 
 
 def check_batchnorm() -> None:
@@ -124,8 +126,11 @@ def check_uneven_batches(photos: Path) -> None:
 
 
 if __name__ == "__main__":
+    photos, scratch, *rest = sys.argv[1:]
     with distributed.group():
         assert distributed.size() == 2
         check_batchnorm()
-        check_shares(Path(sys.argv[2]))
-        check_uneven_batches(Path(sys.argv[1]))
+        check_shares(Path(scratch))
+        check_uneven_batches(Path(photos))
+    sys.argv[1:] = rest
+    runpy.run_module("ulsad", run_name="__main__", alter_sys=True)

@@ -11,7 +11,9 @@ from PIL import Image, ImageOps
 
 from ulsad.demo import render
 from ulsad.images import find_images
-from ulsad.photo_check import DEFECTS, GOOD, HELD_OUT, NEAR, NEAR_CAP, Duplicates, _compared, _Look, check
+from ulsad.intake import DEFECTS, HELD_OUT
+from ulsad.intake import GOOD_PARTS as GOOD
+from ulsad.photo_check import NEAR, NEAR_CAP, Duplicates, _compared, _Look, check
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import pytest
 from ulsad import Config
 from ulsad.config import PRESETS
 from ulsad.datasets import GOOD, find_categories
+from ulsad.histogram import score_histogram
 from ulsad.metrics import clopper_pearson
 from ulsad.outcome import Outcome, Scores, judge
 from ulsad.outcome import Tested as Photo  # pytest would take Tested for a test
-from ulsad.histogram import score_histogram
 from ulsad.run_card import Card, comparison, run_card
 
 LOSSES = [{"step": 1, "local": 9.0, "attention": 8.0, "local_global": 7.0},

@@ -1,4 +1,4 @@
-"""python -m ulsad train | predict | evaluate | ablate | compare | demo | bench: what the app calls."""
+"""python -m ulsad train | check | predict | evaluate | ablate | compare | demo | bench."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ulsad import experiments, model_file, rendering
+from ulsad import experiments, model_file, photo_check, rendering
 from ulsad.archives import gather_photos
 from ulsad.batch import Batch, Table
 from ulsad.config import PRESETS
@@ -18,7 +18,9 @@ from ulsad.criterion import Criterion, unpacked
 from ulsad.demo import write_demo, write_sample
 from ulsad.detector import Ulsad
 from ulsad.errors import InputError
+from ulsad.estimate import estimate
 from ulsad.images import Skipped, read_image
+from ulsad.intake import GOOD_PARTS, HELD_OUT
 from ulsad.prediction import Prediction
 from ulsad.training_run import Order, Stopped, train_in_directory, train_to_file
 
@@ -41,22 +43,19 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="learn what good parts look like")
-    train.add_argument("photos", nargs="*", type=Path,
-                       help="good parts: a folder, a zip, or photos; or a whole data set")
+    _with_photos(train)
     train.add_argument("--out", type=Path, help="the model file to write")
     train.add_argument("--run-dir", type=Path, help="a directory for progress, checkpoint and model")
-    train.add_argument("--preset", choices=PRESETS, default="quick")
-    train.add_argument("--held-out", nargs="+", type=Path, metavar="PHOTOS", default=[],
-                       help="good parts for calibration only; otherwise a share of the photos is kept back")
-    train.add_argument("--defects", nargs="+", type=Path, metavar="PHOTOS", default=[],
-                       help="known defects, to test the model with when it is done, and for nothing else")
     train.add_argument("--resume", action="store_true", help="go on with a stopped or killed --run-dir")
     train.add_argument("--queue", action="store_true",
                        help="wait until runs beside --run-dir that were started earlier have ended")
-    train.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", dest="settings",
-                       help="change settings of the preset, e.g. steps=1000 seed=1")
     _with_machine_options(train)
     train.set_defaults(command=train_command)
+
+    check = commands.add_parser("check", help="are these photos fit to train on, and what would it take?")
+    _with_photos(check)
+    _with_machine_options(check)
+    check.set_defaults(command=check_command)
 
     predict = commands.add_parser("predict", help="score photos and draw their anomaly maps")
     predict.add_argument("model", type=Path)
@@ -92,6 +91,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _with_photos(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photos", nargs="*", type=Path,
+                        help="good parts: a folder, a zip, or photos; or a whole data set")
+    parser.add_argument("--held-out", nargs="+", type=Path, metavar="PHOTOS", default=[],
+                        help="good parts for calibration only; otherwise a share of the photos is kept back")
+    parser.add_argument("--defects", nargs="+", type=Path, metavar="PHOTOS", default=[],
+                        help="known defects, to test the model with when it is done, and for nothing else")
+    parser.add_argument("--preset", choices=PRESETS, default="quick")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", dest="settings",
+                        help="change settings of the preset, e.g. steps=1000 seed=1")
+
+
 def _natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError("write a whole number, 0 or more")
@@ -112,11 +123,7 @@ def train_command(options: argparse.Namespace) -> None:
             raise InputError("--resume goes on with the run in --run-dir DIR as begun: no photos.")
         train_in_directory(options.run_dir, None, options.queue)
         return
-    order = Order(*(tuple(str(path.absolute()) for path in slot)
-                    for slot in (options.photos, options.held_out, options.defects)),
-                  options.preset, tuple(options.settings),
-                  options.weights and str(options.weights.absolute()), options.device)
-    order.config  # noqa: B018  complains now rather than when it is its turn
+    order = _order(options)
     if options.out:
         model_file.require_writable(options.out)
     if options.run_dir:
@@ -125,6 +132,31 @@ def train_command(options: argparse.Namespace) -> None:
         train_to_file(order, options.out)
     else:
         raise InputError("Say where the model goes: --out FILE, or --run-dir DIR.")
+
+
+def _order(options: argparse.Namespace) -> Order:
+    order = Order(*(tuple(str(path.absolute()) for path in slot)
+                    for slot in (options.photos, options.held_out, options.defects)),
+                  options.preset, tuple(options.settings),
+                  options.weights and str(options.weights.absolute()), options.device)
+    order.config  # noqa: B018  complains now rather than when it is its turn
+    return order
+
+
+def check_command(options: argparse.Namespace) -> None:
+    """Print what is in the slots, what is wrong with it, and what a training would take."""
+    order = _order(options)
+    with tempfile.TemporaryDirectory() as scratch:
+        intake = order.intake(Path(scratch))
+        result = photo_check.check(intake.slots)
+    for slot in result.slots:
+        print(f"{slot.name}: {slot.readable} photos")
+    for problem in result.problems():
+        print(f"  {problem}")
+    if result.refused:
+        raise InputError("So there is nothing to train on yet.")
+    print(estimate(order.config, result.usable(GOOD_PARTS), result.usable(HELD_OUT),
+                   result.seconds_per_photo, options.weights, options.device))
 
 
 def predict_command(options: argparse.Namespace) -> None:

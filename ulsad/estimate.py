@@ -35,6 +35,10 @@ class Estimate:
     memory: int  # bytes, at its peak
     disk: int  # bytes below the run's folder while it trains, photos left out
 
+    def __str__(self) -> str:
+        return (f"about {duration(self.seconds)}, {size(self.memory)} of memory, {size(self.disk)} of disk "
+                "while it trains")
+
 
 @dataclass(frozen=True)
 class _Pace:
@@ -71,6 +75,20 @@ def estimate(
         (room // 2 if room > MEMORY else 0) + 5 * networks)  # a model, and a checkpoint with Adam's moments
 
 
+def duration(seconds: float) -> str:
+    """In words, as exact as an estimate can be."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min" if seconds > 600 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return f"{seconds / 3600:.1f} h"
+
+
+def size(number: int) -> str:
+    """Bytes in words."""
+    return f"{number / 2**30:.1f} GB" if number > 2**30 else f"{max(1, round(number / 2**20))} MB"
+
+
 def _kept(photos: int, config: Config) -> int:
     """Bytes of that many float32 squares."""
     return photos * 3 * config.image_size**2 * 4
@@ -103,7 +121,7 @@ def _measured(config: Config, extractor: FeatureExtractor) -> _Pace:
 
 
 def _step(config: Config, extractor: FeatureExtractor, data: TrainingData) -> tuple[float, int]:
-    """Seconds and bytes of one step: tried with few photos first, then with a whole batch if that is quick."""
+    """Seconds and bytes of one step: tried with few photos, then with a whole batch if that is quick."""
     for size in (FEW, config.batch_size):
         networks = _networks(config, extractor).to(extractor.pixel_mean.device)
         tried = replace(config, batch_size=size, steps=1000, epochs=None, minutes=None)

@@ -24,6 +24,9 @@ _GOOD, _MASKS = {"good", "ok", "normal"}, {"ground_truth", "masks"}  # folders o
 _DEFECTS = {"test", "defects", "ko", "anomaly"}
 
 
+GOOD_PARTS, HELD_OUT, DEFECTS = "good parts", "held-out good parts", "known defects"
+
+
 @dataclass(frozen=True)
 class Intake:
     """The three slots; no photo is in two of them."""
@@ -32,6 +35,12 @@ class Intake:
     held_out: tuple[Path, ...]  # good as well; empty: a seeded share of `good` is kept back later
     test: tuple[LabelledPhoto, ...]  # known defects, and good parts where a data set has some to test on
     layout: str = ""  # "MVTec AD", … where the slot of good parts held a whole data set
+
+    @property
+    def slots(self) -> dict[str, tuple[Path, ...]]:
+        """Photos by the names that people know the slots by."""
+        return {GOOD_PARTS: self.good, HELD_OUT: self.held_out,
+                DEFECTS: tuple(photo.path for photo in self.test if not photo.is_good)}
 
 
 def take_in(

@@ -17,10 +17,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ulsad.errors import InputError
 from ulsad.images import Skipped, read_image
+from ulsad.intake import GOOD_PARTS, HELD_OUT
 from ulsad.preparation import MINIMUM_PHOTOS
 from ulsad.rendering import fit_within
 
-GOOD, HELD_OUT, DEFECTS = "good parts", "held-out good parts", "known defects"
 FEW_GOOD, FEW_HELD_OUT = 20, 19  # one good part in twenty exceeds the highest of 19 held-out scores
 TINY, ELONGATED = 64, 4  # px of the shorter side; longer : shorter side
 
@@ -116,7 +116,7 @@ class _Look(NamedTuple):
 def check(
     slots: dict[str, Sequence[Path]], on_photo: Callable[[int, int], None] = lambda done, total: None
 ) -> PhotoCheck:
-    """Read every photo of the slots `GOOD`, `HELD_OUT` and `DEFECTS` once; the latter two may be empty.
+    """Read every photo of the three slots of an `Intake` once; the latter two may be empty.
 
     Photos that can't be read are reported, not raised. `on_photo` hears how many of all are done, and what it
     raises ends the check. 5 KB are kept of each photo.
@@ -217,7 +217,7 @@ def _overlaps(check: PhotoCheck, exact: bool) -> Iterator[str]:
     for one, other in combinations([slot.name for slot in check.slots], 2):
         pairs = check.pairs(one, other, exact)
         if pairs:
-            harm = ("the threshold would be too low" if {one, other} == {GOOD, HELD_OUT} else
+            harm = ("the threshold would be too low" if {one, other} == {GOOD_PARTS, HELD_OUT} else
                     "the test would be wrong" if exact else "look whether a defect tells them apart")
             yield (f"{_are(len(pairs), 'photo')} {'' if exact else 'almost '}the same picture in {one} and "
                    f"in {other} ({_example(pairs)}): {harm}. Take copies out of the slot where they are "
@@ -225,7 +225,7 @@ def _overlaps(check: PhotoCheck, exact: bool) -> Iterator[str]:
 
 
 def _too_few(check: PhotoCheck) -> Iterator[str]:
-    good, held_out = check.usable(GOOD), check.usable(HELD_OUT)
+    good, held_out = check.usable(GOOD_PARTS), check.usable(HELD_OUT)
     if good < MINIMUM_PHOTOS:
         yield (f"Too few good parts: {good} can be read and show different pictures. At least "
                f"{MINIMUM_PHOTOS} are needed, and {FEW_GOOD} or more to be useful. Add photos.")
@@ -235,7 +235,7 @@ def _too_few(check: PhotoCheck) -> Iterator[str]:
 
 
 def _few(check: PhotoCheck) -> Iterator[str]:
-    good, held_out = check.usable(GOOD), check.usable(HELD_OUT)
+    good, held_out = check.usable(GOOD_PARTS), check.usable(HELD_OUT)
     if MINIMUM_PHOTOS <= good < FEW_GOOD:
         yield (f"{good} good parts are few: whatever they do not show will look strange. Add photos, up to "
                f"{FEW_GOOD} or more, with every variation that you accept.")

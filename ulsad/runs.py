@@ -228,15 +228,16 @@ def read(folder: Path) -> RunState:
     events = _events(folder)
     last = events[-1] if events else {}
     progress = next((event for event in reversed(events) if event["event"] not in (*_ENDINGS, "machine")), {})
+    status = _status(folder, last)
     return RunState(
         folder=folder,
-        status=_status(folder, last),
+        status=status,
         ahead=last.get("ahead", 0),
         phase=progress.get("event", "starting"),
         done=progress.get("done", 0),
         total=progress.get("total", 0),
         seconds_left=progress.get("seconds_left"),
-        message=last.get("message", ""),
+        message=_last_words(folder) if status == "interrupted" else last.get("message", ""),
         machine=next((event["name"] for event in reversed(events) if event["event"] == "machine"), ""),
         stopping=(folder / STOP).exists(),
         steps=_steps(events),
@@ -264,6 +265,15 @@ def _status(folder: Path, last_event: dict[str, Any]) -> str:
     except OSError:
         return "interrupted"
     return "queued" if last_event.get("event") == "queued" else "running"
+
+
+def _last_words(folder: Path) -> str:
+    """What a process printed last; a traceback's last line says what it died of."""
+    try:
+        lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line for line in reversed(lines) if line.strip()), "")
 
 
 def _events(folder: Path) -> list[dict[str, Any]]:

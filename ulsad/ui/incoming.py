@@ -44,9 +44,7 @@ def look(slots: Sequence[Sequence[Path]], models_dir: Path, lasting: Path | None
     try:
         intake = keep(take_in(*slots, folder / "unpacked"), folder / "photos", lasting)
         shutil.rmtree(folder / "unpacked", ignore_errors=True)
-        paths = {photo_check.GOOD: intake.good, photo_check.HELD_OUT: intake.held_out,
-                 photo_check.DEFECTS: [photo.path for photo in intake.test if not photo.is_good]}
-        for step in photo_check.checking(paths):
+        for step in photo_check.checking(intake.slots):
             if isinstance(step, PhotoCheck):
                 _incoming[folder.name] = Incoming(folder, intake, step)
                 yield folder.name

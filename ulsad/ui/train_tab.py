@@ -21,8 +21,7 @@ from ulsad.config import PRESETS, Config
 from ulsad.errors import InputError
 from ulsad.estimate import Estimate, estimate
 from ulsad.images import SUFFIXES
-from ulsad.intake import kept
-from ulsad.photo_check import GOOD, HELD_OUT
+from ulsad.intake import GOOD_PARTS, HELD_OUT, kept
 from ulsad.preparation import held_out_share
 from ulsad.run_card import result, run_card
 from ulsad.ui import incoming, library, runs_list, train_views
@@ -61,8 +60,8 @@ def build(
                 stop = gr.Button("Stop and keep", variant="stop", interactive=False, elem_id="stop-run")
                 resume = gr.Button("Resume", interactive=False, elem_id="resume-run")
                 inspect = gr.Button("Open in Inspect", interactive=False, elem_id="open-in-inspect")
-            preview = gr.Image(label="One photo, as both branches see it now", format="png", interactive=False,
-                               buttons=[], visible=False, elem_id="preview")
+            preview = gr.Image(label="One photo, as both branches see it now", format="png", buttons=[],
+                               interactive=False, visible=False, elem_id="preview", elem_classes="view")
             plot = gr.LinePlot(x="step", y="value", color="loss", height=240,
                                title="Losses: how far each branch still is from the good parts",
                                y_title="loss", buttons=[], elem_id="losses")
@@ -121,23 +120,31 @@ def _slots(data_root: Path | None) -> tuple[list[gr.components.Component], list]
 
 
 def _settings() -> tuple[list[gr.components.Component], gr.File]:
-    """In the order of `_SETTINGS`; what is left empty is as the preset says. And the weights file."""
+    """In the order of `_SETTINGS`; what is left empty is as the preset says. And the weights file.
+
+    Numbers are texts: an empty number field may come back as 0.
+    """
     with gr.Accordion("Settings", open=False):
+        gr.Markdown("What is left empty is as the preset says.")
         with gr.Row():
-            minutes = gr.Number(None, label="Time budget, minutes", minimum=0,
-                                info="instead of steps: as many as fit")
-            steps = gr.Number(None, label="Steps", precision=0, minimum=0, info="empty: as the preset says")
+            minutes = gr.Textbox(label="Time budget, minutes", info="as many steps as fit", max_lines=1,
+                                 elem_id="minutes")
+            steps = gr.Textbox(label="Steps", info="instead of a time budget", max_lines=1,
+                               elem_id="steps")
         backbone = gr.Dropdown([("as the preset says", ""), *((key, key) for key in BACKBONES)], value="",
                                label="Pre-trained network",
                                info="efficientnet_lite0 is built in; the others need a weights file")
         weights = gr.File(label="Weights file (.pth or .safetensors)", height=100)
         with gr.Row():
-            image_size = gr.Number(None, label="Image size, px", precision=0, step=32, minimum=0,
-                                   info="a multiple of 32")
-            seed = gr.Number(None, label="Seed", precision=0, info="of split, order and first weights")
+            image_size = gr.Textbox(label="Image size, px", info="a multiple of 32", max_lines=1,
+                                    elem_id="image-size")
+            seed = gr.Textbox(label="Seed", info="of split, order and first weights", max_lines=1,
+                              elem_id="seed")
         with gr.Row():
-            lambda_l = gr.Number(None, label="λ_l", minimum=0, info="direction in the local loss")
-            lambda_g = gr.Number(None, label="λ_g", minimum=0, info="direction in the global losses")
+            lambda_l = gr.Textbox(label="λ_l", info="direction in the local loss", max_lines=1,
+                                  elem_id="lambda-l")
+            lambda_g = gr.Textbox(label="λ_g", info="direction in the global losses", max_lines=1,
+                                  elem_id="lambda-g")
             precision = gr.Dropdown([("as the preset says", ""), "float32", "bfloat16"], value="",
                                     label="Precision", info="of the arithmetic")
     return [backbone, image_size, lambda_l, lambda_g, minutes, steps, seed, precision], weights
@@ -164,7 +171,7 @@ def _check(
         yield "", f"<div class='run'><b>{escape(str(error))}</b></div>", gr.Button(visible=False), skip, skip
         return
     here = incoming.recalled(step)
-    held_out = held_out_share(here.check.usable(GOOD), Config())
+    held_out = held_out_share(here.check.usable(GOOD_PARTS), Config())
     yield (step, train_views.found(here, held_out), gr.Button(visible=False), gr.Accordion(visible=True),
            here.check.contact_sheet)
 
@@ -173,10 +180,10 @@ def _folder(data_root: Path | None, folder: str) -> list[Path]:
     return [library.folder_on_server(data_root, folder.strip())] if folder and folder.strip() else []
 
 
-def _chosen(preset: str, *values: str | float | None) -> list[str]:
+def _chosen(preset: str, *values: str | None) -> list[str]:
     """What was filled in, as `name=value`. Raises `InputError` for values that can't be."""
-    texts = [f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
-             for name, value in zip(_SETTINGS, values, strict=True) if value not in (None, "")]
+    filled = ((name, (value or "").strip()) for name, value in zip(_SETTINGS, values, strict=True))
+    texts = [f"{name}={value}" for name, value in filled if value]
     PRESETS[preset].with_text(texts)
     return texts
 
@@ -190,14 +197,14 @@ def _cost(key: str, preset: str, *inputs) -> str:
         return ""
     try:
         config = PRESETS[preset].with_text(_chosen(preset, *values))
-        return f"<p>{train_views.cost(_estimate(here, config, weights), _free(here.folder))}</p>"
+        return train_views.cost(_estimate(here, config, weights), _free(here.folder))
     except InputError as error:
         return f"<p class='review'>{escape(str(error))}</p>"
 
 
 def _estimate(here: incoming.Incoming, config: Config, weights: str | None) -> Estimate:
     check = here.check
-    return _cached_estimate(config, check.usable(GOOD), check.usable(HELD_OUT),
+    return _cached_estimate(config, check.usable(GOOD_PARTS), check.usable(HELD_OUT),
                             round(check.seconds_per_photo, 4), weights, here.folder.parent.parent)
 
 

@@ -7,8 +7,8 @@ from html import escape
 
 import pandas as pd
 
-from ulsad.estimate import Estimate
-from ulsad.photo_check import DEFECTS, GOOD, HELD_OUT
+from ulsad.estimate import Estimate, duration, size
+from ulsad.intake import DEFECTS, GOOD_PARTS, HELD_OUT
 from ulsad.runs import RunState
 from ulsad.ui.incoming import Incoming
 
@@ -32,7 +32,7 @@ def found(incoming: Incoming, held_out: int) -> str:
     kinds = Counter(photo.kind for photo in intake.test if not photo.is_good)
     masks = sum(bool(photo.masks) for photo in intake.test)
     notes = {
-        GOOD: "" if intake.held_out else f"{held_out} of them will be held out, drawn with the seed",
+        GOOD_PARTS: "" if intake.held_out else f"{held_out} of them will be held out, drawn with the seed",
         HELD_OUT: "for quantiles and thresholds, not trained on",
         DEFECTS: ", ".join([*(f"{count} {escape(kind)}" for kind, count in sorted(kinds.items())[:6]),
                             *([f"… {len(kinds)} kinds"] if len(kinds) > 6 else []),
@@ -58,21 +58,7 @@ def _sizes(sizes: dict[tuple[int, int], int]) -> str:
 
 def cost(estimate: Estimate, free: int) -> str:
     """What a training takes here; `free` bytes are left on the disk."""
-    disk = f", {_size(estimate.disk)} of disk while it trains ({_size(free)} free)"
-    return (f"On this machine: about <b>{duration(estimate.seconds)}</b>, {_size(estimate.memory)} of memory"
-            f"{disk}.")
-
-
-def duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min" if seconds > 600 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
-    return f"{seconds / 3600:.1f} h"
-
-
-def _size(number: int) -> str:
-    return f"{number / 2**30:.1f} GB" if number > 2**30 else f"{max(1, round(number / 2**20))} MB"
+    return f"<p>On this machine: <b>{estimate}</b> ({size(free)} free).</p>"
 
 
 def status(state: RunState | None) -> str:
