@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ulsad import Ulsad, runs
+from ulsad import Ulsad
 from ulsad.batch import COLUMNS
 from ulsad.calibration import Combination
 from ulsad.criterion import Criterion
@@ -161,76 +158,6 @@ def test_a_name_that_is_not_utf_8_is_scored_all_the_same(model, good_photos, tmp
     assert done.returncode == 0, done.stderr
     rows = (tmp_path / "out/scores.csv").read_bytes().splitlines()
     assert len(rows) == 3 and rows[1].startswith(b"part\xff.png,")
-
-
-def test_a_line_cut_short_does_not_hide_a_run(tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / runs.EVENTS).write_text('{"event": "reading", "done": 1, "total"\n'
-                                                '{"event": "training", "step": 4, "done": 4, "total": 9}\n')
-    state = runs.read(tmp_path / "run")
-    assert (state.phase, state.done, len(state.steps)) == ("training", 4, 1)
-
-
-def wait_for(condition, seconds=300):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.1)
-
-
-def test_a_run_reports_through_its_directory(good_photos, tmp_path):
-    process = runs.start(tmp_path / "run", [str(good_photos), *TINY, "steps=8"])
-    assert runs.read(tmp_path / "run").status == "running"
-    assert process.wait(120) == 0, (tmp_path / "run" / runs.LOG).read_text()
-    state = runs.read(tmp_path / "run")
-    assert (state.status, state.steps[-1]["step"]) == ("finished", 8)
-    assert set(state.steps[0]) >= {"step", "local", "attention", "local_global", "learning_rate",
-                                   "seconds_left"}
-    assert json.loads((tmp_path / "run" / runs.CONFIG).read_text())["frn_width"] == 32
-    assert Ulsad.load(state.model).record["steps"] == 8
-    assert runs.all_runs(tmp_path) == [tmp_path / "run"]
-    again = ulsad("train", good_photos, *TINY, "--run-dir", tmp_path / "run")
-    assert again.returncode == 2 and "holds a run already" in again.stderr
-    assert runs.read(tmp_path / "run").status == "finished"
-
-
-def test_a_run_that_is_asked_to_stop_keeps_a_model(good_photos, tmp_path):
-    process = runs.start(tmp_path, [str(good_photos), *TINY, "steps=100000"])
-    wait_for(lambda: runs.read(tmp_path).steps)
-    runs.stop(tmp_path)
-    assert process.wait(60) == 0
-    state = runs.read(tmp_path)
-    assert state.status == "stopped" and Ulsad.load(state.model).record["steps"] >= 1
-
-
-def test_interrupting_the_command_keeps_a_model(good_photos, tmp_path):
-    command = [sys.executable, "-m", "ulsad", "train", str(good_photos), "--out",
-               str(tmp_path / "m.safetensors"), *TINY, "steps=100000"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    seen = ""
-    while "training 50/" not in seen:
-        seen += process.stderr.readline()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 0
-    assert Ulsad.load(tmp_path / "m.safetensors").record["steps"] >= 50
-
-
-def test_a_killed_run_reads_as_interrupted_and_its_checkpoint_opens(good_photos, tmp_path, monkeypatch):
-    process = runs.start(tmp_path, [str(good_photos), *TINY, "steps=100000"])
-    wait_for((tmp_path / runs.CHECKPOINT).exists)
-    process.kill()
-    process.wait()
-    monkeypatch.setattr(runs, "_SILENCE", 1.0)
-    wait_for(lambda: runs.read(tmp_path).status == "interrupted", seconds=10)
-    assert Ulsad.load(runs.read(tmp_path).model).record["steps"] >= 100
-
-
-def test_a_failed_run_says_why(tmp_path):
-    (tmp_path / "photos").mkdir()
-    process = runs.start(tmp_path / "run", [str(tmp_path / "photos")])
-    assert process.wait(60) == 2
-    state = runs.read(tmp_path / "run")
-    assert state.status == "failed" and "holds no photos" in state.message and state.model is None
 
 
 def test_diverging_command_names_the_kept_checkpoint(good_photos, tmp_path):

@@ -132,5 +132,5 @@ if __name__ == "__main__":
         check_batchnorm()
         check_shares(Path(scratch))
         check_uneven_batches(Path(photos))
-    sys.argv[1:] = rest
-    runpy.run_module("ulsad", run_name="__main__", alter_sys=True)
+        sys.argv[1:] = rest
+        runpy.run_module("ulsad", run_name="__main__", alter_sys=True)

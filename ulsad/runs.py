@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ulsad.errors import InputError
 from ulsad.fitting import Progress
@@ -134,7 +134,7 @@ def delete(place: Path) -> None:
 
 def _refuse_live(place: Path) -> None:
     if not place.exists():
-        raise InputError(f"There is no '{place.stem}' any more.")
+        raise InputError(f"There is no '{place.name.removesuffix(SUFFIX)}' any more.")
     if place.is_dir() and read(place).is_live:
         raise InputError(f"'{place.name}' is still training. Stop it first.")
 
@@ -151,10 +151,17 @@ def free_name(name: str, models_dir: Path) -> str:
 
 
 def append(folder: Path, event: str, **values: Any) -> None:
-    """Add one line to events.jsonl."""
+    """Add one line to events.jsonl, below what a full disk may have left of the one before."""
     line = json.dumps({"event": event, "time": round(time.time(), 2), **values})
-    with open(folder / EVENTS, "a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    with open(folder / EVENTS, "a+b") as file:
+        file.write(f"{_rest_of_line(file)}{line}\n".encode())
+
+
+def _rest_of_line(file: BinaryIO) -> str:
+    if not file.seek(0, os.SEEK_END):
+        return ""
+    file.seek(-1, os.SEEK_END)
+    return "" if file.read(1) == b"\n" else "\n"
 
 
 def end(folder: Path, event: str, **values: Any) -> None:
@@ -277,11 +284,12 @@ def _last_words(folder: Path) -> str:
 
 
 def _events(folder: Path) -> list[dict[str, Any]]:
-    file = folder / EVENTS
-    if not file.exists():
+    try:
+        text = (folder / EVENTS).read_text(encoding="utf-8")
+    except OSError:  # there are none yet, or the run is just being deleted
         return []
     # The last line may be half written at this moment; it will be whole at the next look.
-    lines = file.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
+    lines = text.rpartition("\n")[0].splitlines()
     return [event for line in lines if (event := _parsed(line))]
 
 
@@ -296,4 +304,11 @@ def _parsed(line: str) -> dict[str, Any] | None:
 def all_runs(models_dir: Path) -> list[Path]:
     """Run directories below a models directory, the newest first."""
     folders = [file.parent for file in models_dir.glob(f"*/{EVENTS}") if not file.parent.name.startswith(".")]
-    return sorted(folders, key=lambda folder: (folder / EVENTS).stat().st_mtime, reverse=True)
+    return sorted(folders, key=_last_written, reverse=True)
+
+
+def _last_written(folder: Path) -> float:
+    try:
+        return (folder / EVENTS).stat().st_mtime
+    except OSError:  # just being deleted
+        return 0.0

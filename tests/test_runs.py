@@ -1,0 +1,224 @@
+"""Trainings as processes of their own, seen through their run directories: real processes, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY
+
+from ulsad import InputError, Ulsad, runs
+from ulsad.__main__ import main
+from ulsad.fitting import Progress
+
+ROOT = Path(__file__).resolve().parents[1]
+SETTINGS = ["--set", "frn_width=32", "autoencoder_width=16", "augmented_photos=0", "precision=float32"]
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+def log(folder: Path) -> str:
+    return (folder / runs.LOG).read_text()
+
+
+def steps_done(folder: Path) -> int:
+    steps = runs.read(folder).steps
+    return steps[-1]["step"] if steps else 0
+
+
+def test_stopped_resumed_killed_and_resumed_again_a_run_ends_as_if_nothing_had_been(
+        good_photos, tmp_path, monkeypatch, capsys):
+    folder, steps = tmp_path / "run", 20
+    process = runs.start(folder, [str(good_photos), *SETTINGS, f"steps={steps}"])
+    assert (runs.read(folder).status, runs.read(folder).model) == ("running", None)
+    wait_for(lambda: steps_done(folder))
+    runs.stop(folder)
+    assert runs.read(folder).stopping
+    assert process.wait(60) == 0, log(folder)
+    state = runs.read(folder)
+    stopped_at = Ulsad.load(state.model).record["steps"]
+    assert (state.status, state.steps[-1]["step"]) == ("stopped", stopped_at) and stopped_at < steps
+
+    (folder / "features-lost").mkdir()
+    process = runs.resume(folder)
+    with pytest.raises(InputError, match="can't go on"):
+        runs.resume(folder)
+    wait_for(lambda: steps_done(folder) > stopped_at)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "_SILENCE", 1.0)
+        wait_for(lambda: runs.read(folder).status == "interrupted", seconds=10)
+        process = runs.resume(folder)
+    assert process.wait(120) == 0, log(folder)
+
+    state, losses = runs.read(folder), []
+    assert (state.status, state.can_resume, state.stopping) == ("finished", False, False)
+    numbers = [step["step"] for step in state.steps]
+    assert numbers == sorted(set(numbers)) and numbers[-1] == steps
+    whole = Ulsad.fit(good_photos, replace(TINY, steps=steps),
+                      on_progress=lambda progress: progress.step and losses.append(progress.step))
+    for step in state.steps:
+        for name in ("local", "attention", "local_global", "learning_rate"):
+            assert step[name] == pytest.approx(getattr(losses[step["step"] - 1], name), abs=1e-6)
+    resumed = Ulsad.load(state.model).branches.networks.state_dict()
+    for name, values in whole.branches.networks.state_dict().items():
+        assert torch.equal(values, resumed[name]), name
+    assert json.loads((folder / runs.CONFIG).read_text())["frn_width"] == 32
+    assert {file.name for file in folder.iterdir()} == {
+        runs.CARD, runs.CONFIG, runs.EVENTS, runs.HEARTBEAT, runs.LOG, runs.MODEL, runs.ORDER, runs.OUTCOME,
+        runs.PREVIEW}
+
+    assert main(["train", str(good_photos), *SETTINGS, "--run-dir", str(folder)]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    with pytest.raises(InputError, match="can't go on"):
+        runs.resume(folder)
+    assert runs.read(folder).status == "finished"
+
+
+def test_runs_wait_for_those_before_them_in_their_models_directory(good_photos, tmp_path):
+    (tmp_path / "nothing").mkdir()
+    folders = [tmp_path / "models" / name for name in ("first", "second", "third", "without photos")]
+    first, second, third, without_photos = folders
+    processes = [runs.start(folder, [str(photos), *SETTINGS, length]) for folder, photos, length in zip(
+        folders, [good_photos, good_photos, good_photos, tmp_path / "nothing"],
+        ["minutes=5", "steps=1", "steps=1", "steps=1"], strict=True)]
+    wait_for(lambda: [runs.read(folder).ahead for folder in folders] == [0, 1, 2, 3])
+    assert [runs.read(folder).status for folder in folders[1:]] == ["queued"] * 3
+    for folder in (first, second):
+        with pytest.raises(InputError, match="still training"):
+            runs.rename(folder, "other")
+        with pytest.raises(InputError, match="still training"):
+            runs.delete(folder)
+
+    runs.stop(third)
+    assert processes[2].wait(10) == 130, log(third)
+    state = runs.read(third)
+    assert (state.status, state.model, state.can_resume) == ("stopped", None, True)
+    assert "before training began" in state.message
+    wait_for(lambda: runs.read(without_photos).ahead == 2)
+
+    wait_for((first / runs.CHECKPOINT).exists)
+    assert runs.read(first).model is None and Ulsad.load(first / runs.CHECKPOINT).optimiser
+    assert runs.read(second).status == "queued"
+    runs.stop(first)
+    assert [processes[i].wait(60) for i in (0, 1, 3)] == [0, 0, 2], log(second)
+    assert [runs.read(folder).status for folder in folders] == ["stopped", "finished", "stopped", "failed"]
+    assert Ulsad.load(runs.read(first).model).record["steps"] >= 1
+    assert runs.read(second).steps[0]["time"] > runs.read(first).steps[-1]["time"]
+    failed = runs.read(without_photos)
+    assert "holds no photos" in failed.message and failed.model is None and not failed.can_resume
+    assert runs.all_runs(tmp_path / "models") == [without_photos, second, first, third]
+
+
+def test_interrupting_the_command_keeps_a_model(good_photos, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ulsad", "train", good_photos, "--out", tmp_path / "m.safetensors", *SETTINGS,
+         "steps=100000"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    while "features 10/10" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0 and "stopping, with what is learned so far" in errors
+    assert 1 <= Ulsad.load(tmp_path / "m.safetensors").record["steps"] < 100
+    assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def write_events(folder: Path, *events: dict | str) -> Path:
+    folder.mkdir(parents=True)
+    lines = [event if isinstance(event, str) else json.dumps(event) for event in events]
+    (folder / runs.EVENTS).write_text("".join(line + "\n" for line in lines))
+    return folder
+
+
+def training(*steps: int) -> list[dict]:
+    return [{"event": "training", "step": step, "done": step, "total": 9} for step in steps]
+
+
+def test_a_line_cut_short_does_not_hide_a_run(tmp_path):
+    folder = write_events(tmp_path / "run", '{"event": "reading", "done": 1, "total"', *training(4))
+    with open(folder / runs.EVENTS, "a") as file:
+        file.write('{"event": "training", "step"')  # being written at this moment, or all there was room for
+    state = runs.read(folder)
+    assert (state.phase, state.done, len(state.steps)) == ("training", 4, 1)
+    runs.end(folder, "failed", message="The disk is full.")
+    assert (runs.read(folder).status, runs.read(folder).message) == ("failed", "The disk is full.")
+
+
+def test_what_a_resumed_run_did_once_more_counts_once(tmp_path):
+    folder = write_events(
+        tmp_path / "run", *training(2, 4, 6), {"event": "starting", "ticket": 1.0},
+        {"event": "machine", "name": "CPU"}, {"event": "reading", "done": 4, "total": 4}, *training(5, 7),
+        {"event": "stopped"}, *training(6, 9))
+    state = runs.read(folder)
+    assert [step["step"] for step in state.steps] == [2, 4, 5, 6, 9]
+    assert (state.phase, state.done, state.machine) == ("training", 9, "CPU")
+
+
+def test_a_silent_run_is_interrupted_and_opens_with_its_checkpoint(tmp_path):
+    folder = write_events(tmp_path / "run", *training(4))
+    (folder / runs.CHECKPOINT).touch()
+    assert runs.read(folder).status == "interrupted" and not runs.read(folder).can_resume
+    (folder / runs.ORDER).touch()
+    assert runs.read(folder).can_resume and runs.read(folder).model == folder / runs.CHECKPOINT
+    (folder / runs.HEARTBEAT).touch()
+    assert (runs.read(folder).status, runs.read(folder).model) == ("running", None)
+    long_ago = time.time() - 60
+    os.utime(folder / runs.HEARTBEAT, (long_ago, long_ago))
+    assert runs.read(folder).status == "interrupted"
+    (folder / runs.MODEL).touch()
+    assert runs.read(folder).model == folder / runs.MODEL
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_disk_that_is_full_ends_no_training_and_the_end_is_reported(tmp_path):
+    folder, events = tmp_path / "run", tmp_path / "run" / runs.EVENTS
+    folder.mkdir()
+    report = runs.Reporter(folder)
+    with runs.alive(folder):
+        events.symlink_to("/dev/full")
+        report(Progress("reading", 4, 4))
+        with pytest.raises(OSError, match="No space left"):
+            runs.end(folder, "failed", message="full")
+        assert {file.name for file in folder.iterdir()} == {runs.EVENTS, runs.HEARTBEAT}
+        events.unlink()
+        report(Progress("features", 4, 4))
+        runs.end(folder, "failed", message="full")
+    assert (runs.read(folder).status, runs.read(folder).phase) == ("failed", "features")
+    events.unlink()
+    events.mkdir()
+    report(Progress("training", 4, 4))
+    assert runs.read(folder).steps == []
+
+
+def test_names_of_runs(tmp_path):
+    folder = write_events(tmp_path / "tray", {"event": "finished"})
+    (tmp_path / "lone.safetensors").touch()
+    for name in ("a/b", "..", ".hidden", "a\\b", "a:b", "a\nb", "ä" * 51):
+        with pytest.raises(InputError, match="can't be a name"):
+            runs.rename(folder, name)
+    for name in ("tray", " tray ", "lone"):
+        with pytest.raises(InputError, match="Choose another name"):
+            runs.rename(folder, name)
+    assert runs.free_name("", tmp_path).startswith("model 20")
+    renamed = runs.rename(folder, " Gehäuse 🔩 v1.2 ")
+    assert renamed == tmp_path / "Gehäuse 🔩 v1.2" and runs.read(renamed).status == "finished"
+    assert runs.rename(tmp_path / "lone.safetensors", "tray") == tmp_path / "tray.safetensors"
+    for place in (renamed, tmp_path / "tray.safetensors"):
+        runs.delete(place)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match=r"There is no 'Gehäuse 🔩 v1\.2' any more"):
+        runs.delete(renamed)
