@@ -1,8 +1,10 @@
-"""The command line as a user runs it: real processes, real files."""
+"""The command line as a user runs it, on real files."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import os
 import shutil
 import subprocess
@@ -14,6 +16,7 @@ import pytest
 from PIL import Image
 
 from ulsad import Ulsad
+from ulsad.__main__ import main
 from ulsad.batch import COLUMNS
 from ulsad.calibration import Combination
 from ulsad.criterion import Criterion
@@ -23,9 +26,20 @@ ROOT = Path(__file__).resolve().parents[1]
 TINY = ["--set", "frn_width=32", "autoencoder_width=16", "augmented_photos=0", "precision=float32"]
 
 
-def ulsad(*arguments, **options) -> subprocess.CompletedProcess:
+def ulsad(*arguments) -> subprocess.CompletedProcess:
+    """`python -m ulsad ARGUMENTS`, but in this process, which has loaded everything already."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(ROOT), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(list(map(str, arguments)))
+        except SystemExit as ended:  # argparse
+            code = ended.code
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+def process(*arguments) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-m", "ulsad", *map(str, arguments)], cwd=ROOT, text=True,
-                          capture_output=True, **options)
+                          capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +51,7 @@ def model(detector, tmp_path_factory):
 
 def test_train_then_predict_a_zip(good_photos, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "good"), "zip", good_photos)
-    done = ulsad("train", archive, "--out", tmp_path / "m.safetensors", *TINY, "steps=3")
+    done = process("train", archive, "--out", tmp_path / "m.safetensors", *TINY, "steps=3")
     assert done.returncode == 0, done.stderr
     assert "3 of 3 steps" in done.stdout
     assert Ulsad.load(tmp_path / "m.safetensors").config.steps == 3

@@ -23,8 +23,9 @@ def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
             gr.HTML("<h1>ULSAD Explorer</h1><p>What does a detector see that was trained on good parts "
                     f"alone? Running on {_device()}.</p>", elem_id="title")
             choices = library.models(models_dir)
+            # Custom values: gradio would refuse every event while a model is chosen that was just renamed.
             model = gr.Dropdown(choices, value=choices[-1][1], label="Model", elem_id="model", scale=0,
-                                min_width=320)
+                                min_width=320, allow_custom_value=True)
         with gr.Tabs() as tabs:
             with gr.Tab("Inspect", id="inspect"):
                 inspected = inspect_tab.build(page, model, models_dir, data_root)
