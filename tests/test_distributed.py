@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import runpy
 import shutil
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from conftest import TINY
 from torch import nn
 
 from ulsad import InputError, Ulsad, distributed, runs
+from ulsad.__main__ import main
 from ulsad.rows import MappedRows
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,6 +70,17 @@ def test_two_processes_train_as_one(good_photos, tmp_path):
     assert {file.name for file in folder.iterdir()} == {
         runs.CARD, runs.CONFIG, runs.EVENTS, runs.HEARTBEAT, runs.MODEL, runs.ORDER, runs.OUTCOME,
         runs.PREVIEW}
+
+
+    assert main(["predict", str(ROOT / "assets/demo.safetensors"), str(good_photos), "--out",
+                 str(tmp_path / "alone")]) == 0
+    shared, alone = ((tmp_path / place / "scores.csv").read_text().splitlines() for place in
+                     ("scores", "alone"))
+    assert [row.split(",")[0] for row in shared] == [row.split(",")[0] for row in alone]
+    for row, other in zip(shared[1:], alone[1:], strict=True):
+        assert float(row.split(",")[1]) == pytest.approx(float(other.split(",")[1]), abs=1e-5)
+    assert len(list((tmp_path / "scores/maps").iterdir())) == 12
+    assert {file.name for file in (tmp_path / "scores").iterdir()} == {"maps", "scores.csv"}
 
 
 def check_batchnorm() -> None:
@@ -132,5 +143,6 @@ if __name__ == "__main__":
         check_batchnorm()
         check_shares(Path(scratch))
         check_uneven_batches(Path(photos))
-        sys.argv[1:] = rest
-        runpy.run_module("ulsad", run_name="__main__", alter_sys=True)
+        assert main(rest) == 0
+        assert main(["predict", str(ROOT / "assets/demo.safetensors"), photos, "--out",
+                     str(Path(scratch, "scores"))]) == 0

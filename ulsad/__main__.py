@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import sys
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ulsad import experiments, model_file, photo_check, rendering
+from ulsad import distributed, experiments, model_file, photo_check, rendering
 from ulsad.archives import gather_photos
 from ulsad.batch import Batch, Table
 from ulsad.config import PRESETS
@@ -160,24 +162,50 @@ def check_command(options: argparse.Namespace) -> None:
 
 
 def predict_command(options: argparse.Namespace) -> None:
-    """Write scores.csv, a picture of the maps per photo, and skipped.csv where a photo was unreadable."""
-    detector = Ulsad.load(options.model, options.weights, options.device)
-    criterion = _criterion(detector, options)
-    if criterion.ignored:
-        detector = detector.ignoring(unpacked(criterion.ignored))
-    if options.photos.is_dir() and options.out.resolve().is_relative_to(options.photos.resolve()):
-        raise InputError(f"--out {options.out} lies in the folder of photos, so its maps would be scored as "
-                         "photos the next time. Choose a folder outside.")
-    options.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        paths = gather_photos([options.photos], Path(scratch))
-        root = options.photos if options.photos.is_dir() else paths[0].parent
-        if options.photos.suffix.lower() == ".zip":
-            root = Path(scratch) / "zip0"
-        names = {path: path.relative_to(root).as_posix() for path in paths}
-        skipped = _write_predictions(detector, names, options.out, criterion, options.raw)
-    print(f"{len(names) - len(skipped)} photos scored, {options.out / 'scores.csv'}")
-    _write_skipped(options.out / "skipped.csv", skipped, names)
+    """Write scores.csv, a picture of the maps per photo, and skipped.csv where a photo was unreadable.
+
+    Processes that torchrun started share the photos; the first one puts their tables together.
+    """
+    with distributed.group():
+        detector = Ulsad.load(options.model, options.weights, options.device or distributed.local_device())
+        criterion = _criterion(detector, options)
+        if criterion.ignored:
+            detector = detector.ignoring(unpacked(criterion.ignored))
+        if options.photos.is_dir() and options.out.resolve().is_relative_to(options.photos.resolve()):
+            raise InputError(f"--out {options.out} lies in the folder of photos, so its maps would be scored "
+                             "as photos the next time. Choose a folder outside.")
+        options.out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            names = _named_photos(options.photos, Path(scratch))
+            mine = dict(list(names.items())[distributed.rank()::distributed.size()])
+            table = options.out / ("scores.csv" if distributed.size() == 1 else f".scores-{os.getpid()}.csv")
+            skipped = distributed.gathered(_write_predictions(
+                detector, mine, table, options.out / "maps", criterion, options.raw))
+        if distributed.size() > 1:
+            _merge(table, options.out / "scores.csv", list(names.values()))
+        if distributed.rank() == 0:
+            print(f"{len(names) - len(skipped)} photos scored, {options.out / 'scores.csv'}")
+            _write_skipped(options.out / "skipped.csv", skipped)
+
+
+def _named_photos(source: Path, scratch: Path) -> dict[Path, str]:
+    """Photos of a folder, a zip or one file, with their names relative to it."""
+    paths = gather_photos([source], scratch)
+    root = source if source.is_dir() else paths[0].parent
+    if source.suffix.lower() == ".zip":
+        root = scratch / "zip0"
+    return {path: path.relative_to(root).as_posix() for path in paths}
+
+
+def _merge(part: Path, table: Path, names: list[str]) -> None:
+    """Every process's rows in the order of all photos."""
+    with open(part, newline="", encoding="utf-8", errors="surrogateescape") as opened:
+        head, *rows = csv.reader(opened)
+    part.unlink()
+    rows = distributed.gathered(rows)
+    if distributed.rank() == 0:
+        order = {name: i for i, name in enumerate(names)}
+        _write_csv(table, head, sorted(rows, key=lambda row: order[row[0]]))
 
 
 def _criterion(detector: Ulsad, options: argparse.Namespace) -> Criterion:
@@ -195,17 +223,18 @@ def _criterion(detector: Ulsad, options: argparse.Namespace) -> Criterion:
 
 
 def _write_predictions(
-    detector: Ulsad, names: dict[Path, str], out: Path, criterion: Criterion, raw: bool
-) -> list[Skipped]:
+    detector: Ulsad, names: dict[Path, str], table_file: Path, maps: Path, criterion: Criterion, raw: bool
+) -> list[tuple[str, str]]:
+    """The table and the maps; return names and reasons of photos that could not be read."""
     skipped = []
-    with Table(out / "scores.csv") as table:
+    with Table(table_file) as table:
         for result in detector.predict_many(names):
-            if isinstance(result, Skipped):
-                skipped.append(result)
-                continue
             name = names[result.path]
+            if isinstance(result, Skipped):
+                skipped.append((name, result.reason))
+                continue
             table.add(name, Batch((name,), (result,)).judged(criterion)[0], detector.seen_in(result))
-            _write_maps(result, out / "maps" / name, criterion, raw)
+            _write_maps(result, maps / name, criterion, raw)
     return skipped
 
 
@@ -219,15 +248,17 @@ def _write_maps(prediction: Prediction, place: Path, criterion: Criterion, raw: 
         np.savez(f"{place}.npz", **{name: map_ for name, map_ in maps.items() if map_ is not None})
 
 
-def _write_skipped(file: Path, skipped: list[Skipped], names: dict[Path, str]) -> None:
+def _write_skipped(file: Path, skipped: list[tuple[str, str]]) -> None:
     if not skipped:
         file.unlink(missing_ok=True)
         return
-    with open(file, "w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
-        table = csv.writer(opened)
-        table.writerow(["path", "reason"])
-        table.writerows([names[item.path], item.reason] for item in skipped)
+    _write_csv(file, ["path", "reason"], skipped)
     print(f"{len(skipped)} could not be read, see {file}", file=sys.stderr)
+
+
+def _write_csv(file: Path, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    with open(file, "w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
+        csv.writer(opened).writerows([head, *rows])
 
 
 def demo_command(options: argparse.Namespace) -> None:

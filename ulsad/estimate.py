@@ -72,7 +72,8 @@ def estimate(
     return Estimate(
         60 * config.minutes if config.minutes else seconds,
         PROCESS + min(room, MEMORY) + 4 * networks + max(pace.activations, 2 * _kept(BATCH, config)),
-        (room // 2 if room > MEMORY else 0) + 5 * networks)  # a model, and a checkpoint with Adam's moments
+        (bytes_needed(photos, config, extractor, per_value=2) if room > MEMORY else 0)
+        + 5 * networks)  # a model, and a checkpoint with Adam's moments
 
 
 def duration(seconds: float) -> str:

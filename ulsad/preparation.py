@@ -90,11 +90,15 @@ def _prepared(
                     data)
 
 
-def bytes_needed(photos: int, config: Config, extractor: FeatureExtractor) -> int:
-    """What a training on so many photos keeps of them, in memory: squares, features and targets."""
+def bytes_needed(photos: int, config: Config, extractor: FeatureExtractor, per_value: int = 4) -> int:
+    """What a training on so many photos keeps of them: squares, features and targets.
+
+    `per_value` bytes for each feature: 4 in memory, 2 in a file.
+    """
     values = extractor.channels * extractor.grid**2
     tensors = 2 if config.global_target == "attention" else 1
-    return size_with_copies(photos, config) * (3 * config.image_size**2 + 4 * tensors * values)
+    return size_with_copies(photos, config) * (
+        3 * config.image_size**2 + per_value * tensors * values)
 
 
 def read_and_split(
