@@ -23,7 +23,7 @@ from ulsad.training import Training, TrainingData, steps_of
 
 START = 6.0  # seconds until a process has loaded everything
 WATCHING = 1.1  # checkpoints and glimpses take a tenth at most
-PROCESS = 700 * 2**20  # bytes, resident, with torch and an untouched backbone
+PROCESS = 1200 * 2**20  # bytes, resident, with torch and a backbone at work
 FEW = 2  # photos in a first step, which may take seconds
 
 
@@ -71,7 +71,7 @@ def estimate(
         + (steps_of(config, rows) or 0) * pace.step * WATCHING + (FITTED_ON + kept_back) * (analysed + 0.02))
     return Estimate(
         60 * config.minutes if config.minutes else seconds,
-        PROCESS + min(room, MEMORY) + 4 * networks + max(pace.activations, 2 * _kept(BATCH, config)),
+        PROCESS + (room if room <= MEMORY else 0) + 4 * networks + max(pace.activations, 2 * _kept(BATCH, config)),
         (bytes_needed(photos, config, extractor, per_value=2) if room > MEMORY else 0)
         + 5 * networks)  # a model, and a checkpoint with Adam's moments
 
