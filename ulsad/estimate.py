@@ -71,7 +71,8 @@ def estimate(
         + (steps_of(config, rows) or 0) * pace.step * WATCHING + (FITTED_ON + kept_back) * (analysed + 0.02))
     return Estimate(
         60 * config.minutes if config.minutes else seconds,
-        PROCESS + (room if room <= MEMORY else 0) + 4 * networks + max(pace.activations, 2 * _kept(BATCH, config)),
+        (PROCESS + (room if room <= MEMORY else 0) + 4 * networks
+         + max(pace.activations, 2 * _kept(BATCH, config))),
         (bytes_needed(photos, config, extractor, per_value=2) if room > MEMORY else 0)
         + 5 * networks)  # a model, and a checkpoint with Adam's moments
 
