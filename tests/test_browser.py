@@ -515,6 +515,7 @@ def test_runs_are_compared_renamed_and_deleted(page, models_dir):
     page.locator("#run-rename").click()
     expect(page.locator("#runs")).to_contain_text("old ⚙")
     assert (models_dir / "old ⚙" / "model.safetensors").exists() and not (models_dir / "stopped").exists()
+    expect(page.locator("#model input")).to_have_value("demo tray")
     page.locator("#run-delete").click()
     page.locator("#run-delete-yes").click()
     expect(page.locator("#runs")).not_to_contain_text("old ⚙")
@@ -527,7 +528,7 @@ def test_defects_among_the_good_parts_are_refused(page, demo_set):
     drop(page, "known-defects", photos[:1])
     expect(page.locator("#found")).to_contain_text("among the known defects", timeout=60_000)
     page.locator("#train").click()
-    expect(page.get_by_text("This did not work").first).to_be_visible()
+    expect(page.get_by_text("wait until they are checked").first).to_be_visible()
 
 
 def test_a_clicked_patch_asks_for_its_attention(page):

@@ -96,6 +96,7 @@ def build(
           show_progress="hidden", concurrency_id="watch")
     gr.on(None, partial(_mine, models_dir), mine, run)
     changed.change(partial(_mine, models_dir), run, run, show_progress="hidden")
+    changed.change(partial(_still_there, models_dir), model, model, show_progress="hidden")
 
 
 def _slots(data_root: Path | None) -> tuple[list[gr.components.Component], list]:
@@ -292,6 +293,12 @@ def _known_models(models_dir: Path, model: str, state: runs.RunState):
     if known and state.is_live:
         return gr.skip()
     return gr.Dropdown(choices, value=model if known else choices[-1][1])
+
+
+def _still_there(models_dir: Path, model: str):
+    """The demo takes the place of a model that was renamed or deleted."""
+    choices = library.models(models_dir)
+    return gr.skip() if model in [path for _, path in choices] else gr.Dropdown(choices, value=choices[-1][1])
 
 
 def _open(models_dir: Path, run: str):
