@@ -54,7 +54,8 @@ def build(
                               max_lines=1)
             start = gr.Button("Train", variant="primary", elem_id="train")
         with gr.Column(scale=3):
-            run = gr.Dropdown([], label="Run", info="newest first; a run goes on when this page is closed")
+            run = gr.Dropdown([], label="Run", info="newest first; a run goes on when this page is closed",
+                              allow_custom_value=True)  # it may just have been renamed
             status = gr.HTML(elem_id="run-status")
             with gr.Row():
                 stop = gr.Button("Stop and keep", variant="stop", interactive=False, elem_id="stop-run")
