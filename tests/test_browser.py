@@ -529,7 +529,7 @@ def test_defects_among_the_good_parts_are_refused(page, demo_set, models_dir):
     expect(page.locator("#found")).to_contain_text("among the known defects", timeout=60_000)
     page.locator("#train").click()
     page.wait_for_timeout(2000)
-    assert [folder.name for folder in models_dir.iterdir() if (folder / "events.jsonl").exists()] == ["my parts"]
+    assert [file.parent.name for file in models_dir.glob("*/events.jsonl")] == ["my parts"]
 
 
 def test_a_clicked_patch_asks_for_its_attention(page):
