@@ -13,7 +13,8 @@ from ulsad.demo import render
 from ulsad.images import find_images
 from ulsad.intake import DEFECTS, HELD_OUT
 from ulsad.intake import GOOD_PARTS as GOOD
-from ulsad.photo_check import NEAR, NEAR_CAP, Duplicates, _compared, _Look, check
+from ulsad.photo_check import Duplicates, check, checking
+from ulsad.twins import NEAR, NEAR_CAP, compared
 
 
 @pytest.fixture(scope="module")
@@ -121,10 +122,8 @@ def test_a_photo_is_reported_once_and_exact_wins(trays, tmp_path):
 
 
 def test_the_smaller_slots_are_always_searched_for_near_copies():
-    looks = [_Look(None, slot, 0, (1, 1), "L", b"", None, None)
-             for slot in [GOOD] * (NEAR_CAP + 7) + [HELD_OUT] * 20 + [DEFECTS] * 30]
-    compared = _compared(looks)
-    assert compared == [*range(NEAR_CAP - 50), *range(NEAR_CAP + 7, NEAR_CAP + 57)]
+    slots = [GOOD] * (NEAR_CAP + 7) + [HELD_OUT] * 20 + [DEFECTS] * 30
+    assert compared(slots) == [*range(NEAR_CAP - 50), *range(NEAR_CAP + 7, NEAR_CAP + 57)]
 
 
 def test_more_photos_than_are_compared_are_said(tmp_path):
@@ -217,20 +216,11 @@ def test_few_photos_are_said(trays):
         "11 good parts are few", "18 held-out good parts are few"]
 
 
-def test_progress_is_heard_and_its_exception_ends_the_check(trays):
-    class Stop(Exception):
-        pass
-
-    heard = []
-
-    def stop_at_three(done, total):
-        heard.append((done, total))
-        if done == 3:
-            raise Stop
-
-    with pytest.raises(Stop):
-        check({GOOD: trays[:2], DEFECTS: trays[2:6]}, stop_at_three)
-    assert heard == [(1, 6), (2, 6), (3, 6)]
+def test_progress_is_heard_photo_by_photo_and_the_result_comes_last(trays):
+    slots = {GOOD: trays[:2], DEFECTS: trays[2:6]}
+    *heard, result = checking(slots)
+    assert heard == [(done, 6) for done in range(1, 7)]
+    assert [slot.photos for slot in result.slots] == [2, 4]
 
 
 def test_the_contact_sheet_has_twelve_photos_of_a_slot_at_most(trays, tmp_path):

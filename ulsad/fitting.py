@@ -89,6 +89,8 @@ class Fit:
     watch: Watch
     earlier: Fitted | None  # to go on from
     started: float = field(default_factory=time.monotonic)
+    prepared: Prepared = field(init=False)
+    references: References = field(init=False)
 
     def run(self, photos: Photos, held_out: Photos | None, weights: Path | str | None, device: str | None,
             scratch: Path | None) -> Fitted:

@@ -177,8 +177,9 @@ def _refuse_overlap(intake: Intake) -> None:
     resolved = [(name, {path.resolve() for path in paths}) for name, paths in slots.items()]
     for (one, first), (other, second) in combinations(resolved, 2):
         if both := first & second:
-            raise InputError(f"{len(both)} photos are among the {one} and among the {other}, "
-                             f"{_shown(min(both))} for one. Take them out of one of the two.")
+            raise InputError(f"Among the {one} and among the {other} at once: {_shown(min(both))}"
+                             f"{f' and {len(both) - 1} more' if len(both) > 1 else ''}. Take them out of one "
+                             "of the two.")
 
 
 def _places(intake: Intake) -> Iterator[tuple[Path, Path]]:

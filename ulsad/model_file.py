@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ulsad.errors import InputError
+from ulsad.files import replacing
 
 _FORMAT, _VERSION = "ulsad", 3  # 3: held-out distances, references and criteria are part of a model
 
@@ -21,8 +23,9 @@ def require_writable(path: Path | str) -> None:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder. Give the name of a file for the model.")
+    probe = path.with_name(f".{path.name}.probe")
     try:
-        probe = _temporary(path)
+        probe.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -30,55 +33,46 @@ def require_writable(path: Path | str) -> None:
 
 
 def write(path: Path | str, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """Write under a temporary name and rename, so that a full disk or a kill never harms an old model."""
+    """Raises `InputError` when it can't be written; an old model is replaced only by a whole new one."""
     metadata = {"format": _FORMAT, "version": str(_VERSION), "header": json.dumps(header, sort_keys=True)}
-    temporary = None
+    content = save({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, metadata)
     try:
-        temporary = _temporary(Path(path))
-        content = save({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, metadata)
-        temporary.write_bytes(content)  # safetensors' own writer would keep others from reading the file
-        os.replace(temporary, path)
+        with replacing(Path(path)) as partial:
+            partial.write_bytes(content)  # safetensors' own writer would keep others from reading the file
     except OSError as error:
-        if temporary:
-            temporary.unlink(missing_ok=True)
         raise InputError(f"{path} could not be written ({error}). "
                          "Is the disk full, or the folder protected?") from error
 
 
-def _temporary(path: Path) -> Path:
-    """A name beside `path`, whose folder now exists, that nobody takes for a model."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.name}.{os.getpid()}")
-
-
 def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and header. Raises `InputError` for a file that is absent, damaged, not ours, or of another
-    version."""
+    """Tensors and header. Raises `InputError` as `read_header` does."""
+    header = read_header(path)
+    with _opened(path) as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}, header  # noqa: SIM118
+
+
+def read_header(path: Path | str) -> dict[str, Any]:
+    """The header alone, in no time. Raises `InputError` for a file that is absent, damaged, not ours, or of
+    another version."""
     if not Path(path).is_file():
         raise InputError(f"There is no model file {path}.")
+    with _opened(path) as opened:
+        metadata = opened.metadata() or {}
+    _check(path, metadata)
     try:
-        with safe_open(path, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-            _check(path, metadata)
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a model file, or truncated ({error}). "
-                         "Copy it again from where it was made.") from error
-    try:
-        return tensors, json.loads(metadata["header"])
+        return json.loads(metadata["header"])
     except (KeyError, ValueError) as error:
         raise InputError(f"{path}: its header is damaged. Copy it again from where it was made.") from error
 
 
-def read_header(path: Path | str) -> dict[str, Any]:
-    """The header alone, in no time. Raises `InputError` as `read` does."""
+@contextmanager
+def _opened(path: Path | str) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-        _check(path, metadata)
-        return json.loads(metadata["header"])
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a model file, or damaged ({error}).") from error
+            yield opened
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a model file, or truncated ({error}). "
+                         "Copy it again from where it was made.") from error
 
 
 def _check(path: Path | str, metadata: dict[str, str]) -> None:

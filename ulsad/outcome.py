@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from ulsad.datasets import GOOD, LabelledPhoto
 from ulsad.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.evaluation import MAPS
+from ulsad.files import write_text
 from ulsad.images import Skipped
 from ulsad.metrics import Interval, clopper_pearson
 
@@ -114,12 +114,9 @@ class Outcome:
         values = {"criterion": self.criterion.to_dict(), "held_out": [_plain(one) for one in self.held_out],
                   "tested": [[*photo[:-1], _plain(photo.scores)] for photo in self.tested],
                   "skipped": self.skipped}
-        temporary = file.with_name(f".{file.name}.{os.getpid()}")
         try:
-            temporary.write_text(json.dumps(values, allow_nan=False), encoding="utf-8")
-            os.replace(temporary, file)
+            write_text(file, json.dumps(values, allow_nan=False))
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise InputError(f"{file} could not be written ({error}). "
                              "Is the disk full, or the folder protected?") from error
 

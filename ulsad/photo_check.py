@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, count
 from pathlib import Path
@@ -13,36 +13,19 @@ from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
+from ulsad.contact_sheet import PICTURE, Shown, contact_sheet, evenly_spaced
 from ulsad.errors import InputError
 from ulsad.images import Skipped, read_image
 from ulsad.intake import GOOD_PARTS, HELD_OUT
 from ulsad.preparation import MINIMUM_PHOTOS
 from ulsad.rendering import fit_within
+from ulsad.twins import NEAR_CAP, SIDE, exact_twins, near_twins
 
 FEW_GOOD, FEW_HELD_OUT = 20, 19  # one good part in twenty exceeds the highest of 19 held-out scores
 TINY, ELONGATED = 64, 4  # px of the shorter side; longer : shorter side
 
-# Two photos are near duplicates when their grey 32 x 32 thumbnails differ by an RMS of less than NEAR grey
-# levels and less than NEAR_CONTRAST of the thumbnail's own standard deviation. Measured on the good training
-# photos of four screws (19), toy figures (38), magnetic tiles (240), and on 400 demo trays; in brackets the
-# share of contrast:
-#                                lowest          median          highest         found of 697
-#   JPEG at quality 60           0.11 (0.003)    0.24 (0.007)    0.46 (0.038)    697
-#   half the size                0.03 (0.001)    0.06 (0.002)    0.55 (0.024)    697
-#   half the size, and back      0.03 (0.001)    0.04 (0.001)    0.54 (0.025)    697
-#   1 % brighter                 0.69 (0.027)    1.39 (0.040)    1.91 (0.108)    2
-#   shifted by 1 px              0.41 (0.018)    2.03 (0.059)    6.85 (0.245)    28
-#   nearest other good photo     4.49 (0.127)    6.57 (0.189)    30.3 (1.952)    0
-# The share is for dark photos: 12-bit values in 16-bit files bring different trays as near as 0.30 (0.149).
-NEAR, NEAR_CONTRAST = 0.8, 0.05
-NEAR_CAP = 5000  # photos; the comparisons grow with their square
-
-_SIDE, _CHUNK = 32, 256
-_SHOWN, _COLUMNS = 12, 6
-_PICTURE, _GAP, _CAPTION, _TITLE = 120, 12, 18, 34  # px
-_WIDTH = _COLUMNS * (_PICTURE + _GAP) + _GAP
 
 
 @dataclass(frozen=True)
@@ -113,19 +96,13 @@ class _Look(NamedTuple):
     picture: Image.Image | None  # for the contact sheet
 
 
-def check(
-    slots: dict[str, Sequence[Path]], on_photo: Callable[[int, int], None] = lambda done, total: None
-) -> PhotoCheck:
-    """Read every photo of the three slots of an `Intake` once; the latter two may be empty.
+def check(slots: dict[str, Sequence[Path]]) -> PhotoCheck:
+    """Read every photo of an `Intake`'s slots once.
 
-    Photos that can't be read are reported, not raised. `on_photo` hears how many of all are done, and what it
-    raises ends the check. 5 KB are kept of each photo.
+    Photos that can't be read are reported, not raised. 5 KB are kept of each photo.
     """
-    for step in checking(slots):
-        if isinstance(step, PhotoCheck):
-            return step
-        on_photo(*step)
-    raise AssertionError("a check ends with its result")
+    *_, result = checking(slots)
+    return result
 
 
 def checking(slots: dict[str, Sequence[Path]]) -> Iterator[tuple[int, int] | PhotoCheck]:
@@ -133,17 +110,13 @@ def checking(slots: dict[str, Sequence[Path]]) -> Iterator[tuple[int, int] | Pho
     done, total = count(1), sum(map(len, slots.values()))
     seen: dict[str, list[_Look | Skipped]] = {slot: [] for slot in slots}
     for slot, paths in slots.items():
-        shown = _evenly_spaced(len(paths))
+        shown = evenly_spaced(len(paths))
         for i, path in enumerate(paths):
             seen[slot].append(_look(path, slot, i in shown))
             yield next(done), total
     looks = [item for items in seen.values() for item in items if isinstance(item, _Look)]
     yield PhotoCheck(tuple(_report(slot, items) for slot, items in seen.items()), tuple(_duplicates(looks)),
-                      median([look.seconds for look in looks] or [0.0]), _contact_sheet(seen))
-
-
-def _evenly_spaced(photos: int) -> list[int]:
-    return np.linspace(0, photos - 1, min(_SHOWN, photos)).astype(int).tolist()
+                     median([look.seconds for look in looks] or [0.0]), _contact_sheet(seen))
 
 
 def _look(path: Path, slot: str, shown: bool) -> _Look | Skipped:
@@ -157,9 +130,9 @@ def _look(path: Path, slot: str, shown: bool) -> _Look | Skipped:
         mode = opened.mode
     digest = hashlib.sha256(f"{photo.size}".encode() + photo.tobytes()).digest()
     # in floating point: rounding to whole grey levels would be a third of NEAR
-    grey = photo.convert("L").convert("F").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
+    grey = photo.convert("L").convert("F").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     return _Look(path, slot, seconds, photo.size, mode, digest, np.array(grey),
-                 fit_within(photo, _PICTURE) if shown else None)
+                 fit_within(photo, PICTURE) if shown else None)
 
 
 def _report(slot: str, items: list[_Look | Skipped]) -> SlotReport:
@@ -173,44 +146,21 @@ def _frequencies(values: Iterable) -> dict:
 
 
 def _duplicates(looks: list[_Look]) -> Iterator[Duplicates]:
-    exact, near = _exact_twins(looks), _near_twins(looks)
+    exact = exact_twins([look.digest for look in looks])
+    near = near_twins([look.grey for look in looks], [look.slot for look in looks])
     for second, first in sorted((near | exact).items()):
         a, b = looks[first], looks[second]
         yield Duplicates(a.path, a.slot, b.path, b.slot, second in exact)
 
 
-def _exact_twins(looks: list[_Look]) -> dict[int, int]:
-    """Index of a photo → index of the first one with the same pixels."""
-    first: dict[bytes, int] = {}
-    twins = {i: first.setdefault(look.digest, i) for i, look in enumerate(looks)}
-    return {second: first for second, first in twins.items() if second != first}
-
-
-def _near_twins(looks: list[_Look]) -> dict[int, int]:
-    """Index of a photo → index of the nearest earlier one, where that is near."""
-    if len(looks) < 2:
-        return {}
-    indices, twins = _compared(looks), {}
-    greys = np.stack([looks[i].grey.ravel() for i in indices])
-    limits = np.minimum(NEAR, NEAR_CONTRAST * greys.std(axis=1))
-    greys -= greys.mean(axis=0)  # small numbers, so that a² + b² - 2ab keeps its digits in float32
-    squares = np.square(greys).mean(axis=1)
-    for start in range(0, len(greys), _CHUNK):
-        rows = np.arange(start, min(start + _CHUNK, len(greys)))
-        earlier = np.arange(rows[-1] + 1)
-        distances = squares[rows, None] + squares[earlier] - 2 * (greys[rows] @ greys[earlier].T) / _SIDE**2
-        distances[earlier >= rows[:, None]] = np.inf
-        near = np.sqrt(distances.min(axis=1).clip(0)) < limits[rows]
-        twins |= {indices[row]: indices[column]
-                  for row, column in zip(rows[near], distances[near].argmin(axis=1))}
-    return twins
-
-
-def _compared(looks: list[_Look]) -> list[int]:
-    """At most `NEAR_CAP` photos, those of the smaller slots first: there an overlap does most harm."""
-    photos = Counter(look.slot for look in looks)
-    smaller_first = sorted(range(len(looks)), key=lambda i: photos[looks[i].slot])
-    return sorted(smaller_first[:NEAR_CAP])
+def _contact_sheet(seen: dict[str, list[_Look | Skipped]]) -> Image.Image:
+    bands = {}
+    for slot, items in seen.items():
+        shown = [items[i] for i in evenly_spaced(len(items))]
+        some = f"{len(shown)} of " if len(shown) < len(items) else ""
+        bands[f"{slot}: {some}{len(items):,}"] = [
+            Shown(_name(item.path), item.picture if isinstance(item, _Look) else None) for item in shown]
+    return contact_sheet(bands)
 
 
 def _overlaps(check: PhotoCheck, exact: bool) -> Iterator[str]:
@@ -320,43 +270,3 @@ def _by(size: tuple[int, int]) -> str:
 def _name(path: Path) -> str:
     """A file's name as text that can be printed, even if its bytes are not UTF-8."""
     return "".join(letter if letter.isprintable() else "?" for letter in path.name)
-
-
-def _contact_sheet(seen: dict[str, list[_Look | Skipped]]) -> Image.Image:
-    """At most twelve photos of each slot under its title, with their file names."""
-    bands = []
-    for slot, items in seen.items():
-        shown = [items[i] for i in _evenly_spaced(len(items))]
-        some = f"{len(shown)} of " if len(shown) < len(items) else ""
-        bands.append(_band(f"{slot}: {some}{len(items):,}", shown))
-    sheet = Image.new("RGB", (_WIDTH, sum(band.height for band in bands) + _GAP), "white")
-    for i, band in enumerate(bands):
-        sheet.paste(band, (0, sum(above.height for above in bands[:i])))
-    return sheet
-
-
-def _band(title: str, items: list[_Look | Skipped]) -> Image.Image:
-    tallest = max((item.picture.height for item in items if isinstance(item, _Look)), default=_CAPTION)
-    row, rows = tallest + _CAPTION + _GAP, -(-len(items) // _COLUMNS)
-    band = Image.new("RGB", (_WIDTH, _TITLE + rows * row), "white")
-    draw, small = ImageDraw.Draw(band), ImageFont.load_default(11)
-    draw.text((_GAP, 10), title, "black", ImageFont.load_default(15))
-    for i, item in enumerate(items):
-        x = _GAP + i % _COLUMNS * (_PICTURE + _GAP) + _PICTURE // 2
-        bottom = _TITLE + i // _COLUMNS * row + tallest
-        if isinstance(item, _Look):
-            width, height = item.picture.size
-            band.paste(item.picture, (x - width // 2, bottom - height))
-        else:
-            draw.text((x, bottom), "can't be read", (176, 32, 32), small, "md")
-        draw.text((x, bottom + 4), _shortened(_name(item.path), small), (90, 90, 90), small, "ma")
-    return band
-
-
-def _shortened(name: str, font: ImageFont.FreeTypeFont) -> str:
-    """As much of a name as fits under a picture; its middle gives way."""
-    shortened, kept = name, len(name)
-    while font.getlength(shortened) > _PICTURE:
-        kept -= 1
-        shortened = f"{name[:kept - kept // 2]}…{name[len(name) - kept // 2:]}"
-    return shortened

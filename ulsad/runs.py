@@ -35,6 +35,7 @@ from ulsad.fitting import Progress
 
 ORDER, CONFIG, EVENTS, HEARTBEAT, STOP = "order.json", "config.json", "events.jsonl", "heartbeat", "stop"
 MODEL, CHECKPOINT, PHOTOS, PREVIEW = "model.safetensors", "checkpoint.safetensors", "photos", "preview.png"
+WEIGHTS = "weights"  # a folder beside the runs, for backbones' published weights files
 SUFFIX = ".safetensors"  # of a model file that lies beside the runs, belonging to none
 OUTCOME, CARD, LOG = "outcome.json", "run-card.html", "log.txt"
 
@@ -145,7 +146,7 @@ def free_name(name: str, models_dir: Path) -> str:
     if re.search(r'[/\\:*?"<>|\x00-\x1f]', name) or name.startswith(".") or len(name.encode()) > 100:
         raise InputError(f"'{name}' can't be a name: leave out / \\ : * ? \" < > |, a dot at the "
                          "beginning, and keep it under 100 characters.")
-    if (models_dir / name).exists() or (models_dir / f"{name}{SUFFIX}").exists():
+    if name == WEIGHTS or (models_dir / name).exists() or (models_dir / f"{name}{SUFFIX}").exists():
         raise InputError(f"There is a '{name}' already. Choose another name.")
     return name
 

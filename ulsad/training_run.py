@@ -6,12 +6,11 @@ Started by torchrun as several processes, they share the work; the first one wri
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +24,7 @@ from ulsad.config import PRESETS, Config
 from ulsad.datasets import GOOD
 from ulsad.detector import Ulsad
 from ulsad.errors import InputError
+from ulsad.files import replacing, write_text
 from ulsad.fitting import Progress, TrainingDiverged
 from ulsad.images import read_image
 from ulsad.intake import Intake, is_kept, kept, take_in
@@ -190,12 +190,8 @@ class _Preview:
     def __call__(self, detector: Ulsad) -> None:
         self.photo = self.photo or self._choose(detector)
         maps = detector.predict(self.photo).maps()
-        partial = self.file.with_name(f".{self.file.name}.{os.getpid()}")
-        try:
+        with suppress(OSError), replacing(self.file) as partial:  # no picture is worth ending a training for
             rendering.sheet(rendering.views(self.photo, maps)).save(partial, "PNG")
-            os.replace(partial, self.file)
-        except OSError:  # a picture is not worth ending a training for
-            partial.unlink(missing_ok=True)
 
     def _choose(self, detector: Ulsad) -> Image.Image:
         for photo in self.intake.test:
@@ -256,10 +252,3 @@ def _print_result(detector: Ulsad, out: Path, outcome: Outcome | None) -> None:
               + ", ".join(f"{name} {auroc.value:.3f}" for name, auroc in outcome.aurocs.items()))
     for reason in record["skipped"]:
         print(f"skipped {reason}", file=sys.stderr)
-
-
-def write_text(file: Path, text: str) -> None:
-    """Under a temporary name first, so that nobody ever reads half of it."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8", errors="replace")
-    os.replace(partial, file)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from ulsad.datasets import Category
 from ulsad.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.evaluation import Evaluation, evaluate, summarise, write_scores
+from ulsad.files import write_text
 from ulsad.fitting import Progress
 
 MODEL = "model.safetensors"
@@ -52,9 +52,7 @@ def run_trial(bench: Bench, category: Category, config: Config) -> dict[str, Any
         "category": category.name, "seed": config.seed, "config": json.loads(config.to_json()),
         "seconds": detector.record["seconds"], "train": len(detector.record["train"])}
     write_scores(file.with_name(file.name.replace("result", "scores")).with_suffix(".csv"), evaluation)
-    partial = file.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    os.replace(partial, file)
+    write_text(file, json.dumps(result, indent=1))
     return result
 
 

@@ -25,7 +25,6 @@ from ulsad.images import find_images, read_image
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DEMO_MODEL = ASSETS / "demo.safetensors"
-WEIGHTS = "weights"  # the folder of the models directory for backbones' published weights files
 
 
 def demo_photos() -> list[str]:
@@ -43,7 +42,7 @@ def models(models_dir: Path) -> list[tuple[str, str]]:
 
 def detector(model: str, models_dir: Path) -> Ulsad:
     """The model at a path, loaded once; backbone weights are also looked for in `models_dir`/weights."""
-    return _detector(model, _version(model), models_dir / WEIGHTS)
+    return _detector(model, _version(model), models_dir / runs.WEIGHTS)
 
 
 @lru_cache(maxsize=4)
@@ -97,7 +96,7 @@ def patch_features(backbone: str, path: str, models_dir: Path) -> torch.Tensor:
 
 @lru_cache(maxsize=8)
 def _patch_features(backbone: str, path: str, version: int, models_dir: Path) -> torch.Tensor:
-    extractor = _backbone(backbone, models_dir / WEIGHTS)
+    extractor = _backbone(backbone, models_dir / runs.WEIGHTS)
     return attention.patch_features(extractor, photo(path), Config().image_size)
 
 

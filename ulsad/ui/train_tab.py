@@ -20,6 +20,7 @@ from ulsad.backbones import BACKBONES
 from ulsad.config import PRESETS, Config
 from ulsad.errors import InputError
 from ulsad.estimate import Estimate, estimate
+from ulsad.files import write_text
 from ulsad.images import SUFFIXES
 from ulsad.intake import GOOD_PARTS, HELD_OUT, kept
 from ulsad.preparation import held_out_share
@@ -90,14 +91,13 @@ def build(
     resume.click(library.shown(partial(_resume, models_dir)), run, [seen, mine])
     inspect.click(library.shown(partial(_open, models_dir)), run, [model, tabs, inspected])
     run.input(lambda chosen: chosen, run, mine)
-    watched = [run, model, seen]
-    views = [status, plot, preview, stop, resume, inspect, after, outcome, take_model, take_card, model,
-             changed, seen]
-    gr.on([gr.Timer(1.0).tick, run.change], partial(_watch, models_dir), watched, views,
+    views = [status, plot, preview, stop, resume, inspect, after, outcome, take_model, take_card, changed,
+             seen]
+    gr.on([gr.Timer(1.0).tick, run.change], partial(_watch, models_dir), [run, seen], views,
           show_progress="hidden", concurrency_id="watch")
     gr.on(None, partial(_mine, models_dir), mine, run)
     changed.change(partial(_mine, models_dir), run, run, show_progress="hidden")
-    changed.change(partial(_still_there, models_dir), model, model, show_progress="hidden")
+    changed.change(partial(_models, models_dir), model, model, show_progress="hidden")
 
 
 def _slots(data_root: Path | None) -> tuple[list[gr.components.Component], list]:
@@ -170,7 +170,11 @@ def _check(
             if isinstance(step, tuple) and done % 5 == 0:
                 yield "", train_views.progress("Checking", *step), skip, skip, skip
     except InputError as error:
-        yield "", f"<div class='run'><b>{escape(str(error))}</b></div>", gr.Button(visible=False), skip, skip
+        text = str(error)
+        for path in (path for slot in given for path in slot):
+            text = text.replace(str(path), path.name)  # where an upload lies says nothing to anybody
+        yield ("", f"<div class='run'><b>{escape(text)}</b></div>", gr.Button(visible=False),
+               gr.Accordion(visible=False), skip)
         return
     here = incoming.recalled(step)
     held_out = held_out_share(here.check.usable(GOOD_PARTS), Config())
@@ -213,7 +217,7 @@ def _estimate(here: incoming.Incoming, config: Config, weights: str | None) -> E
 @lru_cache(maxsize=32)
 def _cached_estimate(config: Config, photos: int, held_out: int, seconds: float, weights: str | None,
                      models_dir: Path) -> Estimate:
-    return estimate(config, photos, held_out, seconds, weights or models_dir / library.WEIGHTS)
+    return estimate(config, photos, held_out, seconds, weights or models_dir / runs.WEIGHTS)
 
 
 def _free(folder: Path) -> int:
@@ -234,7 +238,7 @@ def _start(models_dir: Path, key: str, name: str, preset: str, *inputs):
     run = models_dir / runs.free_name(name, models_dir)
     run.mkdir()
     here.move_to(run / runs.PHOTOS)
-    given = _kept_weights(Path(weights), run) if weights else models_dir / library.WEIGHTS
+    given = _kept_weights(Path(weights), run) if weights else models_dir / runs.WEIGHTS
     chosen = ["--set", *settings] if settings else []
     runs.start(run, [str(run / runs.PHOTOS), "--preset", preset, *chosen, "--weights", str(given)])
     return (gr.Dropdown(_names(models_dir), value=run.name), run.name, "", "", gr.Accordion(visible=False),
@@ -256,7 +260,7 @@ def _resume(models_dir: Path, run: str):
     return (), run
 
 
-def _watch(models_dir: Path, run: str | None, model: str, seen: tuple):
+def _watch(models_dir: Path, run: str | None, seen: tuple):
     """Redraw what the run directory says, when it says something new."""
     folder = models_dir / run if run else None
     state = runs.read(folder) if folder and folder.is_dir() else None
@@ -264,14 +268,14 @@ def _watch(models_dir: Path, run: str | None, model: str, seen: tuple):
     drawn = preview.stat().st_mtime_ns if preview and preview.exists() else 0
     now = state and (run, state.status, state.ahead, state.stopping, state.phase, state.done, drawn)
     if now == seen:
-        return [gr.skip()] * 13
+        return [gr.skip()] * 12
     if state is None:
-        return [train_views.status(None), *[gr.skip()] * 11, now]
+        return [train_views.status(None), *[gr.skip()] * 10, now]
     return [train_views.status(state), train_views.losses(state),
             _preview(preview, drawn) if not seen or drawn != seen[-1] else gr.skip(),
             gr.Button(interactive=state.is_live and not state.stopping),
             gr.Button(interactive=state.can_resume), gr.Button(interactive=state.model is not None),
-            *_after(state), _known_models(models_dir, model, state), (run, state.status), now]
+            *_after(state), (run, state.status), now]
 
 
 def _preview(file: Path, drawn: int):
@@ -283,23 +287,15 @@ def _after(state: runs.RunState):
     if state.is_live or not (state.folder / runs.OUTCOME).is_file() or state.model is None:
         return gr.Column(visible=False), "", gr.skip(), gr.skip()
     card = runs_list.card_of(state.folder)
-    (state.folder / runs.CARD).write_text(run_card(card), encoding="utf-8")  # under the name it has now
+    write_text(state.folder / runs.CARD, run_card(card))  # under the name it has now
     return (gr.Column(visible=True), result(card.outcome), gr.DownloadButton(value=str(state.model)),
             gr.DownloadButton(value=str(state.folder / runs.CARD)))
 
 
-def _known_models(models_dir: Path, model: str, state: runs.RunState):
+def _models(models_dir: Path, model: str) -> gr.Dropdown:
+    """All models there are now; the demo takes the place of a chosen one that was renamed or deleted."""
     choices = library.models(models_dir)
-    known = model in [path for _, path in choices]
-    if known and state.is_live:
-        return gr.skip()
-    return gr.Dropdown(choices, value=model if known else choices[-1][1])
-
-
-def _still_there(models_dir: Path, model: str):
-    """The demo takes the place of a model that was renamed or deleted."""
-    choices = library.models(models_dir)
-    return gr.skip() if model in [path for _, path in choices] else gr.Dropdown(choices, value=choices[-1][1])
+    return gr.Dropdown(choices, value=model if model in [path for _, path in choices] else choices[-1][1])
 
 
 def _open(models_dir: Path, run: str):
