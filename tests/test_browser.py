@@ -543,6 +543,8 @@ def test_a_clicked_patch_asks_for_its_attention(page):
 
 
 def test_evaluate_on_labelled_photos_and_open_a_mistake(page, demo_set):
+    page.locator("#model input").click()
+    page.locator("#model").get_by_role("option", name="my parts").click()  # a dozen steps: it makes mistakes
     page.get_by_role("tab", name="Evaluate").click()
     for slot, folder in (("test-good", "good"), ("test-defects", "logical_anomalies")):
         photos = [str(path) for path in find_images(demo_set / "test" / folder)]
@@ -550,7 +552,7 @@ def test_evaluate_on_labelled_photos_and_open_a_mistake(page, demo_set):
         expect(page.locator(f"#{slot}")).to_contain_text(Path(photos[0]).stem)
     page.locator("#evaluate").click()
     expect(page.locator("#confusion")).to_contain_text("held-out good photos", timeout=240_000)
-    expect(page.locator("#evaluation-status")).to_contain_text("photos scored by")
+    expect(page.locator("#evaluation-status")).to_contain_text("photos scored by 'my parts'")
     expect(page.locator("#evaluation-numbers")).to_contain_text("AUROC")
     for plot in ("curves", "kinds", "grid"):
         picture(page, f"evaluation-{plot}")
