@@ -64,8 +64,7 @@ class _Charts:
 
 def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path | None) -> gr.State:
     """Lay out the tab and wire it to the model chosen in the header; return the state that opens photos."""
-    demo = Request(tuple((Path(path), Path(path).name) for path in library.demo_photos()))
-    wanted, key, index = gr.State(demo), gr.State(None, delete_callback=batches.forget), gr.State(0)
+    wanted, key, index = gr.State(_demo()), gr.State(None, delete_callback=batches.forget), gr.State(0)
     coming = gr.State(None)  # the key of a batch that is being scored
     lines = gr.State({})  # the thresholds, by name
     with gr.Row():
@@ -184,6 +183,8 @@ def _score(models_dir: Path, model: str, wanted: Request, before: str | None) ->
     if batches.is_open(before, model, wanted):
         yield (gr.skip(),) * 7  # a generator that yields nothing would empty the header's dropdown
         return
+    if not any(path.exists() for path, _ in wanted.photos):  # those of a run that was renamed or deleted
+        wanted = _demo()
     total, unchanged = len(wanted.photos), (gr.skip(),) * 3
     try:
         coming = batches.begun(model, models_dir, wanted, before)
@@ -201,7 +202,11 @@ def _score(models_dir: Path, model: str, wanted: Request, before: str | None) ->
                back.model if back else gr.skip(), back.request if back else gr.skip())
         raise InputError(str(error).replace(f"{models_dir}/", "")) from error
     yield (None, coming, min(wanted.chosen, len(batch) - 1), _left_out(batch, total),
-           gr.Button(visible=False), *unchanged[:2])
+           gr.Button(visible=False), gr.skip(), wanted)
+
+
+def _demo() -> Request:
+    return Request(tuple((Path(path), Path(path).name) for path in library.demo_photos()))
 
 
 def _stop(coming: str | None) -> None:

@@ -100,7 +100,9 @@ def _speed(state: RunState) -> str:
     return f" · {(last[-1]['step'] - last[0]['step']) / (last[-1]['time'] - last[0]['time']):.1f} steps/s"
 
 
-def losses(state: RunState) -> pd.DataFrame | None:
-    """None rather than an empty table: a LinePlot that has met one never shows its lines again."""
+def losses(state: RunState) -> pd.DataFrame:
+    """Before the first step a row without a value: a LinePlot that has met an empty table never shows its
+    lines again, and one that is given None while it draws fails in the browser."""
     rows = [(step["step"], label, step[key]) for step in state.steps for key, label in LOSSES.items()]
-    return pd.DataFrame(rows, columns=["step", "loss", "value"]) if rows else None
+    return pd.DataFrame(rows or [(0, label, None) for label in LOSSES.values()],
+                        columns=["step", "loss", "value"])
