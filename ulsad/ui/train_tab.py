@@ -28,6 +28,7 @@ from ulsad.run_card import result, run_card
 from ulsad.ui import incoming, library, runs_list, train_views
 from ulsad.ui.batches import Request
 
+_SHOW_RUN = "() => document.getElementById('run-status').scrollIntoView({block: 'center'})"
 _SETTINGS = ("backbone", "image_size", "lambda_l", "lambda_g", "minutes", "steps", "seed", "precision")
 
 
@@ -86,7 +87,7 @@ def build(
     gr.on([preset.change, weights.change, *(setting.change for setting in settings)], _cost, priced, cost,
           show_progress="hidden", trigger_mode="always_last")
     start.click(library.shown(partial(_start, models_dir)), [key, name, preset, *settings, weights],
-                [run, mine, key, found, sheet_place, name, *slots])
+                [run, mine, key, found, sheet_place, name, *slots]).success(None, js=_SHOW_RUN)
     stop.click(lambda chosen: runs.stop(models_dir / chosen), run)
     resume.click(library.shown(partial(_resume, models_dir)), run, [seen, mine])
     inspect.click(library.shown(partial(_open, models_dir)), run, [model, tabs, inspected])
