@@ -145,5 +145,6 @@ def test_a_damaged_file_is_named(text, tmp_path):
 def test_a_file_that_is_not_there_or_can_not_be_written_is_named(outcome, tmp_path):
     with pytest.raises(InputError, match="can't be read"):
         Outcome.read(tmp_path / "none.json")
+    (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="could not be written"):
-        outcome.write(tmp_path / "no folder" / "outcome.json")
+        outcome.write(tmp_path / "file" / "outcome.json")

@@ -98,16 +98,22 @@ def _clicked(event: gr.SelectData) -> str:
 def _place(models_dir: Path, name: str | None) -> Path:
     if not name:
         raise InputError("Choose a run or a model first.")
-    found = [place for place in (models_dir / name, models_dir / f"{name}{runs.SUFFIX}") if place.exists()]
-    if not found or found[0].parent != models_dir:
-        raise InputError(f"There is no '{name}' any more.")
-    return found[0]
+    try:
+        return _by_name(models_dir)[name]
+    except KeyError as error:
+        raise InputError(f"There is no '{name}' any more.") from error
+
+
+def _by_name(models_dir: Path) -> dict[str, Path]:
+    return {place.stem if place.is_file() else place.name: place for place in places(models_dir)}
 
 
 def _compared(models_dir: Path, chosen: str | None, other: str | None) -> str:
-    if not chosen or not other or chosen == other:
+    """Nothing unless two are chosen that are there; one may just have been renamed."""
+    here = _by_name(models_dir)
+    if chosen == other or not {chosen, other} <= set(here):
         return ""
-    return comparison([card_of(_place(models_dir, name)) for name in (chosen, other)])
+    return comparison([card_of(here[name]) for name in (chosen, other)])
 
 
 def _rename(models_dir: Path, chosen: str | None, name: str):
@@ -115,8 +121,8 @@ def _rename(models_dir: Path, chosen: str | None, name: str):
     if not name.strip():
         raise InputError("Write a new name first.")
     runs.rename(place, name)
-    names = [_name(place) for place in places(models_dir)]
-    return _version(models_dir), gr.Dropdown(names, value=name.strip()), ""
+    names = list(_by_name(models_dir))
+    return names, gr.Dropdown(names, value=name.strip()), ""
 
 
 def _ask(chosen: str | None):
@@ -127,13 +133,4 @@ def _ask(chosen: str | None):
 
 def _delete(models_dir: Path, chosen: str | None):
     runs.delete(_place(models_dir, chosen))
-    return _version(models_dir), gr.Row(visible=False)
-
-
-def _name(place: Path) -> str:
-    return place.stem if place.is_file() else place.name
-
-
-def _version(models_dir: Path) -> list[str]:
-    """Changes with what there is."""
-    return [_name(place) for place in places(models_dir)]
+    return list(_by_name(models_dir)), gr.Row(visible=False)
