@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from html import escape
 
@@ -101,8 +102,8 @@ def _speed(state: RunState) -> str:
 
 
 def losses(state: RunState) -> pd.DataFrame:
-    """Before the first step a row without a value: a LinePlot that has met an empty table never shows its
-    lines again, and one that is given None while it draws fails in the browser."""
+    """Before the first step rows of NaN: a LinePlot that has met an empty table never shows its lines again,
+    one that is given None while it draws fails in the browser, and None as a value makes words of numbers."""
     rows = [(step["step"], label, step[key]) for step in state.steps for key, label in LOSSES.items()]
-    return pd.DataFrame(rows or [(0, label, None) for label in LOSSES.values()],
+    return pd.DataFrame(rows or [(0, label, math.nan) for label in LOSSES.values()],
                         columns=["step", "loss", "value"])
