@@ -82,11 +82,11 @@ def peak():  # MB of resident memory
 
 def touch(rows):
     before, total = peak(), 0.0
-    for start in range(0, 400, 8):
-        rows[start:start + 8] = torch.full((8, 512, 512), start / 8)
-    for start in range(0, 400, 8):
-        total += float(rows[torch.arange(start, start + 8)].double().mean())
-    assert total == sum(range(50)), total
+    for start in range(0, 400, 2):
+        rows[start:start + 2] = torch.full((2, 512, 512), start / 2)
+    for start in range(0, 400, 2):
+        total += float(rows[torch.arange(start, start + 2)].mean())
+    assert total == sum(range(200)), total
     print(peak() - before)
 
 touch(MappedRows.allocated(Path(sys.argv[1]), (400, 512, 512), torch.float32))
@@ -99,7 +99,7 @@ def test_memory_does_not_grow_with_the_rows_touched(tmp_path):
     done = subprocess.run([sys.executable, "-c", TOUCH_200_MB, tmp_path / "rows"], capture_output=True,
                           text=True, cwd=Path(__file__).parents[1], check=True)
     in_file, in_memory = map(float, done.stdout.split())
-    assert in_file < 60 and in_memory > 120, done.stdout
+    assert in_file < 80 and in_memory > 160, done.stdout  # of 200 MB; a batch and its copies are about 10
 
 
 @pytest.fixture(scope="module")
