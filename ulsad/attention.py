@@ -1,71 +1,86 @@
-"""What a pre-trained network attends to, as in Figure 5; needs no trained model."""
+"""What a pre-trained network holds to be similar: the attention of one patch, as in Figure 5.
+
+Needs no trained model. Patch features are (c, h, w): c channels on a grid of h × w patches.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 
 import numpy as np
 import torch
 from PIL import Image
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from ulsad.backbones import FeatureExtractor
 from ulsad.images import to_square
 from ulsad.maps import attention_weights
 
-
-@dataclass(frozen=True)
-class Concept:
-    """A cluster of similar patches, and the attention of its most typical one."""
-
-    row: int  # of the medoid patch, the query
-    column: int
-    attention: np.ndarray  # (h, w), sums to 1
-    members: np.ndarray  # bool (h, w), the patches of the cluster
+TEMPERATURES = (1 / 64, 64)  # where `temperature_for` looks
 
 
 def patch_features(extractor: FeatureExtractor, photo: Image.Image, image_size: int) -> Tensor:
-    """Features of one photo (c, h, w), standardised over its own patches: without a training set there
-    is no other μ and σ, and raw features let the few patches with large values win every product."""
+    """U of one RGB photo as the backbone gives it, float32 (c, h, w)."""
     square = to_square(photo, image_size)[None].to(extractor.pixel_mean.device)
-    features = extractor(extractor.normalise(square))[0].cpu()
-    std, mean = torch.std_mean(features, dim=(1, 2), keepdim=True)
+    return extractor(extractor.normalise(square))[0].cpu()
+
+
+def standardised(features: Tensor, like: Tensor | None = None) -> Tensor:
+    """Each channel less its mean, by its standard deviation, over the patches of `like` (or its own).
+
+    Without a training set there is no other μ and σ. A second photo is standardised like the first, so that
+    their patches stay comparable.
+    """
+    std, mean = torch.std_mean(features if like is None else like, dim=(1, 2), keepdim=True)
     return (features - mean) / std.clamp_min(1e-6)
 
 
 def patch_at(x: float, y: float, size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
-    """The patch (row, column) under the pixel (x, y) of a photo of (height, width)."""
-    row, column = int(y * grid[0] / size[0]), int(x * grid[1] / size[1])
+    """The patch (row, column) under the pixel (x, y) of a photo of (height, width); the nearest one for
+    places outside of it."""
+    row, column = math.floor(y * grid[0] / size[0]), math.floor(x * grid[1] / size[1])
     return min(max(row, 0), grid[0] - 1), min(max(column, 0), grid[1] - 1)
 
 
-def attention_of_patch(features: Tensor, row: int, column: int, temperature: float = 1.0) -> np.ndarray:
-    """The column W[:, q] of Eq. 3 for the patch q = (row, column): float32 (h, w), sums to 1.
+def attention_over(features: Tensor, query: Tensor, temperature: float = 1.0) -> np.ndarray:
+    """How one query shares its attention among patches: float32 (h, w), sums to 1.
 
-    `temperature` multiplies the paper's √c*; above 1 the attention spreads, below it narrows.
+    It is the column W[:, q] of Eq. 3 where the query (c,) is a patch of `features` itself, and Ŵ[:, q] of
+    Eq. 4 where it is the global branch's; the rest of the matrix is not computed. `temperature` multiplies
+    the paper's √c*: above 1 the attention spreads, below it narrows.
     """
     channels, height, width = features.shape
-    keys = features.flatten(1)[None]
-    query = features[:, row, column][None, :, None]
-    column_of_w = attention_weights(keys, query, temperature * channels**0.5)
-    return column_of_w.reshape(height, width).numpy()
+    keys, queries = features.double().flatten(1)[None], query.double()[None, :, None]
+    column = attention_weights(keys, queries, temperature * channels**0.5)
+    return column.float().reshape(height, width).numpy()
 
 
-def concepts(features: Tensor, count: int, temperature: float = 1.0, seed: int = 0) -> list[Concept]:
-    """`count` clusters of patches (k-means), largest first, each queried at its medoid.
+def share_of_second(first: Tensor, second: Tensor, query: Tensor, temperature: float = 1.0) -> float:
+    """What the second photo's patches get, from 0 to 1, where both photos' patches compete in one softmax.
 
-    The medoid is the member closest to its cluster's mean.
+    About a half where the second has something as similar as the first; near 0 where it has nothing.
     """
-    _, height, width = features.shape
-    patches = features.flatten(1).T.numpy()
-    clusters = KMeans(count, n_init=4, random_state=seed).fit(patches)
-    found = []
-    for label in np.argsort(-np.bincount(clusters.labels_, minlength=count)):
-        members = clusters.labels_ == label
-        spread = np.linalg.norm(patches - clusters.cluster_centers_[label], axis=1)
-        medoid = int(np.where(members, spread, np.inf).argmin())
-        row, column = divmod(medoid, width)
-        found.append(Concept(row, column, attention_of_patch(features, row, column, temperature),
-                             members.reshape(height, width)))
-    return found
+    both = torch.cat([first.flatten(1), second.flatten(1)], dim=1)
+    weights = attention_over(both[..., None], query, temperature)
+    return float(weights[first[0].numel():].sum())
+
+
+def spread(weights: np.ndarray) -> float:
+    """Among how many patches attention is shared: exp of its entropy, from 1 to the number of patches."""
+    positive = weights[weights > 0].astype(np.float64)
+    return float(np.exp(-(positive * np.log(positive)).sum()))
+
+
+def temperature_for(features: Tensor, query: Tensor, patches: float) -> float:
+    """The temperature at which attention is shared among that many patches, as `spread` counts them.
+
+    It grows with the temperature, so halving finds it; an end of `TEMPERATURES` where it lies beyond.
+    """
+    low, high = TEMPERATURES
+    for _ in range(20):
+        middle = math.sqrt(low * high)
+        if spread(attention_over(features, query, middle)) < patches:
+            low = middle
+        else:
+            high = middle
+    return math.sqrt(low * high)

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -111,6 +112,14 @@ def pool_channels(features: Tensor, feature_dim: int) -> Tensor:
         return features
     return F.adaptive_avg_pool1d(features.flatten(2).transpose(1, 2), feature_dim).transpose(
         1, 2).unflatten(2, features.shape[2:])
+
+
+@cache
+def layer_names(backbone: str) -> list[str]:
+    """The blocks of a backbone whose outputs can be layers j and j+1, in order."""
+    with torch.device("meta"):  # names alone, no weights
+        stages = BACKBONES[backbone].stages(backbone)
+    return [name for name in stages if name.startswith(("layer", "block"))]
 
 
 def load_backbone(config: Config, weights: Path | str | None = None) -> FeatureExtractor:

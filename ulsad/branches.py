@@ -86,6 +86,13 @@ class Branches:
             for features, outputs in self._forward(images)), strict=True)
         return Analysis(np.concatenate(distances), np.concatenate(descriptors))
 
+    @torch.no_grad()
+    def forward(self, square: Tensor) -> tuple[Tensor, Outputs]:
+        """Standardised features of one photo, uint8 (3, s, s), and what the networks make of them: each with
+        a batch of one, on the CPU."""
+        features, outputs = next(self._forward(square[None]))
+        return features.cpu(), Outputs(*(None if output is None else output.cpu() for output in outputs))
+
     @cached_property
     def resampling(self) -> np.ndarray:
         """float32 (s, g): takes distances on the grid to raw maps at the image size, see `maps.resample`."""

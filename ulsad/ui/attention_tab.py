@@ -1,100 +1,221 @@
-"""Attention: what the pre-trained network holds to be similar, before any training (Figure 5)."""
+"""Attention: what a pre-trained network holds to be similar (Figure 5), and what the global branch learnt."""
 
 from __future__ import annotations
 
+import tempfile
 from functools import partial
 from pathlib import Path
 
 import gradio as gr
-import numpy as np
-from PIL import Image, ImageDraw
 
-from ulsad import attention, rendering
-from ulsad.backbones import BACKBONES
-from ulsad.ui import library, photo_list
+from ulsad import attention_figure
+from ulsad.backbones import BACKBONES, layer_names
+from ulsad.concepts import GROUPS
+from ulsad.errors import InputError
+from ulsad.ui import batches, library, photo_list
+from ulsad.ui.attention_views import MODEL, RAW, STANDARDISED, Looking, Place, View, strip
+from ulsad.ui.viewer import component
 
-SIDE = 1024  # px; larger photos are shown scaled down
-
+FIRST = "efficientnet_lite0"  # the network that needs no download
+WASHER = (0.385, 0.375)  # of the demo's good tray, missing in the next photo: the first patch to ask
 
 EXPLANATION = """
-**What this shows.** A network trained on everyday photographs turns your photo into a grid of patches, each a
-vector *z*. The clicked patch *q* asks every patch *p* 'how similar are you to me?', and the answers share out
-one unit of attention:
+**What this shows.** A network trained on everyday photographs turns a photo into a grid of patches, each a
+vector *z*. The patch you click, *q*, asks every patch *p* 'how similar are you to me?', and the answers
+share out one unit of attention:
 
-$$W[p, q] = \\frac{\\exp(z_p^\\top z_q / \\sqrt{c^*})}
-{\\sum_r \\exp(z_r^\\top z_q / \\sqrt{c^*})} \\qquad (3)$$
+$$W[p, q] =
+\\frac{\\exp(z_p^\\top z_q / \\sqrt{c^*})}{\\sum_r \\exp(z_r^\\top z_q / \\sqrt{c^*})} \\qquad (3)$$
 
-Patches of the same *thing* light up together, though nobody told the network what a bolt is. The global
-branch learns to predict these relations from the whole photo; where it is wrong, something is missing,
-surplus or misplaced. Below, patches are grouped by similarity, and the most typical patch of each group asks.
+Bright patches are those that the network holds to be the same sort of thing, though nobody told it what a
+washer is. $c^*$ is the length of *z*; its root is the paper's **temperature**. Raise it and attention
+spreads from the most similar patch to all of its kind. The method trains on **standardised** features:
+without a model each channel is standardised over photo A, so that no channel wins by its scale alone; *raw*
+are the network's own.
+
+**Photo B.** The same *z*<sub>q</sub> asks the patches of another photo. Colours are on photo A's scale: a
+part that is missing in B finds no home, and B stays dark. A part that only lies otherwise may find none
+either.
+
+**Concepts** (Figure 5 of the paper). All patches are put into groups of similar ones; the most typical
+patch of each, its medoid, asks. Each map's temperature is set so that attention is shared among as many
+patches as the group has, or take the slider's.
+
+**With a trained model** there are two answers. The *teacher* is Eq. 3 on the model's features: which
+patches of this photo go together. The *global branch* has to name for every place the vector it expects
+there, from the whole photo squeezed through a narrow code, and its vector $\\hat z_q$ asks the same
+patches:
+
+$$\\hat W[p, q] =
+\\frac{\\exp(z_p^\\top \\hat z_q / \\sqrt{c^*})}{\\sum_r \\exp(z_r^\\top \\hat z_q / \\sqrt{c^*})}
+\\qquad (4)$$
+
+On good parts both agree. Where the photo breaks the rules that good parts follow, the branch still expects
+what belongs there, so $A = ZW$ and $\\hat A = Z\\hat W$ differ: that difference, drawn as |A − Â|, is what
+the global loss (Eq. 5) sums up, and why a missing washer is found without anybody having shown one.
 """
 
 
-def build(models_dir: Path) -> None:
-    """Lay out the tab and wire it; needs no trained model."""
+def build(tab: gr.Tab, model: gr.Dropdown, models_dir: Path) -> None:
+    """Lay out the tab and wire it to the model chosen in the header, which it can do without."""
+    place = gr.State(WASHER)
     with gr.Row():
-        photo = photo_list.build("attention-photos")
+        photo, other = photo_list.build("attention-photos")
         with gr.Column(scale=5):
+            network, fine, coarse, kind, weights = _through(models_dir)
             with gr.Row():
-                backbone = gr.Dropdown(list(BACKBONES), value="efficientnet_lite0", label="Network",
-                                       info="all but efficientnet_lite0 need their weights file")
-                temperature = gr.Slider(0.25, 4, 1, step=0.25, label="Temperature",
-                                        info="times √c*; 1 is the paper's, higher spreads the attention")
-                count = gr.Slider(2, 8, 4, step=1, label="Concepts", info="how many groups of patches")
-            with gr.Row():
-                picture = gr.Image(label="Click a patch", format="png", interactive=False,
-                                   elem_classes="view", elem_id="attention-photo", buttons=["fullscreen"])
-                answer = gr.Image(label="Its attention", format="png", interactive=False,
-                                  elem_classes="view", elem_id="attention-map",
-                                  buttons=["download", "fullscreen"])
-            concepts = gr.Gallery(label="Concepts found in this photo, each with the patch that asks",
-                                  columns=4, format="png", interactive=False,
-                                  object_fit="contain", elem_id="concepts")
-            gr.Markdown(EXPLANATION, latex_delimiters=[{"left": "$$", "right": "$$", "display": True}])
-    patch = gr.State((0.5, 0.5))
-    ask_inputs = [photo, backbone, temperature, patch]
-    concept_inputs = [photo, backbone, temperature, count]
-    picture.select(_clicked, photo, patch, show_progress="hidden")
-    ask, find = (library.shown(partial(function, models_dir)) for function in (_ask, _concepts))
-    # No triggers: when the page opens, and whenever one of the inputs changes.
-    gr.on(None, ask, ask_inputs, [picture, answer], show_progress="hidden", trigger_mode="always_last")
-    gr.on(None, find, concept_inputs, concepts, trigger_mode="always_last")
+                temperature = gr.Slider(0.25, 8, 1, step=0.25, label="Temperature, × √c*", min_width=200,
+                                        info="1 is the paper's; higher spreads the attention",
+                                        elem_id="temperature")
+                row, column = (gr.Number(0, label=name, precision=0, min_width=80, scale=0,
+                                         elem_id=f"patch-{name.lower()}") for name in ("Row", "Column"))
+            view = component(["pictures", "patches", "attention"], _TEMPLATE, "attention")
+            count, matched, captions, make, figure = _figure_5()
+            found = component(["pictures", "patches", "concepts"], "<div class='strip'></div>", "concepts")
+            gr.Markdown(EXPLANATION, latex_delimiters=[{"left": "$$", "right": "$$", "display": True},
+                                                       {"left": "$", "right": "$", "display": False}])
+
+    looking = [photo, other, network, fine, coarse, weights, kind, temperature, model, place]
+    answer, of_concepts = [view, row, column], [count, matched, *looking]
+    show, find, typed, draw = (library.shown(partial(function, models_dir))
+                               for function in (_show, _find, _typed, _draw))
+
+    @library.shown
+    def ask(event: gr.EventData, *looking):  # gradio does not see that a partial takes an event
+        return _ask(models_dir, (event.x, event.y), *looking)
+
+    @library.shown
+    def peek(event: gr.EventData, *looking):
+        return _peek(models_dir, (event.x, event.y), *looking)
+
+    live = {"show_progress": "hidden", "concurrency_id": "attention", "concurrency_limit": 4}
+    latest = live | {"trigger_mode": "always_last"}
+    # "always_last" would send the first of two clicks again in place of the last.
+    each = live | {"trigger_mode": "multiple"}
+
+    layers = network.input(_layers, network, [fine, coarse, kind, weights], **live)
+    later = fine.input(_later, [network, fine, coarse], coarse, **live)
+    changed = gr.on([tab.select, photo.change, other.input, kind.input, coarse.input, weights.upload,
+                     weights.clear, temperature.release, model.change], show, looking, answer, **latest)
+    for event in (changed, layers.success(show, looking, answer, **live),
+                  later.success(show, looking, answer, **live)):
+        event.success(find, of_concepts, found, **live)
+    temperature.input(show, looking, answer, **latest)
+    gr.on([count.input, matched.input], find, of_concepts, found, **latest)
+    for source in (view, found):
+        source.ask(ask, looking, [place, *answer], **each)
+    view.peek(peek, looking, view, **each)
+    gr.on([row.input, column.input], typed, [row, column, *looking], [place, view], api_name="attention",
+          **latest)
+    make.click(draw, [captions, *of_concepts], figure)
 
 
-def _clicked(path: str, event: gr.SelectData) -> tuple[float, float]:
-    """The clicked place as shares of the photo's width and height."""
-    width, height = rendering.fit_within(library.photo(path), SIDE).size
-    return event.index[0] / width, event.index[1] / height
+def _through(models_dir: Path) -> tuple:
+    """Controls of what makes the features: network, layers j and j+1, kind of features, weights file."""
+    with gr.Row():
+        network = gr.Dropdown([*BACKBONES, MODEL], value=FIRST, label="Look through", min_width=200,
+                              elem_id="attention-network")
+        fine, coarse = (gr.Dropdown(layer_names(FIRST), value=layer, label=label, min_width=110,
+                                    elem_id=f"attention-{label.lower().replace(' ', '-')}")
+                        for layer, label in zip(BACKBONES[FIRST].layers, ("Layer j", "Layer j+1")))
+        kind = gr.Radio([STANDARDISED, RAW], value=STANDARDISED, label="Features", min_width=200)
+    weights = gr.File(label="Weights file of this network (.pth, .safetensors), where it is not in "
+                      f"{models_dir.name}/weights", file_types=[".pth", ".pt", ".safetensors"],
+                      height=110, visible=False, elem_id="attention-weights")
+    return network, fine, coarse, kind, weights
 
 
-def _ask(models_dir: Path, path: str, backbone: str, temperature: float, patch: tuple[float, float]):
-    features = library.patch_features(backbone, path, models_dir)
-    photo = rendering.fit_within(library.photo(path), SIDE)
-    grid = tuple(features.shape[1:])
-    row, column = attention.patch_at(patch[0], patch[1], (1, 1), grid)
-    weights = attention.attention_of_patch(features, row, column, temperature)
-    return _marked(photo, row, column, grid), _marked(_attention_view(photo, weights), row, column, grid)
+def _figure_5() -> tuple:
+    """Controls of the concepts and of the figure to take away."""
+    with gr.Row(equal_height=True):
+        count = gr.Slider(1, GROUPS, 4, step=1, label="Concepts", elem_id="concept-count", min_width=200,
+                          info="the most distinct groups of similar patches")
+        matched = gr.Checkbox(True, label="A temperature for each concept", min_width=200,
+                              info="so that attention reaches as many patches as it has")
+        with gr.Column(min_width=260):
+            captions = gr.Textbox(show_label=False, placeholder="captions: fruits; oranges; cereal; plate",
+                                  elem_id="captions", container=False)
+            make = gr.Button("Make a figure of them", elem_id="make-figure", size="sm")
+        figure = gr.File(label="Figure as PDF and PNG", file_count="multiple", interactive=False, height=110,
+                         elem_id="figure", min_width=200)
+    return count, matched, captions, make, figure
 
 
-def _concepts(models_dir: Path, path: str, backbone: str, temperature: float, count: int):
-    features = library.patch_features(backbone, path, models_dir)
-    photo = rendering.fit_within(library.photo(path), 480)
-    grid = tuple(features.shape[1:])
-    return [(_marked(_attention_view(photo, concept.attention), concept.row, concept.column, grid),
-             f"{concept.members.mean():.0%} of the patches")
-            for concept in attention.concepts(features, count, temperature)]
+def _view(name: str, of_other: bool = False) -> str:
+    on_photo = name == "photo"
+    stage = ("<div class='stage' tabindex='0' role='application' "
+             "aria-label='Photo A: click a patch, or move with the arrow keys'>"
+             if on_photo else "<div class='stage'>")
+    save = f"<button class='save' title='Download as PNG' aria-label='Download {name} as PNG'>⤓</button>"
+    return (f"<figure data-name='{name}' class='{'of-other' if of_other else ''} absent'>"
+            f"<figcaption><div><b></b> <span></span></div>{save}</figcaption>{stage}<div class='sheet'>"
+            "<img class='photo' alt=''><img class='heat' alt=''>"
+            f"{'' if of_other else '<i class=patch></i>'}</div></div></figure>")
 
 
-def _attention_view(photo: Image.Image, weights: np.ndarray) -> Image.Image:
-    return rendering.overlay(photo, weights, opacity=0.75, low=0, high=float(weights.max()))
+_TEMPLATE = ("<div class='answers'>" + "".join(map(_view, ("photo", "self"))) + _view("other", of_other=True)
+             + "".join(map(_view, ("cross", "error"))) + _view("error-other", of_other=True)
+             + "</div><p class='text'></p><div class='losses'></div>")
 
 
-def _marked(picture: Image.Image, row: int, column: int, grid: tuple[int, int]) -> Image.Image:
-    """The asking patch, framed so that it shows on any ground."""
-    picture = picture.copy()
-    width, height = picture.width / grid[1], picture.height / grid[0]
-    box = (column * width, row * height, (column + 1) * width, (row + 1) * height)
-    draw = ImageDraw.Draw(picture)
-    draw.rectangle([box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2], outline="black", width=2)
-    draw.rectangle(box, outline="white", width=2)
-    return picture
+# --- what the visitor does
+
+def _layers(network: str):
+    """The layers that a network has; a model brings its own, and its own standardisation."""
+    own = network == MODEL
+    names = layer_names(FIRST if own else network)
+    chosen = BACKBONES[FIRST if own else network].layers
+    return (*(gr.Dropdown(names, value=layer, visible=not own) for layer in chosen),
+            gr.Radio(visible=not own),
+            gr.File(None, visible=not own and not BACKBONES[network].embedded))
+
+
+def _later(network: str, fine: str, coarse: str) -> str:
+    """Layer j+1 where it lies behind layer j, else the next behind it."""
+    names = layer_names(network)
+    if fine == names[-1]:
+        raise gr.Error(f"Nothing lies behind {fine}. Choose an earlier layer j.", duration=None)
+    return coarse if names.index(coarse) > names.index(fine) else names[names.index(fine) + 1]
+
+
+def _show(models_dir: Path, *looking):
+    view = View(Looking(*looking), models_dir)
+    return view.value(), view.row, view.column
+
+
+def _find(models_dir: Path, count: int, matched: bool, *looking) -> str:
+    view = View(Looking(*looking), models_dir)
+    return strip(view, view.concepts(count, matched))
+
+
+def _ask(models_dir: Path, place: Place, *looking):
+    """The clicked place, and the answers to its patch."""
+    return place, *_show(models_dir, *looking[:-1], place)
+
+
+def _peek(models_dir: Path, place: Place, *looking) -> str:
+    return View(Looking(*looking[:-1], place), models_dir).value(peek=True)
+
+
+def _typed(models_dir: Path, row: int | None, column: int | None, *looking):
+    """The middle of the patch whose row and column were typed, counted from 0; W[:, q] for programs."""
+    rows, columns = View(Looking(*looking), models_dir).grid
+    if row is None or column is None:  # an emptied box
+        return gr.skip(), gr.skip()
+    if not (0 <= row < rows and 0 <= column < columns):
+        raise InputError(f"Rows go from 0 to {rows - 1} and columns from 0 to {columns - 1}.")
+    place = ((column + 0.5) / columns, (row + 0.5) / rows)
+    return place, _show(models_dir, *looking[:-1], place)[0]
+
+
+def _draw(models_dir: Path, captions: str, count: int, matched: bool, *looking) -> list[str]:
+    """Figure 5 of the photo, as files."""
+    view = View(Looking(*looking), models_dir)
+    photo, name = library.photo(view.looking.photo), Path(view.looking.photo).stem
+    texts = [text.strip() for text in captions.split(";")] if captions.strip() else []
+    figure = attention_figure.draw(photo, view.concepts(count, matched), texts)
+    folder = Path(tempfile.mkdtemp(dir=batches.folder()))
+    files = [folder / f"attention of {name}{ending}" for ending in (".pdf", ".png")]
+    for file in files:
+        attention_figure.write(file, figure)
+    return [str(file) for file in files]

@@ -22,6 +22,7 @@ from ulsad.criterion import Criterion
 from ulsad.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.images import find_images, read_image
+from ulsad.inside import Inside, look_inside
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DEMO_MODEL = ASSETS / "demo.safetensors"
@@ -84,20 +85,33 @@ def _photo(path: str, version: int) -> Image.Image:
     return read_image(path)
 
 
+def patch_features(
+    backbone: str, layers: tuple[str, str], weights: str | None, path: str, models_dir: Path
+) -> torch.Tensor:
+    """U of one photo through a pre-trained network, whose weights come from a visitor's file, or else are
+    looked for in `models_dir`/weights. Raises `InputError` when photo or weights can't be read."""
+    extractor = _extractor(backbone, layers, Path(weights) if weights else models_dir / runs.WEIGHTS)
+    return _patch_features(extractor, path, _version(path))
+
+
 @lru_cache(maxsize=2)
-def _backbone(name: str, weights: Path) -> FeatureExtractor:
-    return load_backbone(Config(backbone=name), weights)
+def _extractor(backbone: str, layers: tuple[str, str], weights: Path) -> FeatureExtractor:
+    return load_backbone(Config(backbone=backbone, layers=layers), weights)
 
 
-def patch_features(backbone: str, path: str, models_dir: Path) -> torch.Tensor:
-    """Standardised patch features of one photo, for the Attention tab."""
-    return _patch_features(backbone, path, _version(path), models_dir)
-
-
-@lru_cache(maxsize=8)
-def _patch_features(backbone: str, path: str, version: int, models_dir: Path) -> torch.Tensor:
-    extractor = _backbone(backbone, models_dir / runs.WEIGHTS)
+@lru_cache(maxsize=8)  # up to 6 MB each
+def _patch_features(extractor: FeatureExtractor, path: str, version: int) -> torch.Tensor:
     return attention.patch_features(extractor, photo(path), Config().image_size)
+
+
+def inside(model: str, path: str, models_dir: Path) -> Inside:
+    """What both branches of a model make of one photo. Raises `InputError` when either can't be read."""
+    return _inside(detector(model, models_dir), path, _version(path))
+
+
+@lru_cache(maxsize=8)  # a few MB each, and the detectors they come from
+def _inside(opened: Ulsad, path: str, version: int) -> Inside:
+    return look_inside(opened.branches, photo(path))
 
 
 def folder_on_server(data_root: Path | None, folder: str) -> Path:

@@ -31,8 +31,8 @@ def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
                 inspected = inspect_tab.build(page, model, models_dir, data_root)
             with gr.Tab("Train", id="train"):
                 train_tab.build(model, tabs, inspected, models_dir, data_root)
-            with gr.Tab("Attention", id="attention"):
-                attention_tab.build(models_dir)
+            with gr.Tab("Attention", id="attention") as attention:
+                attention_tab.build(attention, model, models_dir)
             with gr.Tab("Evaluate", id="evaluate"):
                 evaluate_tab.build(model, tabs, inspected, models_dir, data_root)
         page.load(partial(_refreshed, models_dir), None, model)

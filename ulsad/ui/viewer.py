@@ -66,7 +66,7 @@ _TEMPLATE = f"""
 
 def build() -> gr.HTML:
     """The component; it triggers `probe` and `ignore` with what the mouse has drawn."""
-    return component(["viewer"], _TEMPLATE, "viewer")
+    return component(["pictures", "viewer"], _TEMPLATE, "viewer")
 
 
 def component(scripts: list[str], template: str, elem_id: str) -> gr.HTML:
@@ -108,13 +108,14 @@ def _view(
     low, high = rendering.LOW, rendering.HIGH
     if own_contrast:
         low, high = float(square.min()), float(square.max())
-    return {"heat": _png(rendering.heat(square, low, high, ignored)),
+    return {"heat": data_url(rendering.heat(square, low, high, ignored)),
             "contour": rendering.contour(square, threshold),
             "note": f"{score / threshold:.1f} ×" if threshold > 0 else f"{score:.2f}",
             "fired": score > threshold}
 
 
-def _png(picture: Image.Image) -> str:
+def data_url(picture: Image.Image) -> str:
+    """A picture as part of a page, without loss."""
     buffer = BytesIO()
     picture.save(buffer, "PNG", compress_level=1)
     return f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"

@@ -163,26 +163,15 @@ element.addEventListener("click", (event) => {
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") drop(); });
 
 async function save(figure) {  // a view as it is seen, at the photo's own size
-  const {width, height, name} = value;
-  const canvas = Object.assign(document.createElement("canvas"), {width, height});
-  const context = canvas.getContext("2d");
-  for (const picture of figure.querySelectorAll("img")) {
-    if (!picture.getAttribute("src")) continue;
-    await picture.decode();
-    context.globalAlpha = picture.matches(".heat") ? Number(getComputedStyle(picture).opacity) : 1;
-    context.drawImage(picture, 0, 0, width, height);
-  }
+  const {width, height, name} = value, context = await paint(figure, width, height);
   const line = figure.querySelector(".contour");
   if (line && line.getAttribute("d") && !element.matches(".no-contour")) {
     const outline = new Path2D(), scaled = new DOMMatrix().scale(width / value.size, height / value.size);
     outline.addPath(new Path2D(line.getAttribute("d")), scaled);
-    Object.assign(context, {globalAlpha: 1, strokeStyle: "#00e5ff", lineWidth: Math.max(1.5, width / 400)});
+    Object.assign(context, {strokeStyle: "#00e5ff", lineWidth: Math.max(1.5, width / 400)});
     context.stroke(outline);
   }
-  const link = document.createElement("a");
-  link.href = canvas.toDataURL("image/png");
-  link.download = `${name} ${figure.dataset.name}.png`;
-  link.click();
+  download(context.canvas, `${name} ${figure.dataset.name}`);
 }
 
 function receive() {
@@ -191,7 +180,7 @@ function receive() {
 }
 
 function show() {
-    if (!value) return;
+  if (!value) return;
   const aspect = value.width / value.height, longer = Math.max(value.width, value.height);
   unit = [1000 * value.width / longer, 1000 * value.height / longer];
   one(".drawing").setAttribute("viewBox", `0 0 ${unit[0]} ${unit[1]}`);

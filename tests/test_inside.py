@@ -1,0 +1,49 @@
+"""The losses of one photo are those of the training, and the error map is what the global loss sums up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+
+from ulsad import Ulsad
+from ulsad.images import read_image, to_square
+from ulsad.inside import look_inside
+from ulsad.training import losses_of
+from ulsad.ui.library import DEMO_MODEL, demo_photos
+
+
+@pytest.fixture(scope="module")
+def demo() -> Ulsad:
+    return Ulsad.load(DEMO_MODEL)
+
+
+def test_terms_are_the_losses_of_the_training(demo):
+    photo = read_image(demo_photos()[1])
+    inside = look_inside(demo.branches, photo)
+    features, outputs = demo.branches.forward(to_square(photo, demo.config.image_size))
+    z = features.flatten(2)
+    target = z @ torch.softmax(z.mT @ z / z.shape[1] ** 0.5, dim=1)
+    expected = losses_of(outputs, features, target, torch.arange(z.shape[2]), demo.config)
+    assert [term.name for term in inside.terms] == ["L_pl", "L_pg", "L_lg"]
+    totals = [term.total for term in inside.terms]
+    np.testing.assert_allclose(totals, [float(loss) for loss in expected], rtol=1e-4)
+    assert inside.attention_error.mean() == pytest.approx(inside.terms[1].total, rel=1e-4)
+    torch.testing.assert_close(inside.features, features[0])
+
+
+def test_the_global_loss_sees_what_is_missing(demo):
+    good, missing = (look_inside(demo.branches, read_image(path)) for path in demo_photos()[:2])
+    assert missing.attention_error.max() > 4 * good.attention_error.max()
+    row, column = np.unravel_index(missing.attention_error.argmax(), (32, 32))
+    assert 10 <= column <= 20 and row < 16  # the compartment of the washers, one of which is gone
+
+
+def test_a_model_without_global_branch(good_photos):
+    local = Ulsad.fit(good_photos, replace(TINY, steps=2, global_target="none"))
+    inside = look_inside(local.branches, read_image(demo_photos()[0]))
+    assert inside.global_features is None and inside.attention_error is None
+    assert [term.name for term in inside.terms] == ["L_pl"]

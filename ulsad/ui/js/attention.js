@@ -1,0 +1,88 @@
+// Photo A, whose patches are asked by click, hover and arrow keys, and the attention of the patch that was.
+// value: {photo, other: {src, width, height, name} or null, grid: [rows, columns], patch: [row, column], peek,
+// views: {name: {heat, note, title} or null}, text, losses}; a value with `peek` is only shown under the mouse.
+let pinned = null, shown = null;
+let mouse = null;  // where it is on photo A, in shares of it
+let asked = null;  // the patch under the mouse that the server is working on
+const one = (selector) => element.querySelector(selector);
+const same = (a, b) => Boolean(a && b) && a[0] === b[0] && a[1] === b[1];
+
+function place(event) {
+  const box = one("[data-name=photo] .stage").getBoundingClientRect();
+  return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+}
+
+function peek() {  // one question at a time; the next one waits for the answer
+  if (!mouse || asked || same(cell(mouse, pinned.grid), shown.patch)) return;
+  asked = cell(mouse, pinned.grid);
+  const question = asked;
+  setTimeout(() => { if (asked === question) asked = null; }, 2000);  // no answer will come
+  trigger("peek", {x: mouse[0], y: mouse[1]});
+}
+
+function ask([row, column]) {
+  const [rows, columns] = pinned.grid;
+  const inside = (at, count) => (Math.min(Math.max(at, 0), count - 1) + 0.5) / count;
+  trigger("ask", {x: inside(column, columns), y: inside(row, rows)});
+}
+
+const onPhoto = (event) => pinned && event.target.closest("[data-name=photo] .stage");
+element.addEventListener("pointermove", (event) => {
+  if (!onPhoto(event)) return;
+  mouse = place(event);
+  peek();
+});
+element.addEventListener("pointerout", (event) => {
+  if (!onPhoto(event) || event.target.closest(".stage").contains(event.relatedTarget)) return;
+  mouse = null;
+  show(pinned);
+});
+element.addEventListener("click", (event) => {
+  const figure = event.target.closest("figure");
+  if (onPhoto(event)) {
+    const [x, y] = place(event);
+    trigger("ask", {x, y});
+  } else if (event.target.matches(".save")) {
+    const {name} = figure.dataset, onOther = figure.matches(".of-other");
+    savePatches(figure, onOther ? shown.other : shown.photo, onOther ? null : shown.patch, shown.grid);
+  }
+});
+const STEPS = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]};
+element.addEventListener("keydown", (event) => {
+  if (!onPhoto(event) || !STEPS[event.key]) return;
+  event.preventDefault();
+  ask(pinned.patch.map((at, axis) => at + STEPS[event.key][axis]));
+});
+
+function receive() {
+  const value = JSON.parse(props.value || "null");
+  if (!value) return;
+  if (value.peek) asked = null;
+  if (value.peek && (!mouse || !same(cell(mouse, value.grid), value.patch))) { if (mouse) peek(); return; }
+  if (!value.peek) pinned = value;
+  show(value);
+  peek();
+}
+
+function show(value) {
+  shown = value;
+  element.classList.toggle("with-model", Boolean(value.views.cross));
+  element.querySelectorAll("figure").forEach((figure) => {
+    const view = value.views[figure.dataset.name], onOther = figure.matches(".of-other");
+    const photo = onOther ? value.other : value.photo, there = Boolean(view && photo);
+    figure.classList.toggle("absent", !there);
+    if (!there) return;
+    const below = figure.querySelector(".photo"), heat = figure.querySelector(".heat");
+    figure.style.setProperty("--aspect", photo.width / photo.height);
+    if (below.getAttribute("src") !== photo.src) below.src = photo.src;
+    if (view.heat) heat.src = view.heat; else heat.removeAttribute("src");
+    figure.querySelector("b").textContent = view.title;
+    figure.querySelector("figcaption span").textContent = view.note;
+    if (!onOther) frame(figure, value.patch, value.grid);
+  });
+  one(".text").innerHTML = value.text;
+  one(".losses").innerHTML = value.losses;
+}
+
+watch("value", receive);
+receive();

@@ -1,0 +1,20 @@
+// Pictures that are shown over each other, as one file. Put before the scripts that save views.
+async function paint(figure, width, height) {  // a view as it is seen, on a canvas of that many pixels
+  const canvas = Object.assign(document.createElement("canvas"), {width, height});
+  const context = canvas.getContext("2d");
+  for (const picture of figure.querySelectorAll("img")) {
+    if (!picture.getAttribute("src")) continue;
+    await picture.decode();
+    context.globalAlpha = picture.matches(".heat") ? Number(getComputedStyle(picture).opacity) : 1;
+    context.drawImage(picture, 0, 0, width, height);
+  }
+  context.globalAlpha = 1;
+  return context;
+}
+
+function download(canvas, name) {
+  const link = document.createElement("a");
+  link.href = canvas.toDataURL("image/png");
+  link.download = `${name}.png`;
+  link.click();
+}
