@@ -532,14 +532,89 @@ def test_defects_among_the_good_parts_are_refused(page, demo_set, models_dir):
     assert [file.parent.name for file in models_dir.glob("*/events.jsonl")] == ["my parts"]
 
 
-def test_a_clicked_patch_asks_for_its_attention(page):
+def answers(page: Page, name: str):
+    return page.locator(f"#attention [data-name={name}]")
+
+
+def asked(page: Page, row: int, column: int) -> None:
+    expect(answers(page, "photo").locator("span")).to_have_text(f"row {row}, column {column}")
+    for box, value in (("patch-row", row), ("patch-column", column)):
+        expect(page.locator(f"#{box} input")).to_have_value(str(value))
+
+
+def click_photo(page: Page, x: float, y: float) -> None:
+    """In px of the photo's stage from its upper left corner, from the lower right one where negative."""
+    stage = answers(page, "photo").locator(".stage")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    page.mouse.click(box["x"] + x + (box["width"] if x < 0 else 0),
+                     box["y"] + y + (box["height"] if y < 0 else 0))
+
+
+def test_a_patch_asks_by_click_hover_keys_and_boxes(page):
     page.get_by_role("tab", name="Attention").click()
-    before = picture(page, "attention-map")
+    expect(page.locator("#concepts figure")).to_have_count(4)
     keep(page, "7-attention")
-    page.locator("#attention-photo img").first.click(position={"x": 60, "y": 60})
-    expect_new_picture(page, "attention-map", before)
-    expect(page.locator("#concepts img")).to_have_count(4)
-    keep(page, "8-attention-clicked")
+    click_photo(page, 60, 60)
+    box = answers(page, "photo").locator(".stage").bounding_box()
+    asked(page, int(60 / box["height"] * 32), int(60 / box["width"] * 32))
+    before = answers(page, "self").locator(".heat").get_attribute("src")
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.7 * box["height"], steps=4)
+    expect(answers(page, "photo").locator("span")).to_have_text("row 22, column 22")
+    page.mouse.move(box["x"], box["y"] - 200)
+    expect(answers(page, "self").locator(".heat")).to_have_attribute("src", before)
+    page.locator("#patch-row input").fill("30")
+    page.locator("#patch-column input").fill("4")
+    expect(answers(page, "photo").locator("span")).to_have_text("row 30, column 4")
+    answers(page, "photo").locator(".stage").press("ArrowDown")
+    asked(page, 31, 4)
+    answers(page, "photo").locator(".stage").press("ArrowDown")
+    asked(page, 31, 4)
+    page.locator("#concepts figure .stage").first.click()
+    expect(answers(page, "photo").locator("span")).not_to_have_text("row 31, column 4")
+
+
+@pytest.mark.parametrize("size", [(800, 200), (200, 800)])
+def test_corners_and_border_of_long_photos(page, tmp_path, size):
+    file = tmp_path / f"{size[0]} x {size[1]}.png"
+    Image.effect_noise(size, 80).save(file)
+    page.locator("#attention-photos input[type=file]").set_input_files(str(file))
+    photo = answers(page, "photo").locator(".photo")
+    page.wait_for_function("""(aspect) => {
+        const photo = document.querySelector('#attention [data-name=photo] .photo');
+        return Math.abs(photo.naturalWidth / photo.naturalHeight - aspect) < 0.01; }""",
+                           arg=size[0] / size[1])
+    box = answers(page, "photo").locator(".stage").bounding_box()
+    assert box["width"] / box["height"] == pytest.approx(size[0] / size[1], rel=0.02)
+    for x, y, row, column in ((1, 1, 0, 0), (-1, 1, 0, 31), (-1, -1, 31, 31), (1, -1, 31, 0)):
+        click_photo(page, x, y)
+        asked(page, row, column)
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] + 4)  # beside the photo: no patch
+    page.mouse.click(box["x"] - 4, box["y"] + box["height"] / 2)
+    page.wait_for_timeout(300)
+    asked(page, 31, 0)
+    assert photo.is_visible()
+
+
+def test_attention_through_the_model_and_the_figure(page):
+    good, missing = sorted((ROOT / "assets/demo").glob("[01]*"))
+    page.locator("#attention-photos input[type=file]").set_input_files([str(good), str(missing)])
+    expect(answers(page, "other")).to_be_visible()
+    page.locator("#attention-network input").click()
+    page.get_by_role("option", name="the model chosen above").click()
+    errors = [answers(page, name).locator("span") for name in ("error", "error-other")]
+    expect(errors[0]).to_contain_text("at most")
+    good_error, missing_error = (float(note.inner_text().split("at most ")[1]) for note in errors)
+    assert missing_error > 4 * good_error
+    expect(page.locator("#attention .losses td")).to_have_count(9)
+    keep(page, "8-attention-with-model")
+    page.locator("#captions input, #captions textarea").first.fill("gear; bolts")
+    page.locator("#make-figure").click()
+    expect(page.locator("#figure a[download]")).to_have_count(2, timeout=60_000)
+    with page.expect_download() as download:
+        page.locator("#concepts .save").first.click()
+    assert Image.open(download.value.path()).size == (640, 480)
+    assert page.problems == []
 
 
 def test_evaluate_on_labelled_photos_and_open_a_mistake(page, demo_set):

@@ -1,4 +1,4 @@
-"""python -m ulsad train | check | predict | evaluate | ablate | compare | demo | bench."""
+"""python -m ulsad train | check | predict | attention | evaluate | ablate | compare | demo | bench."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ import numpy as np
 
 from ulsad import distributed, experiments, model_file, photo_check, rendering
 from ulsad.archives import gather_photos
+from ulsad.attention import patch_features, standardised
+from ulsad.backbones import BACKBONES, load_backbone
 from ulsad.batch import Batch, Table
-from ulsad.config import PRESETS
+from ulsad.config import PRESETS, Config
 from ulsad.criterion import Criterion, unpacked
 from ulsad.demo import write_demo, write_sample
 from ulsad.detector import Ulsad
@@ -24,6 +26,7 @@ from ulsad.estimate import estimate
 from ulsad.images import Skipped, read_image
 from ulsad.intake import GOOD_PARTS, HELD_OUT
 from ulsad.prediction import Prediction
+from ulsad.preparation import choose_device
 from ulsad.training_run import Order, Stopped, train_in_directory, train_to_file
 
 
@@ -70,6 +73,18 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--beta", type=float, help="quantile level mapped to 0.1 (default: the model's)")
     _with_machine_options(predict)
     predict.set_defaults(command=predict_command)
+
+    attention = commands.add_parser("attention", help="what a pre-trained network attends to: Figure 5")
+    attention.add_argument("photo", type=Path)
+    attention.add_argument("--out", type=Path, required=True, help="the figure, as .pdf, .png or .svg")
+    attention.add_argument("--concepts", type=_natural, default=4, metavar="N", help="maps, 1 to 12 (4)")
+    attention.add_argument("--captions", nargs="+", default=[], metavar="TEXT", help="below the maps")
+    attention.add_argument("--temperature", type=float, metavar="T",
+                           help="as a multiple of √c*, 1 is the paper's; otherwise each concept has its own")
+    attention.add_argument("--backbone", choices=BACKBONES, default=Config().backbone)
+    attention.add_argument("--layers", nargs=2, metavar="LAYER", help="j and j+1")
+    _with_machine_options(attention)
+    attention.set_defaults(command=attention_command)
 
     experiments.add_evaluate(_with_machine_options(commands.add_parser(
         "evaluate", help="how good is it? metrics on a labelled data set")))
@@ -259,6 +274,22 @@ def _write_skipped(file: Path, skipped: list[tuple[str, str]]) -> None:
 def _write_csv(file: Path, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     with open(file, "w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
         csv.writer(opened).writerows([head, *rows])
+
+
+def attention_command(options: argparse.Namespace) -> None:
+    """Write Figure 5 of one photo; needs no trained model."""
+    from ulsad import attention_figure  # with matplotlib and scikit-learn behind it, which take a second
+    from ulsad.concepts import GROUPS, concepts
+
+    if not 1 <= options.concepts <= GROUPS or (options.temperature or 1) <= 0:
+        raise InputError(f"--concepts goes from 1 to {GROUPS}, and --temperature is greater than 0.")
+    config = Config(backbone=options.backbone, layers=options.layers and tuple(options.layers))
+    extractor = load_backbone(config, options.weights).to(choose_device(options.device))
+    photo = read_image(options.photo)
+    features = patch_features(extractor, photo, config.image_size)
+    found = concepts(standardised(features), options.concepts, options.temperature)
+    attention_figure.write(options.out, attention_figure.draw(photo, found, options.captions))
+    print(f"{options.out}: the {len(found)} most distinct concepts of {options.photo.name}")
 
 
 def demo_command(options: argparse.Namespace) -> None:

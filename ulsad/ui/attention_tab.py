@@ -103,8 +103,8 @@ def build(tab: gr.Tab, model: gr.Dropdown, models_dir: Path) -> None:
     temperature.input(show, looking, answer, **latest)
     gr.on([count.input, matched.input], find, of_concepts, found, **latest)
     for source in (view, found):
-        source.ask(ask, looking, [place, *answer], **each)
-    view.peek(peek, looking, view, **each)
+        source.ask(ask, looking, [place, *answer], queue=False, **each)
+    view.peek(peek, looking, view, queue=False, **each)
     gr.on([row.input, column.input], typed, [row, column, *looking], [place, view], api_name="attention",
           **latest)
     make.click(draw, [captions, *of_concepts], figure)
@@ -127,17 +127,16 @@ def _through(models_dir: Path) -> tuple:
 
 def _figure_5() -> tuple:
     """Controls of the concepts and of the figure to take away."""
-    with gr.Row(equal_height=True):
+    with gr.Row():
         count = gr.Slider(1, GROUPS, 4, step=1, label="Concepts", elem_id="concept-count", min_width=200,
                           info="the most distinct groups of similar patches")
         matched = gr.Checkbox(True, label="A temperature for each concept", min_width=200,
                               info="so that attention reaches as many patches as it has")
-        with gr.Column(min_width=260):
-            captions = gr.Textbox(show_label=False, placeholder="captions: fruits; oranges; cereal; plate",
-                                  elem_id="captions", container=False)
-            make = gr.Button("Make a figure of them", elem_id="make-figure", size="sm")
-        figure = gr.File(label="Figure as PDF and PNG", file_count="multiple", interactive=False, height=110,
-                         elem_id="figure", min_width=200)
+        captions = gr.Textbox(label="Captions", placeholder="fruits; oranges; cereal; plate", max_lines=1,
+                              elem_id="captions", min_width=220, info="for the figure, divided by ;")
+    make = gr.Button("Make a figure of them, as PDF and PNG", elem_id="make-figure", size="sm")
+    figure = gr.File(label="The figure", file_count="multiple", interactive=False, visible=False,
+                     elem_id="figure")
     return count, matched, captions, make, figure
 
 
@@ -208,7 +207,7 @@ def _typed(models_dir: Path, row: int | None, column: int | None, *looking):
     return place, _show(models_dir, *looking[:-1], place)[0]
 
 
-def _draw(models_dir: Path, captions: str, count: int, matched: bool, *looking) -> list[str]:
+def _draw(models_dir: Path, captions: str, count: int, matched: bool, *looking) -> gr.File:
     """Figure 5 of the photo, as files."""
     view = View(Looking(*looking), models_dir)
     photo, name = library.photo(view.looking.photo), Path(view.looking.photo).stem
@@ -218,4 +217,4 @@ def _draw(models_dir: Path, captions: str, count: int, matched: bool, *looking) 
     files = [folder / f"attention of {name}{ending}" for ending in (".pdf", ".png")]
     for file in files:
         attention_figure.write(file, figure)
-    return [str(file) for file in files]
+    return gr.File([str(file) for file in files], visible=True)

@@ -94,7 +94,7 @@ class View:
         if self.second is None:
             return None
         weights = attention_over(self.second, self.query, self.looking.temperature)
-        return _view("The same patch's attention over photo B", weights, self.own.max(), _shared(weights))
+        return _view("Its attention over photo B", weights, self.own.max(), _shared(weights))
 
     def _of_model(self) -> dict[str, dict[str, str] | None]:
         absent = {"cross": None, "error": None, "error-other": None}
@@ -112,7 +112,7 @@ class View:
                                            f"at most {second.max():.2f}")}
         return views | {
             "cross": _view("Global branch: its cross-attention Ŵ", cross, self.own.max(), _shared(cross)),
-            "error": _view("|A − Â| of photo A: what the global loss sees", error, largest,
+            "error": _view("|A − Â| of photo A", error, largest, "what the global loss sees: "
                            f"{error[self.row, self.column]:.2f} here, at most {error.max():.2f}")}
 
     def _text(self) -> str:

@@ -41,6 +41,7 @@ element.addEventListener("click", (event) => {
   const figure = event.target.closest("figure");
   if (onPhoto(event)) {
     const [x, y] = place(event);
+    if (same(cell([x, y], pinned.grid), shown.patch)) pinned = {...shown, peek: false};  // as seen already
     trigger("ask", {x, y});
   } else if (event.target.matches(".save")) {
     const {name} = figure.dataset, onOther = figure.matches(".of-other");
