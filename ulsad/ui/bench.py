@@ -1,4 +1,4 @@
-"""How fast Inspect is: a redraw on the server and in a real browser, and photos a second."""
+"""How fast the app answers, on the server and in a real browser, and how many photos it scores a second."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from PIL import Image
 from ulsad.detector import Ulsad
 from ulsad.tables import Table
 from ulsad.ui import batches, library
+from ulsad.ui.attention_views import MODEL, STANDARDISED, Looking, View
 from ulsad.ui.inspect_views import ALL, Controls, suggested_lines
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +45,22 @@ _REDRAW = """async (alpha) => {
   return performance.now() - start;
 }"""
 
+# Clicks a patch and waits in the same way for its attention.
+_CLICK = """async (x) => {
+  const stage = document.querySelector('#attention [data-name=photo] .stage');
+  const heat = document.querySelector('#attention [data-name=self] .heat'), before = heat.src;
+  const box = stage.getBoundingClientRect(), start = performance.now();
+  stage.dispatchEvent(new MouseEvent('click', {
+    bubbles: true, clientX: box.left + x * box.width, clientY: box.top + box.height / 2}));
+  const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+  while (heat.src === before) await frame();
+  await heat.decode();
+  await frame();
+  return performance.now() - start;
+}"""
+# Every one on another patch than the one before.
+PLACES = ((np.arange(REDRAWS) * 7 % 32 + 0.5) / 32).tolist()
+
 
 def bench(photos: int, batch: int) -> str:
     """Measure the demo model and return a Markdown table."""
@@ -53,10 +70,10 @@ def bench(photos: int, batch: int) -> str:
         large = folder / "1024 x 1024.jpg"
         Image.open(files[0]).resize((1024, 1024)).save(large, quality=95)
         rows = [_throughput(files), *_on_the_server(large, files, batch, folder),
-                *_in_a_browser(large, folder / "models")]
+                _clicks_on_the_server(folder), *_in_a_browser(large, folder / "models")]
     machine = (f"{_processor()}, {os.cpu_count()} CPUs, torch {torch.__version__} with "
                f"{torch.get_num_threads()} threads, Python {platform.python_version()}.")
-    return Table("Inspect", ("what", "median", "from", "to", "unit"), tuple(rows), machine).markdown()
+    return Table("The app", ("what", "median", "from", "to", "unit"), tuple(rows), machine).markdown()
 
 
 def _processor() -> str:
@@ -115,15 +132,30 @@ def _on_the_server(large: Path, files: list[Path], batch: int, models_dir: Path)
     return rows
 
 
+def _clicks_on_the_server(models_dir: Path) -> tuple:
+    """The attention of one patch after the other over two photos, teacher and global branch."""
+    first, second = library.demo_photos()[:2]
+    looking = Looking(first, second, MODEL, "", "", None, STANDARDISED, 1.0, str(library.DEMO_MODEL), (0, 0))
+    View(looking, models_dir).value()
+    times = []
+    for x in PLACES:
+        start = time.perf_counter()
+        View(looking._replace(place=(x, 0.5)), models_dir).value()
+        times.append(1000 * (time.perf_counter() - start))
+    return _row("a patch clicked in Attention, on the server, with a model", times, "ms")
+
+
 def _in_a_browser(large: Path, models_dir: Path) -> list[tuple]:
-    what = "α moved, until the browser shows it, 1024 x 1024 px"
+    moved = "α moved, until the browser shows it, 1024 x 1024 px"
+    clicked = "a patch clicked in Attention, until the browser shows it"
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         executable = None
     if executable is None:
-        return [(what, "not measured: needs chromium and the package playwright", "", "", "ms")]
+        return [(what, "not measured: needs chromium and the package playwright", "", "", "ms")
+                for what in (moved, clicked)]
     with served(models_dir) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable,
                                              args=["--no-sandbox", "--disable-gpu"])
@@ -134,12 +166,21 @@ def _in_a_browser(large: Path, models_dir: Path) -> list[tuple]:
         chooser.set_input_files(str(large))
         page.locator("#batch .shown", has_text="1 photo").wait_for()
         page.wait_for_timeout(1000)
-        times = []
-        for alpha in ALPHAS:
-            times.append(page.evaluate(_REDRAW, alpha))
-            page.wait_for_timeout(100)
+        redraws = _repeated(page, _REDRAW, ALPHAS)
+        page.get_by_role("tab", name="Attention").click()
+        page.locator("#concepts figure").nth(3).wait_for()
+        clicks = _repeated(page, _CLICK, PLACES)
         browser.close()
-    return [_row(what, times, "ms")]
+    return [_row(moved, redraws, "ms"), _row(clicked, clicks, "ms")]
+
+
+def _repeated(page, script: str, arguments: list[float]) -> list[float]:
+    """What a script returns, with pauses between the runs, as people make them."""
+    times = []
+    for argument in arguments:
+        times.append(page.evaluate(script, argument))
+        page.wait_for_timeout(100)
+    return times
 
 
 @contextmanager
