@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from conftest import DEMO_PHOTOS
 
 from ulsad.attention import (
     attention_over,
@@ -21,7 +22,6 @@ from ulsad.backbones import layer_names, load_backbone
 from ulsad.config import Config
 from ulsad.images import read_image
 from ulsad.maps import attention_weights
-from ulsad.ui.library import demo_photos
 
 FEATURES = torch.randn(6, 8, 10, generator=torch.Generator().manual_seed(2))
 
@@ -36,7 +36,7 @@ def test_column_equals_the_full_matrix_and_sums_to_one():
 
 @pytest.mark.parametrize("standard", [False, True])
 def test_the_same_of_a_photo(standard):
-    features = patch_features(load_backbone(Config()), read_image(demo_photos()[0]), 256)
+    features = patch_features(load_backbone(Config()), read_image(DEMO_PHOTOS[0]), 256)
     features = standardised(features) if standard else features
     keys = features.double().flatten(1)[None]
     full = attention_weights(keys, keys)[0]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import shared
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -570,8 +571,52 @@ def test_a_patch_asks_by_click_hover_keys_and_boxes(page):
     asked(page, 31, 4)
     answers(page, "photo").locator(".stage").press("ArrowDown")
     asked(page, 31, 4)
+    for _ in range(6):  # faster than answers come
+        page.keyboard.press("ArrowRight")
+    asked(page, 31, 10)
+    page.locator("#patch-row input").fill("99")
+    page.locator("#patch-column input").fill("-3")
+    asked(page, 31, 0)
     page.locator("#concepts figure .stage").first.click()
-    expect(answers(page, "photo").locator("span")).not_to_have_text("row 31, column 4")
+    expect(answers(page, "photo").locator("span")).not_to_have_text("row 31, column 0")
+
+
+def look_through(page: Page, network: str) -> None:
+    page.locator("#attention-network input").click()
+    page.get_by_role("option", name=network, exact=True).click()
+
+
+def test_unreadable_weights_take_the_place_of_the_answers(page, models_dir):
+    weights = models_dir / "weights/resnet18-f37072fd.pth"
+    weights.parent.mkdir()
+    weights.write_bytes(b"nothing of use")
+    look_through(page, "resnet18")
+    expect(page.locator("#attention .text")).to_contain_text("not a readable PyTorch weights file")
+    expect(answers(page, "photo")).to_be_hidden()
+    expect(page.locator("#concepts figure")).to_have_count(0)
+    expect(page.locator("#attention-weights")).to_be_visible()
+    keep(page, "7-attention-without-weights")
+    weights.unlink()
+    look_through(page, "efficientnet_lite0")
+    expect(answers(page, "photo")).to_be_visible()
+    expect(page.locator("#concepts figure")).to_have_count(4)
+    expect(page.locator("#attention-weights")).to_be_hidden()
+
+
+def test_another_network_with_its_weights_file(page):
+    file = next(iter(shared("weights").glob("resnet18*.pth")))
+    before = answers(page, "self").locator(".heat").get_attribute("src")
+    look_through(page, "resnet18")
+    page.locator("#attention-weights input[type=file]").set_input_files(str(file))
+    expect(answers(page, "photo")).to_be_visible()
+    expect(answers(page, "self").locator(".heat")).not_to_have_attribute("src", before)
+    page.get_by_label("Layer j", exact=True).click()
+    offered = [text.split()[-1] for text in page.get_by_role("option").all_inner_texts()]  # one has a tick
+    assert offered == ["layer1", "layer2", "layer3"]
+    page.get_by_role("option", name="layer1").click()
+    expect(page.locator("#attention .text")).to_contain_text("64 × 64")
+    look_through(page, "efficientnet_lite0")
+    expect(page.locator("#attention .text")).to_contain_text("32 × 32")
 
 
 @pytest.mark.parametrize("size", [(800, 200), (200, 800)])
@@ -600,8 +645,7 @@ def test_attention_through_the_model_and_the_figure(page):
     good, missing = sorted((ROOT / "assets/demo").glob("[01]*"))
     page.locator("#attention-photos input[type=file]").set_input_files([str(good), str(missing)])
     expect(answers(page, "other")).to_be_visible()
-    page.locator("#attention-network input").click()
-    page.get_by_role("option", name="the model chosen above").click()
+    look_through(page, "the model chosen above")
     errors = [answers(page, name).locator("span") for name in ("error", "error-other")]
     expect(errors[0]).to_contain_text("at most")
     good_error, missing_error = (float(note.inner_text().split("at most ")[1]) for note in errors)
@@ -611,6 +655,9 @@ def test_attention_through_the_model_and_the_figure(page):
     page.locator("#captions input, #captions textarea").first.fill("gear; bolts")
     page.locator("#make-figure").click()
     expect(page.locator("#figure a[download]")).to_have_count(2, timeout=60_000)
+    nudge(page, "concept-count", "ArrowRight", 1)
+    expect(page.locator("#concepts figure")).to_have_count(5)
+    expect(page.locator("#figure")).to_be_hidden()
     with page.expect_download() as download:
         page.locator("#concepts .save").first.click()
     assert Image.open(download.value.path()).size == (640, 480)

@@ -7,13 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
+from conftest import DEMO_MODEL, DEMO_PHOTOS, TINY
 
 from ulsad import Ulsad
 from ulsad.images import read_image, to_square
 from ulsad.inside import look_inside
 from ulsad.training import losses_of
-from ulsad.ui.library import DEMO_MODEL, demo_photos
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +21,7 @@ def demo() -> Ulsad:
 
 
 def test_terms_are_the_losses_of_the_training(demo):
-    photo = read_image(demo_photos()[1])
+    photo = read_image(DEMO_PHOTOS[1])
     inside = look_inside(demo.branches, photo)
     features, outputs = demo.branches.forward(to_square(photo, demo.config.image_size))
     z = features.flatten(2)
@@ -36,7 +35,7 @@ def test_terms_are_the_losses_of_the_training(demo):
 
 
 def test_the_global_loss_sees_what_is_missing(demo):
-    good, missing = (look_inside(demo.branches, read_image(path)) for path in demo_photos()[:2])
+    good, missing = (look_inside(demo.branches, read_image(path)) for path in DEMO_PHOTOS[:2])
     assert missing.attention_error.max() > 4 * good.attention_error.max()
     row, column = np.unravel_index(missing.attention_error.argmax(), (32, 32))
     assert 10 <= column <= 20 and row < 16  # the compartment of the washers, one of which is gone
@@ -44,6 +43,6 @@ def test_the_global_loss_sees_what_is_missing(demo):
 
 def test_a_model_without_global_branch(good_photos):
     local = Ulsad.fit(good_photos, replace(TINY, steps=2, global_target="none"))
-    inside = look_inside(local.branches, read_image(demo_photos()[0]))
+    inside = look_inside(local.branches, read_image(DEMO_PHOTOS[0]))
     assert inside.global_features is None and inside.attention_error is None
     assert [term.name for term in inside.terms] == ["L_pl"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import os
 import sys
 import tempfile
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     attention.add_argument("--out", type=Path, required=True, help="the figure, as .pdf, .png or .svg")
     attention.add_argument("--concepts", type=_natural, default=4, metavar="N", help="maps, 1 to 12 (4)")
     attention.add_argument("--captions", nargs="+", default=[], metavar="TEXT", help="below the maps")
-    attention.add_argument("--temperature", type=float, metavar="T",
+    attention.add_argument("--temperature", type=_positive, metavar="T",
                            help="as a multiple of √c*, 1 is the paper's; otherwise each concept has its own")
     attention.add_argument("--backbone", choices=BACKBONES, default=Config().backbone)
     attention.add_argument("--layers", nargs=2, metavar="LAYER", help="j and j+1")
@@ -124,6 +125,16 @@ def _natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError("write a whole number, 0 or more")
     return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError("write a number greater than 0")
+    return number
 
 
 def _with_machine_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -281,8 +292,8 @@ def attention_command(options: argparse.Namespace) -> None:
     from ulsad import attention_figure  # with matplotlib and scikit-learn behind it, which take a second
     from ulsad.concepts import GROUPS, concepts
 
-    if not 1 <= options.concepts <= GROUPS or (options.temperature or 1) <= 0:
-        raise InputError(f"--concepts goes from 1 to {GROUPS}, and --temperature is greater than 0.")
+    if not 1 <= options.concepts <= GROUPS:
+        raise InputError(f"--concepts goes from 1 to {GROUPS}.")
     config = Config(backbone=options.backbone, layers=options.layers and tuple(options.layers))
     extractor = load_backbone(config, options.weights).to(choose_device(options.device))
     photo = read_image(options.photo)

@@ -16,7 +16,7 @@ from ulsad.backbones import FeatureExtractor
 from ulsad.images import to_square
 from ulsad.maps import attention_weights
 
-TEMPERATURES = (1 / 64, 64)  # where `temperature_for` looks
+TEMPERATURES = (2**-10, 2**10)  # where `temperature_for` looks
 
 
 def patch_features(extractor: FeatureExtractor, photo: Image.Image, image_size: int) -> Tensor:

@@ -16,6 +16,8 @@ from ulsad.errors import InputError
 
 ACROSS = 5  # pictures in a row
 WIDTH = 7.0  # of the figure, inches: the text width of a page
+HEIGHT = 9.0  # of all pictures in it at most, so that it fits on one
+LOWEST = 0.3  # of one picture
 RESOLUTION = 300  # dots per inch, of the PNG and of the pictures in a PDF
 OPACITY = 0.75
 _FORMATS = (".pdf", ".png", ".svg")
@@ -37,8 +39,8 @@ def draw(photo: Image.Image, concepts: Sequence[Concept], captions: Sequence[str
     down = math.ceil((len(concepts) + 1) / across)
     photo = rendering.fit_within(photo, round(2 * RESOLUTION * WIDTH / across))
     line = 0.25 if captions else 0.05
-    height = down * (WIDTH / across * photo.height / photo.width + line)
-    figure = Figure(figsize=(WIDTH, height), dpi=RESOLUTION, layout="constrained")
+    picture = min(max(WIDTH / across * photo.height / photo.width, LOWEST), HEIGHT / down)
+    figure = Figure(figsize=(WIDTH, down * (picture + line)), dpi=RESOLUTION, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     axes = figure.subplots(down, across, squeeze=False).ravel()
     for place in axes:
@@ -50,7 +52,7 @@ def draw(photo: Image.Image, concepts: Sequence[Concept], captions: Sequence[str
         place.plot((concept.column + 0.5) / columns * photo.width, (concept.row + 0.5) / rows * photo.height,
                    "+", color="white", markersize=7, markeredgewidth=1.2)
     for place, caption in zip(axes[1:], captions, strict=False):
-        place.set_title(caption, y=-0.02, va="top", fontsize=8)
+        place.set_title(caption, y=-0.02, va="top", fontsize=8, parse_math=False)
     return figure
 
 

@@ -84,5 +84,5 @@ def _asked(
     features: Tensor, row: int, column: int, members: np.ndarray, temperature: float | None
 ) -> Concept:
     query = features[:, row, column]
-    own = temperature or temperature_for(features, query, members.sum())
+    own = temperature_for(features, query, members.sum()) if temperature is None else temperature
     return Concept(row, column, attention_over(features, query, own), members, own)

@@ -13,7 +13,7 @@ from ulsad.backbones import BACKBONES, layer_names
 from ulsad.concepts import GROUPS
 from ulsad.errors import InputError
 from ulsad.ui import batches, library, photo_list
-from ulsad.ui.attention_views import MODEL, RAW, STANDARDISED, Looking, Place, View, strip
+from ulsad.ui.attention_views import MODEL, RAW, STANDARDISED, Looking, Place, View, failed, strip
 from ulsad.ui.viewer import component
 
 FIRST = "efficientnet_lite0"  # the network that needs no download
@@ -96,16 +96,16 @@ def build(tab: gr.Tab, model: gr.Dropdown, models_dir: Path) -> None:
     layers = network.input(_layers, network, [fine, coarse, kind, weights], **live)
     later = fine.input(_later, [network, fine, coarse], coarse, **live)
     changed = gr.on([tab.select, photo.change, other.input, kind.input, coarse.input, weights.upload,
-                     weights.clear, temperature.release, model.change], show, looking, answer, **latest)
+                     weights.clear, model.change], show, looking, answer, **latest)
     for event in (changed, layers.success(show, looking, answer, **live),
                   later.success(show, looking, answer, **live)):
-        event.success(find, of_concepts, found, **live)
+        event.success(find, of_concepts, [found, figure], **live)
     temperature.input(show, looking, answer, **latest)
-    gr.on([count.input, matched.input], find, of_concepts, found, **latest)
+    gr.on([count.input, matched.input, temperature.release], find, of_concepts, [found, figure], **latest)
     for source in (view, found):
         source.ask(ask, looking, [place, *answer], queue=False, **each)
     view.peek(peek, looking, view, queue=False, **each)
-    gr.on([row.input, column.input], typed, [row, column, *looking], [place, view], api_name="attention",
+    gr.on([row.input, column.input], typed, [row, column, *looking], [place, *answer], api_name="attention",
           **latest)
     make.click(draw, [captions, *of_concepts], figure)
 
@@ -115,13 +115,13 @@ def _through(models_dir: Path) -> tuple:
     with gr.Row():
         network = gr.Dropdown([*BACKBONES, MODEL], value=FIRST, label="Look through", min_width=200,
                               elem_id="attention-network")
-        fine, coarse = (gr.Dropdown(layer_names(FIRST), value=layer, label=label, min_width=110,
+        fine, coarse = (gr.Dropdown(names, value=layer, label=label, min_width=110,
                                     elem_id=f"attention-{label.lower().replace(' ', '-')}")
-                        for layer, label in zip(BACKBONES[FIRST].layers, ("Layer j", "Layer j+1")))
+                        for (names, layer), label in zip(_pair(FIRST), ("Layer j", "Layer j+1")))
         kind = gr.Radio([STANDARDISED, RAW], value=STANDARDISED, label="Features", min_width=200)
     weights = gr.File(label="Weights file of this network (.pth, .safetensors), where it is not in "
                       f"{models_dir.name}/weights", file_types=[".pth", ".pt", ".safetensors"],
-                      height=110, visible=False, elem_id="attention-weights")
+                      height=140, visible=False, elem_id="attention-weights")
     return network, fine, coarse, kind, weights
 
 
@@ -161,30 +161,43 @@ _TEMPLATE = ("<div class='answers'>" + "".join(map(_view, ("photo", "self"))) + 
 
 def _layers(network: str):
     """The layers that a network has; a model brings its own, and its own standardisation."""
-    own = network == MODEL
-    names = layer_names(FIRST if own else network)
-    chosen = BACKBONES[FIRST if own else network].layers
-    return (*(gr.Dropdown(names, value=layer, visible=not own) for layer in chosen),
-            gr.Radio(visible=not own),
-            gr.File(None, visible=not own and not BACKBONES[network].embedded))
+    if network == MODEL:
+        return gr.Dropdown(visible=False), gr.Dropdown(visible=False), gr.Radio(visible=False), gr.File(
+            None, visible=False)
+    return (*(gr.Dropdown(names, value=layer, visible=True) for names, layer in _pair(network)),
+            gr.Radio(visible=True), gr.File(None, visible=not BACKBONES[network].embedded))
 
 
-def _later(network: str, fine: str, coarse: str) -> str:
-    """Layer j+1 where it lies behind layer j, else the next behind it."""
+def _pair(network: str) -> list[tuple[list[str], str]]:
+    """For layer j and layer j+1: what there is to choose from, and the network's own."""
+    names, (fine, coarse) = layer_names(network), BACKBONES[network].layers
+    return [(names[:-1], fine), (names[names.index(fine) + 1:], coarse)]
+
+
+def _later(network: str, fine: str, coarse: str) -> gr.Dropdown:
+    """Layer j+1 stays where it lies behind layer j; else it is the next behind it."""
     names = layer_names(network)
-    if fine == names[-1]:
-        raise gr.Error(f"Nothing lies behind {fine}. Choose an earlier layer j.", duration=None)
-    return coarse if names.index(coarse) > names.index(fine) else names[names.index(fine) + 1]
+    behind = names[names.index(fine) + 1:]
+    return gr.Dropdown(behind, value=coarse if coarse in behind else behind[0])
 
 
 def _show(models_dir: Path, *looking):
-    view = View(Looking(*looking), models_dir)
-    return view.value(), view.row, view.column
+    """The answers to the patch at the chosen place, or in their place why there are none."""
+    try:
+        view = View(Looking(*looking), models_dir)
+        return view.value(), view.row, view.column
+    except InputError as error:
+        return failed(error), gr.skip(), gr.skip()
 
 
-def _find(models_dir: Path, count: int, matched: bool, *looking) -> str:
-    view = View(Looking(*looking), models_dir)
-    return strip(view, view.concepts(count, matched))
+def _find(models_dir: Path, count: int, matched: bool, *looking) -> tuple[str | None, gr.File]:
+    """The concepts, without the figure of those before; none where the tab says why there are no answers."""
+    outdated = gr.File(None, visible=False)
+    try:
+        view = View(Looking(*looking), models_dir)
+        return strip(view, view.concepts(count, matched)), outdated
+    except InputError:
+        return None, outdated
 
 
 def _ask(models_dir: Path, place: Place, *looking):
@@ -193,25 +206,30 @@ def _ask(models_dir: Path, place: Place, *looking):
 
 
 def _peek(models_dir: Path, place: Place, *looking) -> str:
-    return View(Looking(*looking[:-1], place), models_dir).value(peek=True)
+    try:
+        return View(Looking(*looking[:-1], place), models_dir).value(peek=True)
+    except InputError as error:
+        return failed(error)
 
 
 def _typed(models_dir: Path, row: int | None, column: int | None, *looking):
-    """The middle of the patch whose row and column were typed, counted from 0; W[:, q] for programs."""
-    rows, columns = View(Looking(*looking), models_dir).grid
+    """The middle of the patch whose row and column were typed, counted from 0, or of the nearest there is."""
     if row is None or column is None:  # an emptied box
-        return gr.skip(), gr.skip()
-    if not (0 <= row < rows and 0 <= column < columns):
-        raise InputError(f"Rows go from 0 to {rows - 1} and columns from 0 to {columns - 1}.")
-    place = ((column + 0.5) / columns, (row + 0.5) / rows)
-    return place, _show(models_dir, *looking[:-1], place)[0]
+        return (gr.skip(),) * 4
+    rows, columns = View(Looking(*looking), models_dir).grid
+    inside = min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)
+    place = ((inside[1] + 0.5) / columns, (inside[0] + 0.5) / rows)
+    # What was typed well stays untouched: somebody may still be typing.
+    boxes = (gr.skip() if typed == at else at for typed, at in zip((row, column), inside))
+    return place, _show(models_dir, *looking[:-1], place)[0], *boxes
 
 
 def _draw(models_dir: Path, captions: str, count: int, matched: bool, *looking) -> gr.File:
     """Figure 5 of the photo, as files."""
     view = View(Looking(*looking), models_dir)
     photo, name = library.photo(view.looking.photo), Path(view.looking.photo).stem
-    texts = [text.strip() for text in captions.split(";")] if captions.strip() else []
+    captions = captions.rstrip("; ")
+    texts = [text.strip() for text in captions.split(";")] if captions else []
     figure = attention_figure.draw(photo, view.concepts(count, matched), texts)
     folder = Path(tempfile.mkdtemp(dir=batches.folder()))
     files = [folder / f"attention of {name}{ending}" for ending in (".pdf", ".png")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from ulsad import rendering
 from ulsad.attention import attention_over, patch_at, share_of_second, spread, standardised
 from ulsad.concepts import Concept, concepts
+from ulsad.errors import InputError
 from ulsad.inside import Inside, Term
 from ulsad.prediction import stretch
 from ulsad.ui import library, photo_list, viewer
@@ -97,13 +99,13 @@ class View:
         return _view("Its attention over photo B", weights, self.own.max(), _shared(weights))
 
     def _of_model(self) -> dict[str, dict[str, str] | None]:
-        absent = {"cross": None, "error": None, "error-other": None}
-        if not self.with_model or self._inside(self.looking.photo).global_features is None:
-            return absent
-        first = self._inside(self.looking.photo)
+        views = {"cross": None, "error": None, "error-other": None}
+        first = self._inside(self.looking.photo) if self.with_model else None
+        if first is None or first.global_features is None:
+            return views
         query = first.global_features[:, self.row, self.column]
         cross = attention_over(self.first, query, self.looking.temperature)
-        error, views = first.attention_error, absent
+        error = first.attention_error
         largest = float(error.max())
         if self.looking.other:
             second = self._inside(self.looking.other).attention_error
@@ -151,6 +153,11 @@ _LOSSES = {
     "L_pg": "L<sub>pg</sub> (Eq. 5): the global branch against the teacher",
     "L_lg": "L<sub>lg</sub> (Eq. 6): the local branch against the global one",
 }
+
+
+def failed(error: InputError) -> str:
+    """JSON for js/attention.js: why there is no answer, in its place."""
+    return json.dumps({"problem": f"<b>This did not work.</b> {escape(str(error))}"})
 
 
 def strip(view: View, found: list[Concept]) -> str:

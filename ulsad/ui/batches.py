@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from html import escape
 from pathlib import Path
 
 import gradio as gr
@@ -167,7 +168,7 @@ def photos_of(sources: Sequence[str]) -> list[Named]:
     if not found:
         raise InputError("\n".join(problems) or "There are no photos in it.")
     for problem in problems:
-        gr.Warning(problem, title="Left out", duration=None)
+        gr.Warning(escape(problem), title="Left out", duration=None)
     return found
 
 

@@ -31,33 +31,26 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 REDRAWS = 40
 ALPHAS = np.linspace(0.7, 0.95, REDRAWS).round(3).tolist()
 
-# Moves α and waits until the newly coloured map is decoded and a frame with it has been drawn.
-_REDRAW = """async (alpha) => {
-  const slider = document.querySelector('#alpha input[type=range]');
-  const heat = document.querySelector('#viewer [data-name=combined] .heat'), before = heat.src;
+# Does something with a number and waits until the new map is decoded and a frame with it has been drawn.
+_TIMED = """async (number) => {
+  const heat = document.querySelector('%s .heat'), before = heat.src;
   const start = performance.now();
-  Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(slider, alpha);
-  slider.dispatchEvent(new Event('input', {bubbles: true}));
+  %s
   const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
   while (heat.src === before) await frame();
   await heat.decode();
   await frame();
   return performance.now() - start;
 }"""
-
-# Clicks a patch and waits in the same way for its attention.
-_CLICK = """async (x) => {
+_MOVE_ALPHA = _TIMED % ("#viewer [data-name=combined]", """
+  const slider = document.querySelector('#alpha input[type=range]');
+  Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(slider, number);
+  slider.dispatchEvent(new Event('input', {bubbles: true}));""")
+_CLICK_PATCH = _TIMED % ("#attention [data-name=self]", """
   const stage = document.querySelector('#attention [data-name=photo] .stage');
-  const heat = document.querySelector('#attention [data-name=self] .heat'), before = heat.src;
-  const box = stage.getBoundingClientRect(), start = performance.now();
+  const box = stage.getBoundingClientRect();
   stage.dispatchEvent(new MouseEvent('click', {
-    bubbles: true, clientX: box.left + x * box.width, clientY: box.top + box.height / 2}));
-  const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
-  while (heat.src === before) await frame();
-  await heat.decode();
-  await frame();
-  return performance.now() - start;
-}"""
+    bubbles: true, clientX: box.left + number * box.width, clientY: box.top + box.height / 2}));""")
 # Every one on another patch than the one before.
 PLACES = ((np.arange(REDRAWS) * 7 % 32 + 0.5) / 32).tolist()
 
@@ -166,10 +159,10 @@ def _in_a_browser(large: Path, models_dir: Path) -> list[tuple]:
         chooser.set_input_files(str(large))
         page.locator("#batch .shown", has_text="1 photo").wait_for()
         page.wait_for_timeout(1000)
-        redraws = _repeated(page, _REDRAW, ALPHAS)
+        redraws = _repeated(page, _MOVE_ALPHA, ALPHAS)
         page.get_by_role("tab", name="Attention").click()
         page.locator("#concepts figure").nth(3).wait_for()
-        clicks = _repeated(page, _CLICK, PLACES)
+        clicks = _repeated(page, _CLICK_PATCH, PLACES)
         browser.close()
     return [_row(moved, redraws, "ms"), _row(clicked, clicks, "ms")]
 

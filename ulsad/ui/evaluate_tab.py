@@ -108,7 +108,7 @@ def _generator(choose, models_dir: Path):
             _require_both(evaluation.photos)
         except InputError as error:
             yield f"<div class='run'><b>{escape(str(error))}</b></div>", skip, skip
-            raise gr.Error(str(error), title="This did not work", duration=None) from error
+            raise library.toast(error) from error
         skipped = "".join(f"<pre>skipped {escape(item.reason)}</pre>" for item in evaluation.skipped)
         names = {path: label for label, path in library.models(models_dir)}
         text = f"{len(evaluation.photos)} photos scored by '{escape(names.get(model, model))}'"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial, wraps
+from html import escape
 from inspect import isgeneratorfunction
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def models(models_dir: Path) -> list[tuple[str, str]]:
 
 def detector(model: str, models_dir: Path) -> Ulsad:
     """The model at a path, loaded once; backbone weights are also looked for in `models_dir`/weights."""
-    return _detector(model, _version(model), models_dir / runs.WEIGHTS)
+    return _detector(model, version(model), models_dir / runs.WEIGHTS)
 
 
 @lru_cache(maxsize=4)
@@ -68,7 +69,8 @@ def criteria(model: str, models_dir: Path) -> dict[str, Criterion]:
     return detector(model, models_dir).criteria
 
 
-def _version(file: str) -> int:
+def version(file: str) -> int:
+    """Changes with the file. Raises `InputError` when it is gone."""
     try:
         return Path(file).stat().st_mtime_ns
     except OSError as error:
@@ -77,7 +79,7 @@ def _version(file: str) -> int:
 
 def photo(path: str) -> Image.Image:
     """A photo through the one loader, at its own size; read again when the file has changed."""
-    return _photo(path, _version(path))
+    return _photo(path, version(path))
 
 
 @lru_cache(maxsize=16)
@@ -91,7 +93,7 @@ def patch_features(
     """U of one photo through a pre-trained network, whose weights come from a visitor's file, or else are
     looked for in `models_dir`/weights. Raises `InputError` when photo or weights can't be read."""
     extractor = _extractor(backbone, layers, Path(weights) if weights else models_dir / runs.WEIGHTS)
-    return _patch_features(extractor, path, _version(path))
+    return _patch_features(extractor, path, version(path))
 
 
 @lru_cache(maxsize=2)
@@ -106,7 +108,7 @@ def _patch_features(extractor: FeatureExtractor, path: str, version: int) -> tor
 
 def inside(model: str, path: str, models_dir: Path) -> Inside:
     """What both branches of a model make of one photo. Raises `InputError` when either can't be read."""
-    return _inside(detector(model, models_dir), path, _version(path))
+    return _inside(detector(model, models_dir), path, version(path))
 
 
 @lru_cache(maxsize=8)  # a few MB each, and the detectors they come from
@@ -149,4 +151,9 @@ def _shown() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise gr.Error(str(error), title="This did not work", duration=None) from error
+        raise toast(error) from error
+
+
+def toast(error: InputError) -> gr.Error:
+    """A message that stays until it is closed; gradio takes its text as HTML."""
+    return gr.Error(escape(str(error)), title="This did not work", duration=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from functools import lru_cache
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def build(elem_id: str) -> tuple[gr.State, gr.Dropdown]:
                              buttons=[], elem_classes="photo-list")
         second = gr.Dropdown(_named(photos), value=photos[1], label="Photo B, beside it",
                              elem_id=f"{elem_id}-second")
-    upload.upload(_open, upload, [paths, gallery, selected, second])
+    upload.upload(library.shown(_open), upload, [paths, gallery, selected, second])
     gallery.select(_pick, paths, selected)
     return selected, second
 
@@ -39,7 +40,7 @@ def build(elem_id: str) -> tuple[gr.State, gr.Dropdown]:
 def shown(path: str) -> dict[str, Any]:
     """A photo as the browser shows it: its address, width and height in px, and its name for downloads."""
     photo = rendering.fit_within(library.photo(path), SIDE)
-    return {"src": batches.address(_browsable(path, Path(path).stat().st_mtime_ns)), "width": photo.width,
+    return {"src": batches.address(_browsable(path, library.version(path))), "width": photo.width,
             "height": photo.height, "name": batches.bare(Path(path).name)}
 
 
@@ -59,9 +60,9 @@ def _open(files: list[str]):
         except InputError as error:
             problems.append(str(error).replace(file, Path(file).name))
     for problem in problems:
-        gr.Warning(problem, title="Skipped", duration=None)
+        gr.Warning(escape(problem), title="Skipped", duration=None)
     if not readable:
-        raise gr.Error("None of these files could be read as a photo.", duration=None)
+        raise InputError("None of these files could be read as a photo.")
     second = gr.Dropdown(_named(readable), value=readable[1] if len(readable) > 1 else "")
     return readable, gr.Gallery(_thumbnails(readable), selected_index=0), readable[0], second
 

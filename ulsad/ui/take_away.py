@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, replace
 from functools import partial
+from html import escape
 from pathlib import Path
 
 import gradio as gr
@@ -74,7 +75,7 @@ def _save(models_dir: Path, key: str, name: str, *settings):
         raise InputError("Give the criterion a name first.")
     chosen = replace(criterion(*settings), ignored=packed(opened.detector.calibration.ignored))
     opened.model, names = library.save_criterion(opened.model, name, chosen, models_dir)
-    gr.Info(f"'{name}' is saved with the model.")
+    gr.Info(f"'{escape(name)}' is saved with the model.")
     return gr.Dropdown(names, value=name), gr.Dropdown(library.models(models_dir), value=opened.model), ""
 
 

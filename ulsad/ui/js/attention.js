@@ -1,9 +1,11 @@
 // Photo A, whose patches are asked by click, hover and arrow keys, and the attention of the patch that was.
 // value: {photo, other: {src, width, height, name} or null, grid: [rows, columns], patch: [row, column], peek,
 // views: {name: {heat, note, title} or null}, text, losses}; a value with `peek` is only shown under the mouse.
+// Where there is no answer: {problem}, and nothing to click.
 let pinned = null, shown = null;
 let mouse = null;  // where it is on photo A, in shares of it
 let asked = null;  // the patch under the mouse that the server is working on
+let going = null;  // where arrow keys lead; ahead of the answers while they are pressed fast
 const one = (selector) => element.querySelector(selector);
 const same = (a, b) => Boolean(a && b) && a[0] === b[0] && a[1] === b[1];
 
@@ -22,8 +24,8 @@ function peek() {  // one question at a time; the next one waits for the answer
 
 function ask([row, column]) {
   const [rows, columns] = pinned.grid;
-  const inside = (at, count) => (Math.min(Math.max(at, 0), count - 1) + 0.5) / count;
-  trigger("ask", {x: inside(column, columns), y: inside(row, rows)});
+  going = [Math.min(Math.max(row, 0), rows - 1), Math.min(Math.max(column, 0), columns - 1)];
+  trigger("ask", {x: (going[1] + 0.5) / columns, y: (going[0] + 0.5) / rows});
 }
 
 const onPhoto = (event) => pinned && event.target.closest("[data-name=photo] .stage");
@@ -41,6 +43,7 @@ element.addEventListener("click", (event) => {
   const figure = event.target.closest("figure");
   if (onPhoto(event)) {
     const [x, y] = place(event);
+    going = null;
     if (same(cell([x, y], pinned.grid), shown.patch)) pinned = {...shown, peek: false};  // as seen already
     trigger("ask", {x, y});
   } else if (event.target.matches(".save")) {
@@ -52,20 +55,32 @@ const STEPS = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRig
 element.addEventListener("keydown", (event) => {
   if (!onPhoto(event) || !STEPS[event.key]) return;
   event.preventDefault();
-  ask(pinned.patch.map((at, axis) => at + STEPS[event.key][axis]));
+  ask((going || pinned.patch).map((at, axis) => at + STEPS[event.key][axis]));
 });
 
 function receive() {
   const value = JSON.parse(props.value || "null");
   if (!value) return;
+  if (value.problem) { fail(value.problem); return; }
   if (value.peek) asked = null;
   if (value.peek && (!mouse || !same(cell(mouse, value.grid), value.patch))) { if (mouse) peek(); return; }
-  if (!value.peek) pinned = value;
+  if (!value.peek) {
+    pinned = value;
+    if (same(going, value.patch)) going = null;
+  }
   show(value);
   peek();
 }
 
+function fail(problem) {
+  pinned = shown = mouse = asked = going = null;
+  element.querySelectorAll("figure").forEach((figure) => figure.classList.add("absent"));
+  one(".text").innerHTML = problem;
+  one(".losses").innerHTML = "";
+}
+
 function show(value) {
+  if (!value) return;
   shown = value;
   element.classList.toggle("with-model", Boolean(value.views.cross));
   element.querySelectorAll("figure").forEach((figure) => {
