@@ -82,7 +82,6 @@ function fail(problem) {
 function show(value) {
   if (!value) return;
   shown = value;
-  element.classList.toggle("with-model", Boolean(value.views.cross));
   element.querySelectorAll("figure").forEach((figure) => {
     const view = value.views[figure.dataset.name], onOther = figure.matches(".of-other");
     const photo = onOther ? value.other : value.photo, there = Boolean(view && photo);
