@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ulsad.config import Config
 from ulsad.errors import InputError
@@ -68,14 +69,17 @@ BACKBONES: dict[str, Backbone] = {
 class FeatureExtractor(nn.Module):
     """A frozen backbone cut after layer j+1, with the paper's feature aggregator behind it."""
 
-    def __init__(self, config: Config, stages: nn.ModuleDict, layers: tuple[str, str]) -> None:
+    def __init__(self, config: Config, stages: nn.ModuleDict) -> None:
+        """`stages` are used up: they become the extractor's own."""
         super().__init__()
         backbone = BACKBONES[config.backbone]
-        self.stages, self.layers, self.feature_dim = stages, layers, config.feature_dim
+        self.stages, self.feature_dim = stages, config.feature_dim
+        self.layers = config.layers or backbone.layers
         self.register_buffer("pixel_mean", 255 * torch.tensor(backbone.mean)[:, None, None])
         self.register_buffer("pixel_std", 255 * torch.tensor(backbone.std)[:, None, None])
-        self.requires_grad_(False).eval()
         self.weights_hash = _hash(stages)
+        _fold_batchnorm(stages)
+        self.requires_grad_(False).eval().to(memory_format=torch.channels_last)
         self.channels, self.grid = self._measure(config.image_size)
 
     def _measure(self, image_size: int) -> tuple[int, int]:
@@ -86,9 +90,6 @@ class FeatureExtractor(nn.Module):
         """uint8 (n, 3, s, s) → float32, as the backbone and the global autoencoder take it."""
         return (images.float() - self.pixel_mean) / self.pixel_std
 
-    def train(self, mode: bool = True) -> FeatureExtractor:
-        return super().train(False)  # frozen: BatchNorm always uses its ImageNet statistics
-
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (n, 3, s, s) → patch features U (n, c*, h*, w*), not yet standardised.
@@ -97,6 +98,7 @@ class FeatureExtractor(nn.Module):
         `feature_dim` channels are average-pooled over the channel axis to that number.
         """
         taps = []
+        images = images.contiguous(memory_format=torch.channels_last)
         for name, stage in self.stages.items():
             images = stage(images)
             if name in self.layers:
@@ -104,6 +106,22 @@ class FeatureExtractor(nn.Module):
         fine, coarse = taps
         coarse = F.interpolate(coarse, size=fine.shape[2:], mode="bilinear", align_corners=False)
         return pool_channels(torch.cat([fine, coarse], dim=1), self.feature_dim)
+
+
+def _fold_batchnorm(module: nn.Module) -> None:
+    """Put each BatchNorm into the convolution before it: frozen, it is no more than a scale and a shift.
+
+    The features stay the same but for rounding, and large activations are written once instead of twice.
+    """
+    before = None
+    for name, child in list(module.named_children()):
+        _fold_batchnorm(child)
+        if isinstance(before, nn.Conv2d) and isinstance(child, nn.BatchNorm2d):
+            before.weight, before.bias = fuse_conv_bn_weights(
+                before.weight, before.bias, child.running_mean, child.running_var, child.eps, child.weight,
+                child.bias)
+            setattr(module, name, getattr(child, "act", nn.Identity()))  # timm's norms hold what follows them
+        before = child
 
 
 def pool_channels(features: Tensor, feature_dim: int) -> Tensor:
@@ -128,20 +146,24 @@ def load_backbone(config: Config, weights: Path | str | None = None) -> FeatureE
     `weights` is a file, or a folder in which to look for the file under its published name. Without it
     the embedded weights, the hub cache, or a download are tried, in this order. Raises `InputError`.
     """
+    extractor = FeatureExtractor(config, pretrained_stages(config, weights))
+    if extractor.grid % 4:  # the feature reconstruction network halves it twice
+        raise InputError(f"{' and '.join(extractor.layers)} of {config.backbone} give a {extractor.grid} × "
+                         f"{extractor.grid} grid at {config.image_size} px, which 4 does not divide. "
+                         "Choose a larger multiple of 64 as image_size, or earlier layers.")
+    return extractor
+
+
+def pretrained_stages(config: Config, weights: Path | str | None = None) -> nn.ModuleDict:
+    """The backbone as it was published, up to layer j+1, with its weights; see `load_backbone`."""
     if config.backbone not in BACKBONES:
         raise InputError(f"There is no backbone '{config.backbone}'. Known: {', '.join(BACKBONES)}.")
     if weights and Path(weights).suffix and not Path(weights).exists():
         raise InputError(f"There is no weights file {weights}.")
     backbone = BACKBONES[config.backbone]
-    layers = config.layers or backbone.layers
-    stages = _cut(backbone.stages(config.backbone), layers)
+    stages = _cut(backbone.stages(config.backbone), config.layers or backbone.layers)
     _fill(stages, _read_weights(config, weights), config.backbone)
-    extractor = FeatureExtractor(config, stages, layers)
-    if extractor.grid % 4:  # the feature reconstruction network halves it twice
-        raise InputError(f"{' and '.join(layers)} of {config.backbone} give a {extractor.grid} × "
-                         f"{extractor.grid} grid at {config.image_size} px, which 4 does not divide. "
-                         "Choose a larger multiple of 64 as image_size, or earlier layers.")
-    return extractor
+    return stages
 
 
 def _cut(stages: dict[str, nn.Module], layers: tuple[str, str]) -> nn.ModuleDict:

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ulsad.backbones import BACKBONES, load_backbone
+from ulsad.backbones import BACKBONES, pretrained_stages
 from ulsad.config import Config
 from ulsad.datasets import Category
 from ulsad.errors import InputError
@@ -224,7 +224,7 @@ def _fetch(root: Path, pattern: str, info: Any) -> None:
 def _backbone_state(job: dict[str, Any]) -> dict[str, Tensor]:
     """The tensors that Ulsad's own backbone has from these weights, under timm's names."""
     config = Config(backbone=job["backbone"], image_size=job["image_size"])
-    state = load_backbone(config, job["weights"]).stages.state_dict()
+    state = pretrained_stages(config, job["weights"]).state_dict()
     return {re.sub(r"^block(\d)", r"blocks.\1", name): value for name, value in state.items()}
 
 
