@@ -21,6 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ulsad.config import Config
 from ulsad.errors import InputError
+from ulsad.workers import in_parallel
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -85,6 +86,16 @@ class FeatureExtractor(nn.Module):
     def _measure(self, image_size: int) -> tuple[int, int]:
         _, channels, height, _ = self(torch.zeros(1, 3, image_size, image_size)).shape
         return channels, height
+
+    @property
+    def at_once(self) -> int:
+        """Photos in a forward pass: on a CPU few, whose activations stay in its caches."""
+        return 2 if self.pixel_mean.device.type == "cpu" else 16
+
+    def features_of(self, squares: Tensor) -> Tensor:
+        """Patch features of uint8 squares (n, 3, s, s), on the CPU: float32 (n, c*, h*, w*)."""
+        pieces = squares.to(self.pixel_mean.device).split(self.at_once)
+        return torch.cat(list(in_parallel(lambda piece: self(self.normalise(piece)).cpu(), pieces)))
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 (n, 3, s, s) → float32, as the backbone and the global autoencoder take it."""

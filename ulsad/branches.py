@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -19,8 +18,9 @@ from ulsad.maps import distance, resampling_matrix
 from ulsad.networks import Networks, Outputs
 from ulsad.residuals import expected_coefficients, relative, whitened_distance, whitening
 from ulsad.rows import Rows, batches
+from ulsad.workers import in_parallel
 
-BATCH = 16  # photos per forward pass; bounds memory, changes nothing else
+BATCH = 16  # photos that are looked at before the next are fetched; bounds memory, changes nothing else
 FITTED_ON = 40  # training photos that say what errors are usual: 40,960 patches, plenty
 WHOLE_PHOTO = (False, True)  # local, global: whether the patch or the photo says what is expected
 
@@ -80,17 +80,23 @@ class Branches:
 
         Always float32 arithmetic, so that a model trained in bfloat16 gives the same maps elsewhere.
         """
-        distances, descriptors = zip(*(
-            (torch.stack(self._distances(features, outputs), dim=1).cpu().numpy(),
-             describe(features).cpu().numpy())
-            for features, outputs in self._forward(images)), strict=True)
+        self.networks.eval()
+        pieces = batches(images, self.extractor.at_once)
+        distances, descriptors = zip(*in_parallel(self._analysed, pieces), strict=True)
         return Analysis(np.concatenate(distances), np.concatenate(descriptors))
+
+    @torch.no_grad()
+    def _analysed(self, images: Tensor) -> Analysis:
+        features, outputs = self._forward(images)
+        distances = torch.stack(self._distances(features, outputs), dim=1)
+        return Analysis(distances.cpu().numpy(), describe(features).cpu().numpy())
 
     @torch.no_grad()
     def forward(self, square: Tensor) -> tuple[Tensor, Outputs]:
         """Standardised features of one photo, uint8 (3, s, s), and what the networks make of them: each with
         a batch of one, on the CPU."""
-        features, outputs = next(self._forward(square[None]))
+        self.networks.eval()
+        features, outputs = self._forward(square[None])
         return features.cpu(), Outputs(*(None if output is None else output.cpu() for output in outputs))
 
     @cached_property
@@ -98,16 +104,17 @@ class Branches:
         """float32 (s, g): takes distances on the grid to raw maps at the image size, see `maps.resample`."""
         return resampling_matrix(self.extractor.grid, self.config.image_size, self.config.blur_sigma).numpy()
 
-    def _forward(self, images: Rows) -> Iterator[tuple[Tensor, Outputs]]:
-        """Standardised features and what the networks make of them, batch by batch."""
-        self.networks.eval()
-        for batch in batches(images, BATCH):
-            normalised = self.extractor.normalise(batch.to(self.mean.device))
-            features = (self.extractor(normalised) - self.mean) / self.std
-            yield features, self.networks(normalised, features)
+    @torch.no_grad()
+    def _forward(self, images: Tensor) -> tuple[Tensor, Outputs]:
+        """Standardised features, and what the networks make of them."""
+        normalised = self.extractor.normalise(images.to(self.mean.device))
+        features = (self.extractor(normalised) - self.mean) / self.std
+        return features, self.networks(normalised, features)
 
     def _forward_all(self, images: Rows) -> tuple[Tensor, Outputs]:
-        features, outputs = zip(*self._forward(images), strict=True)
+        self.networks.eval()
+        pieces = batches(images, self.extractor.at_once)
+        features, outputs = zip(*in_parallel(self._forward, pieces), strict=True)
         joined = (None if parts[0] is None else torch.cat(parts) for parts in zip(*outputs, strict=True))
         return torch.cat(features), Outputs(*joined)
 

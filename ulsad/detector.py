@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,18 @@ from torch import Tensor
 
 from ulsad import model_file
 from ulsad.backbones import load_backbone
-from ulsad.branches import BATCH, Branches
+from ulsad.branches import Branches
 from ulsad.calibration import Calibration
 from ulsad.config import CALIBRATION, Config
 from ulsad.criterion import Criterion
 from ulsad.errors import InputError
 from ulsad.fitting import Fit, Fitted, Progress, Watch, calibrate, held_out_distances
-from ulsad.images import Skipped, digest, read_image, to_rgb, to_square
+from ulsad.images import Skipped, digest, read_image, to_rgb, to_square, try_to_read
 from ulsad.prediction import Prediction
 from ulsad.preparation import Photos, check_enough, choose_device, read_photos
 from ulsad.references import References
 from ulsad.snapshot import Parts, optimiser_of, rebuilt, tensors_of
+from ulsad.workers import in_parallel
 
 
 class Ulsad:
@@ -110,13 +111,16 @@ class Ulsad:
 
     def predict_many(self, paths: Iterable[Path]) -> Iterator[Prediction | Skipped]:
         """The same for many files, in order; one that cannot be read comes back as `Skipped`."""
-        remaining = iter(paths)
-        while chunk := list(islice(remaining, BATCH)):
-            results = [_try_to_read(path) for path in chunk]
-            images = [(path, image) for path, image in zip(chunk, results, strict=True)
-                      if not isinstance(image, Skipped)]
-            predictions = iter(self._predict(images) if images else [])
-            yield from (image if isinstance(image, Skipped) else next(predictions) for image in results)
+        remaining, at_once = iter(paths), self.branches.extractor.at_once
+        pieces = iter(lambda: list(islice(remaining, at_once)), [])
+        yield from chain.from_iterable(in_parallel(self._predict_files, pieces))
+
+    def _predict_files(self, paths: list[Path]) -> list[Prediction | Skipped]:
+        results = [try_to_read(path) for path in paths]
+        images = [(path, image) for path, image in zip(paths, results, strict=True)
+                  if not isinstance(image, Skipped)]
+        predictions = iter(self._predict(images) if images else [])
+        return [image if isinstance(image, Skipped) else next(predictions) for image in results]
 
     def _predict(self, images: list[tuple[Path | None, Image.Image]]) -> list[Prediction]:
         squares = torch.stack([to_square(image, self.config.image_size) for _, image in images])
@@ -213,10 +217,3 @@ class Ulsad:
             raise InputError(f"{path}: its tensors do not fit its own configuration "
                              f"({str(error)[:150]} …).") from error
         return cls(*parts, header["record"], criteria, optimiser_of(tensors))
-
-
-def _try_to_read(path: Path) -> Image.Image | Skipped:
-    try:
-        return read_image(path)
-    except InputError as error:
-        return Skipped(path, str(error))

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ulsad.errors import InputError
+from ulsad.workers import in_parallel
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
@@ -114,6 +115,14 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(values / 257).astype(np.uint8)).convert("RGB")
 
 
+def try_to_read(path: Path) -> Image.Image | Skipped:
+    """`read_image`, or why it was not possible."""
+    try:
+        return read_image(path)
+    except InputError as error:
+        return Skipped(path, str(error))
+
+
 def to_square(image: Image.Image, size: int) -> Tensor:
     """An RGB image squeezed to the network's square: uint8 (3, size, size), bilinear, antialiased."""
     resized = image.resize((size, size), Image.Resampling.BILINEAR)
@@ -130,13 +139,19 @@ def read_squares(
 ) -> tuple[list[Path], Tensor, list[Skipped]]:
     """All readable photos as one uint8 tensor (n, 3, size, size), their paths, and what was skipped."""
     kept, squares, skipped = [], [], []
-    for path in paths:
-        try:
-            squares.append(to_square(read_image(path), size))
+    paths = list(paths)
+    for path, square in zip(paths, in_parallel(lambda path: _square_of(path, size), paths), strict=True):
+        if isinstance(square, Skipped):
+            skipped.append(square)
+        else:
+            squares.append(square)
             kept.append(path)
-        except InputError as error:
-            skipped.append(Skipped(path, str(error)))
         if on_photo:
             on_photo()
     images = torch.stack(squares) if squares else torch.empty(0, 3, size, size, dtype=torch.uint8)
     return kept, images, skipped
+
+
+def _square_of(path: Path, size: int) -> Tensor | Skipped:
+    image = try_to_read(path)
+    return image if isinstance(image, Skipped) else to_square(image, size)

@@ -225,11 +225,10 @@ def extract_features(
     space: Space = IN_MEMORY,
 ) -> Rows:
     """Patch features U of uint8 squares, float32 (n, c*, h*, w*), not standardised, on the CPU."""
-    device, grid = extractor.pixel_mean.device, extractor.grid
-    features = space.empty("features", (len(images), extractor.channels, grid, grid), torch.float32)
-    distributed.fill(
-        features, BATCH, lambda a, b: extractor(extractor.normalise(images[a:b].to(device))).cpu(),
-        lambda done: on_count("features", done, len(images)))
+    shape = (len(images), extractor.channels, extractor.grid, extractor.grid)
+    features = space.empty("features", shape, torch.float32)
+    distributed.fill(features, BATCH, lambda a, b: extractor.features_of(images[a:b]),
+                     lambda done: on_count("features", done, len(images)))
     return features
 
 

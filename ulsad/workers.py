@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from itertools import chain, islice
 from threading import Barrier, local
 from typing import TypeVar
 
@@ -23,9 +24,13 @@ _thread = local()
 def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """function(item) of every item, in order, computed a few items ahead.
 
-    An error is raised when its item's turn comes. Called by such a function, it takes one item after the other.
+    An error is raised when its item's turn comes. A single item gets all cores. In a function that is itself
+    called in this way, items take turns on its core.
     """
-    if torch.get_num_threads() == 1 or getattr(_thread, "is_worker", False):
+    items = iter(items)
+    first = list(islice(items, 2))
+    items = chain(first, items)
+    if len(first) < 2 or torch.get_num_threads() == 1 or getattr(_thread, "is_worker", False):
         yield from map(function, items)
         return
     pool, waiting = _pool(), deque[Future[Result]]()
