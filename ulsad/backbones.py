@@ -79,6 +79,7 @@ class FeatureExtractor(nn.Module):
         self.register_buffer("pixel_mean", 255 * torch.tensor(backbone.mean)[:, None, None])
         self.register_buffer("pixel_std", 255 * torch.tensor(backbone.std)[:, None, None])
         self.weights_hash = _hash(stages)
+        _pad_evenly(stages)
         _fold_batchnorm(stages)
         self.requires_grad_(False).eval().to(memory_format=torch.channels_last)
         self.channels, self.grid = self._measure(config.image_size)
@@ -117,6 +118,23 @@ class FeatureExtractor(nn.Module):
         fine, coarse = taps
         coarse = F.interpolate(coarse, size=fine.shape[2:], mode="bilinear", align_corners=False)
         return pool_channels(torch.cat([fine, coarse], dim=1), self.feature_dim)
+
+
+def _pad_evenly(stages: nn.ModuleDict) -> None:
+    """Let convolutions pad their input themselves where TensorFlow's networks pad it by hand.
+
+    Those halve a side of even length with an odd kernel of k px: k − 2 zeros are needed, the odd one after
+    the input. A kernel with one more row and column of zeros in front needs as many on either side: the same
+    result, without a padded copy.
+    """
+    for module in stages.modules():
+        for name, child in module.named_children():
+            if type(child).__name__ == "Conv2dSame" and child.stride == (2, 2):
+                kernel = child.kernel_size[0]
+                padded = nn.Conv2d(child.in_channels, child.out_channels, kernel + 1, 2, kernel // 2,
+                                   groups=child.groups, bias=False)
+                padded.weight = nn.Parameter(F.pad(child.weight, (1, 0, 1, 0)))
+                setattr(module, name, padded)
 
 
 def _fold_batchnorm(module: nn.Module) -> None:

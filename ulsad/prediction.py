@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import torch
+import torch.nn.functional as F
 
 from ulsad.calibration import AnomalyMaps, Calibration, Combination, frontiers
 from ulsad.maps import resample
@@ -87,6 +88,6 @@ class Prediction:
 
 def stretch(square: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A square map brought back, bilinearly, to a photo of (height, width): float32 (H, W)."""
-    height, width = size
-    image = Image.fromarray(square.astype(np.float32))
-    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    values = torch.from_numpy(square.astype(np.float32))[None, None]
+    shrinks = min(size) < min(square.shape)
+    return F.interpolate(values, size, mode="bilinear", antialias=shrinks)[0, 0].numpy()
