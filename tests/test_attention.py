@@ -18,7 +18,7 @@ from ulsad.attention import (
     standardised,
     temperature_for,
 )
-from ulsad.backbones import layer_names, load_backbone
+from ulsad.backbones import BACKBONES, load_backbone
 from ulsad.config import Config
 from ulsad.images import read_image
 from ulsad.maps import attention_weights
@@ -99,5 +99,8 @@ def test_patch_under_a_pixel(size, x, y, expected):
 
 
 def test_layers_to_choose_from():
-    assert layer_names("resnet18") == ["layer1", "layer2", "layer3", "layer4"]
-    assert layer_names("efficientnet_lite0") == [f"block{i}" for i in range(7)]
+    for name in BACKBONES:
+        with torch.device("meta"):  # names alone, no weights
+            stages = BACKBONES[name].stages(name)
+        assert list(BACKBONES[name].blocks) == [
+            stage for stage in stages if stage.startswith(("layer", "block"))]

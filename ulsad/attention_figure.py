@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib
-from matplotlib.figure import Figure
 from PIL import Image
 
 from ulsad import rendering
 from ulsad.concepts import Concept
 from ulsad.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ACROSS = 5  # pictures in a row
 WIDTH = 7.0  # of the figure, inches: the text width of a page
@@ -40,6 +42,8 @@ def draw(photo: Image.Image, concepts: Sequence[Concept], captions: Sequence[str
     photo = rendering.fit_within(photo, round(2 * RESOLUTION * WIDTH / across))
     line = 0.25 if captions else 0.05
     picture = min(max(WIDTH / across * photo.height / photo.width, LOWEST), HEIGHT / down)
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(WIDTH, down * (picture + line)), dpi=RESOLUTION, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     axes = figure.subplots(down, across, squeeze=False).ravel()
@@ -60,5 +64,7 @@ def write(file: Path, figure: Figure) -> None:
     """As the file's name says: PDF, PNG or SVG. Raises `InputError` for other endings."""
     if file.suffix.lower() not in _FORMATS:
         raise InputError(f"{file}: a figure is written as {', '.join(_FORMATS)}.")
-    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):  # text that stays text
+    from matplotlib import rc_context
+
+    with rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):  # text that stays text
         figure.savefig(file, dpi=RESOLUTION)

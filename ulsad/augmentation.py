@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torchvision.transforms import v2
 
 from ulsad.config import Config
 from ulsad.rows import IN_MEMORY, Rows, Space
+
+if TYPE_CHECKING:
+    from torchvision.transforms import v2
 
 DEGREES = 3.0  # of rotation, to either side
 SHIFT = 0.03  # of the image's side, to either side
@@ -41,6 +45,8 @@ def with_copies(images: Rows, config: Config, space: Space = IN_MEMORY) -> Rows:
 
 def _variation(size: int) -> v2.Transform:
     """Borders are mirrored before the photo is turned, so that no empty corner comes into view."""
+    from torchvision.transforms import v2
+
     margin = size // 8
     shift = SHIFT * size / (size + 2 * margin)
     return v2.Compose([

@@ -10,7 +10,6 @@ import socket
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -31,6 +30,7 @@ class Backbone:
     """A pre-trained architecture: how to build its stages, and what its weights expect of a photo."""
 
     stages: Callable[[str], dict[str, nn.Module]]  # name → its modules in order of execution
+    blocks: tuple[str, ...]  # the stages whose outputs can be layers j and j+1
     layers: tuple[str, str]  # default layers j and j+1
     mean: tuple[float, float, float] = IMAGENET_MEAN  # of RGB in 0..1
     std: tuple[float, float, float] = IMAGENET_STD
@@ -56,11 +56,11 @@ def _timm_efficientnet() -> nn.Module:
     return create_model("tf_efficientnet_lite0", pretrained=False)
 
 
-_RESNET = Backbone(_resnet_stages, layers=("layer2", "layer3"))
+_RESNET = Backbone(_resnet_stages, ("layer1", "layer2", "layer3", "layer4"), layers=("layer2", "layer3"))
 BACKBONES: dict[str, Backbone] = {
     "efficientnet_lite0": Backbone(
-        _efficientnet_stages, layers=("block2", "block4"), mean=(127 / 255,) * 3, std=(128 / 255,) * 3,
-        embedded=True,
+        _efficientnet_stages, tuple(f"block{i}" for i in range(7)), layers=("block2", "block4"),
+        mean=(127 / 255,) * 3, std=(128 / 255,) * 3, embedded=True,
     ),
     **{name: _RESNET for name in
        ("resnet18", "resnet50", "resnet152", "wide_resnet50_2", "wide_resnet101_2")},
@@ -159,14 +159,6 @@ def pool_channels(features: Tensor, feature_dim: int) -> Tensor:
         return features
     return F.adaptive_avg_pool1d(features.flatten(2).transpose(1, 2), feature_dim).transpose(
         1, 2).unflatten(2, features.shape[2:])
-
-
-@cache
-def layer_names(backbone: str) -> list[str]:
-    """The blocks of a backbone whose outputs can be layers j and j+1, in order."""
-    with torch.device("meta"):  # names alone, no weights
-        stages = BACKBONES[backbone].stages(backbone)
-    return [name for name in stages if name.startswith(("layer", "block"))]
 
 
 def load_backbone(config: Config, weights: Path | str | None = None) -> FeatureExtractor:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import ConvexHull, QhullError
+import scipy
 
 # Levels at which the quantile function is kept: even below the median, then ever denser towards 1, so
 # that between neighbours never lie more than 0.3 % of the values still above.
@@ -175,8 +175,8 @@ def frontier(raw_local: np.ndarray, raw_global: np.ndarray) -> np.ndarray:
     kept = (local >= local[top_global].max()) & (global_ >= global_[top_local].max())
     points = np.stack([local[kept], global_[kept]], axis=1)
     try:
-        return points[ConvexHull(points).vertices] if len(points) > 8 else points
-    except QhullError:  # all points on one line, as in a constant map: its two ends
+        return points[scipy.spatial.ConvexHull(points).vertices] if len(points) > 8 else points
+    except scipy.spatial.QhullError:  # all points on one line, as in a constant map: its two ends
         order = np.lexsort(points.T)
         return points[order[[0, -1]]]
 

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch.nn.functional as F
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from ulsad.attention import attention_over, standardised, temperature_for
@@ -54,6 +51,8 @@ def groupable(features: Tensor) -> np.ndarray:
 
     So a group is a kind of thing rather than of edge, and no single direction outweighs the others.
     """
+    from sklearn.decomposition import PCA
+
     smooth = F.avg_pool2d(standardised(features)[None], 3, stride=1, padding=1, count_include_pad=False)[0]
     patches = smooth.flatten(1).T.numpy()
     return PCA(min(COMPONENTS, *patches.shape), whiten=True, random_state=0).fit_transform(patches)
@@ -61,6 +60,9 @@ def groupable(features: Tensor) -> np.ndarray:
 
 def _groups(patches: np.ndarray, seed: int) -> list[np.ndarray]:
     """Masks (h · w,) of the groups that k-means finds, none of them empty."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different patches than groups
         labels = KMeans(min(GROUPS, len(patches)), n_init=4, random_state=seed).fit_predict(patches)

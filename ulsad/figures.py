@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from ulsad import metrics
 from ulsad.evaluation import MAPS, Evaluation, subsets
 from ulsad.published import MeanStd
 from ulsad.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Told apart by colour-blind readers (Okabe and Ito), and by their dashes in print.
 STYLES = {"combined": ("#000000", "-"), "local": ("#0072B2", "--"), "global": ("#D55E00", "-.")}
@@ -19,7 +21,9 @@ STYLES = {"combined": ("#000000", "-"), "local": ("#0072B2", "--"), "global": ("
 
 def curves(evaluation: Evaluation) -> Figure:
     """ROC and precision-recall curve of every map, with the area under each."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    figure = _figure(9, 4)
     roc, recall = figure.subplots(1, 2)
     labels, scores = evaluation.labels, evaluation.scores()
     for i, name in enumerate(MAPS):
@@ -45,7 +49,7 @@ def kinds(evaluation: Evaluation) -> Figure:
     """Bars: image AUROC of each kind of defect, for every map."""
     scores, labels, chosen = evaluation.scores(), evaluation.labels, subsets(evaluation.photos)
     names = [MAPS[i] for i in range(3) if not np.isnan(scores[:, i]).any()]
-    figure = Figure(figsize=(5.5, 1.4 + 0.6 * len(chosen)), layout="constrained")
+    figure = _figure(5.5, 1.4 + 0.6 * len(chosen))
     axes = figure.subplots()
     for row, mask in enumerate(chosen.values()):
         for i, name in enumerate(names):
@@ -65,7 +69,7 @@ def kinds(evaluation: Evaluation) -> Figure:
 
 def alpha_beta(grid: np.ndarray, alphas: Sequence[float], betas: Sequence[float]) -> Figure:
     """Figure 7: a heat map of image AUROC over α (rows) and β (columns)."""
-    figure = Figure(figsize=(1.5 + 0.8 * len(betas), 1.2 + 0.45 * len(alphas)), layout="constrained")
+    figure = _figure(1.5 + 0.8 * len(betas), 1.2 + 0.45 * len(alphas))
     axes = figure.subplots()
     top = np.nanmax(grid)
     bottom = min(np.nanmin(grid), top - 0.01)  # differences below a hundredth should not look like much
@@ -85,7 +89,7 @@ def alpha_beta(grid: np.ndarray, alphas: Sequence[float], betas: Sequence[float]
 def study(table: Table, metrics_: Sequence[str]) -> Figure:
     """Bars: one group a row of an ablation's table, one bar a metric that the table has."""
     shown = [name for name in metrics_ if name in table.columns]
-    figure = Figure(figsize=(9, 1 + 0.5 * len(table.rows)), layout="constrained")
+    figure = _figure(9, 1 + 0.5 * len(table.rows))
     first = min(table.columns.index(name) for name in shown)
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(shown), sharey=True)), shown, strict=True):
         cells = [row[table.columns.index(name)] for row in table.rows]
@@ -98,3 +102,10 @@ def study(table: Table, metrics_: Sequence[str]) -> Figure:
     axes.invert_yaxis()
     figure.suptitle(table.title, fontsize=11)
     return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    """Inches. matplotlib is loaded with the first one: that takes most of a second."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")

@@ -10,10 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
-from scipy.stats import binomtest
-from scipy.stats import t as student_t
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+import scipy
 
 FALSE_POSITIVE_LIMIT = 0.3  # up to which AUPRO integrates (Bergmann et al. 2019)
 _REPLICATES = 2000
@@ -45,11 +42,15 @@ class PixelMetrics(NamedTuple):
 
 def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
     """Chance that a defect scores above a good part, ties half: in [0, 1]; NaN when one class is absent."""
+    from sklearn.metrics import roc_auc_score  # loaded when needed: it takes half a second
+
     return float(roc_auc_score(labels, scores)) if 0 < labels.sum() < len(labels) else float("nan")
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
     """Mean precision over recall steps; chance level is the share of defects. NaN without both classes."""
+    from sklearn.metrics import average_precision_score
+
     return float(average_precision_score(labels, scores)) if 0 < labels.sum() < len(labels) else float("nan")
 
 
@@ -58,6 +59,8 @@ def best_f1(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
 
     It is chosen with the test labels in view, so no threshold set beforehand can be expected to reach it.
     """
+    from sklearn.metrics import precision_recall_curve
+
     precision, recall, thresholds = precision_recall_curve(labels, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     best = int(f1[:-1].argmax())
@@ -77,7 +80,7 @@ def threshold_at(held_out_scores: np.ndarray, false_reject: float) -> float:
     if not false_reject or count < 2 or (count + 1) * false_reject >= 1:
         return float(np.quantile(held_out_scores, 1 - false_reject, method="higher"))
     spread = held_out_scores.std(ddof=1) * np.sqrt(1 + 1 / count)
-    limit = held_out_scores.mean() + student_t.ppf(1 - false_reject, count - 1) * spread
+    limit = held_out_scores.mean() + scipy.stats.t.ppf(1 - false_reject, count - 1) * spread
     return float(max(limit, held_out_scores.max()))
 
 
@@ -95,7 +98,7 @@ def clopper_pearson(successes: int, trials: int) -> Interval:
     """The exact 95 % interval of a share; [0, 1] without trials."""
     if not trials:
         return Interval(0.0, 1.0)
-    return Interval(*map(float, binomtest(successes, trials).proportion_ci(0.95, method="exact")))
+    return Interval(*map(float, scipy.stats.binomtest(successes, trials).proportion_ci(0.95, method="exact")))
 
 
 def bootstrap(scores: np.ndarray, labels: np.ndarray, seed: int = 0) -> tuple[Interval, Interval]:
@@ -168,7 +171,7 @@ def region_weights(masks: np.ndarray) -> np.ndarray:
     """
     weights = np.zeros(masks.shape)
     for mask, weight in zip(masks, weights, strict=True):
-        regions, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+        regions, _ = scipy.ndimage.label(mask, structure=np.ones((3, 3)))
         sizes = np.bincount(regions.ravel())
         weight[mask] = 1 / sizes[regions[mask]]
     return weights

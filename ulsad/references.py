@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from sklearn.cluster import KMeans
 
 from ulsad.images import read_image
 
@@ -45,6 +44,8 @@ class References:
 
 
 def _medoids(descriptors: np.ndarray, seed: int) -> list[int]:
+    from sklearn.cluster import KMeans
+
     clusters = KMeans(MOST, n_init=1, random_state=seed).fit(descriptors)
     distances = np.linalg.norm(descriptors - clusters.cluster_centers_[clusters.labels_], axis=1)
     return sorted(int(np.where(clusters.labels_ == label, distances, np.inf).argmin())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 
-import matplotlib
 import numpy as np
 from contourpy import contour_generator
 from PIL import Image, ImageDraw, ImageFont
@@ -20,7 +19,9 @@ TITLES = ("photo", "local: structural", "global: logical", "combined")
 @cache
 def _palette() -> np.ndarray:
     """uint8 (256, 3) of a perceptually uniform map that colour-blind readers can follow."""
-    return (matplotlib.colormaps["plasma"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+    from matplotlib import colormaps
+
+    return (colormaps["plasma"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
 
 
 def colours(scores: np.ndarray, low: float = LOW, high: float = HIGH) -> np.ndarray:

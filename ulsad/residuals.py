@@ -9,9 +9,9 @@ branch judges patches, so each patch is its own measure; the global one judges t
 
 from __future__ import annotations
 
+import scipy
 import torch
 import torch.nn.functional as F
-from scipy.optimize import nnls
 from torch import Tensor
 
 SHRINKAGE = 0.1  # share of the mean variance that is added to every direction's
@@ -41,7 +41,7 @@ def expected_coefficients(distances: Tensor, features: Tensor, whole_photo: bool
     """
     predictors = _predictors(features, whole_photo).flatten(1).double()
     weights = 1 / (predictors[1] + predictors[1].mean().clamp_min(1e-12))
-    solution, _ = nnls((predictors * weights).T.cpu().numpy(),
+    solution, _ = scipy.optimize.nnls((predictors * weights).T.cpu().numpy(),
                        (distances.flatten().double() * weights).cpu().numpy())
     return torch.from_numpy(solution).float().to(features.device)
 

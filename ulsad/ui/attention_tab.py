@@ -9,7 +9,7 @@ from pathlib import Path
 import gradio as gr
 
 from ulsad import attention_figure
-from ulsad.backbones import BACKBONES, layer_names
+from ulsad.backbones import BACKBONES
 from ulsad.concepts import GROUPS
 from ulsad.errors import InputError
 from ulsad.ui import batches, library, photo_list
@@ -170,13 +170,13 @@ def _layers(network: str):
 
 def _pair(network: str) -> list[tuple[list[str], str]]:
     """For layer j and layer j+1: what there is to choose from, and the network's own."""
-    names, (fine, coarse) = layer_names(network), BACKBONES[network].layers
+    names, (fine, coarse) = list(BACKBONES[network].blocks), BACKBONES[network].layers
     return [(names[:-1], fine), (names[names.index(fine) + 1:], coarse)]
 
 
 def _later(network: str, fine: str, coarse: str) -> gr.Dropdown:
     """Layer j+1 stays where it lies behind layer j; else it is the next behind it."""
-    names = layer_names(network)
+    names = list(BACKBONES[network].blocks)
     behind = names[names.index(fine) + 1:]
     return gr.Dropdown(behind, value=coarse if coarse in behind else behind[0])
 
