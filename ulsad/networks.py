@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ulsad import fast_convolution
 from ulsad.config import Config
 from ulsad.distributed import BatchNorm2d
 
@@ -66,7 +67,7 @@ def feature_reconstruction_network(
         *_normalised(nn.ConvTranspose2d(width, half, 4, stride=2, padding=1, bias=False), order),
         *_normalised(nn.ConvTranspose2d(half, quarter, 4, stride=2, padding=1, bias=False), order),
     ]
-    last = nn.ConvTranspose2d(
+    last = fast_convolution.ConvTranspose2d(
         quarter, outputs * channels, kernel, padding=kernel // 2, bias=output == "linear")
     return nn.Sequential(*layers, *([last] if output == "linear" else _normalised(last, order)))
 

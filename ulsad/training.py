@@ -69,7 +69,7 @@ class Training:
         self.time_used = time_used
         self.device = next(networks.parameters()).device
         self.optimiser = torch.optim.Adam(networks.parameters(), config.learning_rate,
-                                          weight_decay=config.weight_decay)
+                                          weight_decay=config.weight_decay, fused=True)
         self.done = 0
         self.planned = steps_of(config, len(data.images))
 
@@ -183,7 +183,8 @@ def losses_of(
     `target` (n, c*, q) holds A at the q `positions` k at which Eq. 5 is evaluated.
     """
     reconstruction, second, global_features = (
-        None if output is None else output.float() for output in outputs)
+        None if output is None else output.to(torch.promote_types(output.dtype, torch.float32))
+        for output in outputs)
     zero = features.new_zeros(())
     local = local_loss(reconstruction, features, config.lambda_l)
     if global_features is None:

@@ -1,0 +1,55 @@
+"""What training does to be quick changes nothing but rounding: against Algorithm 1 as the paper has it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+from conftest import TINY
+
+from ulsad import plain
+from ulsad.backbones import load_backbone
+from ulsad.config import PRESETS
+from ulsad.images import find_images, read_squares
+from ulsad.maps import attention
+from ulsad.networks import Networks
+from ulsad.preparation import feature_statistics
+from ulsad.training import Training, TrainingData
+
+STEPS = 20
+
+
+@pytest.fixture
+def in_float64():
+    """Training amplifies rounding: in float32 from 1e-7 to 5e-3 within these steps."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("in_float64")
+def test_losses_of_the_paper_preset_are_those_of_the_plain_procedure(good_photos):
+    """The layers are narrow here, but of the paper's kinds."""
+    config = replace(PRESETS["paper"], backbone=TINY.backbone, frn_width=32, autoencoder_width=16,
+                     batch_size=4, epochs=None, steps=STEPS)
+    extractor, backbone = load_backbone(config), plain.Backbone.pretrained(config)
+    _, squares, _ = read_squares(find_images(good_photos), config.image_size)
+    features = extractor.features_of(squares)
+    mean, std = feature_statistics(features)
+    features = (features - mean) / std
+    data = TrainingData(squares, features, attention(features.flatten(2), features.flatten(2)))
+
+    torch.manual_seed(0)
+    networks = Networks(config, extractor.channels, extractor.grid)
+    twin = plain.plain_networks(networks)
+    training = Training(networks, data, config, extractor.normalise)
+    expected = plain.train(twin, backbone, extractor.normalise(squares), mean, std, config,
+                           list(islice(training._photos(), STEPS)))
+    all_losses = []
+    for step, losses in zip(training, expected, strict=True):
+        found = torch.tensor((step.local, step.attention, step.local_global))
+        torch.testing.assert_close(found, torch.tensor(losses), rtol=1e-7, atol=0)
+        all_losses.append(sum(losses))
+    assert all_losses[-1] < 0.9 * all_losses[0]
