@@ -69,7 +69,7 @@ class Branches:
         if self.config.local_metric == "whitened":
             fitted = replace(fitted, whitening=whitening(outputs.reconstruction - features))
         if self.config.relative_maps:
-            distances = fitted._distances(features, outputs)
+            distances = fitted.distances(features, outputs)
             fitted = replace(fitted, expected=tuple(
                 expected_coefficients(d, features, whole) for d, whole in zip(distances, WHOLE_PHOTO)))
         return fitted
@@ -88,7 +88,7 @@ class Branches:
     @torch.no_grad()
     def _analysed(self, images: Tensor) -> Analysis:
         features, outputs = self._forward(images)
-        distances = torch.stack(self._distances(features, outputs), dim=1)
+        distances = torch.stack(self.distances(features, outputs), dim=1)
         return Analysis(distances.cpu().numpy(), describe(features).cpu().numpy())
 
     @torch.no_grad()
@@ -118,7 +118,7 @@ class Branches:
         joined = (None if parts[0] is None else torch.cat(parts) for parts in zip(*outputs, strict=True))
         return torch.cat(features), Outputs(*joined)
 
-    def _distances(self, features: Tensor, outputs: Outputs) -> list[Tensor]:
+    def distances(self, features: Tensor, outputs: Outputs) -> list[Tensor]:
         """Local and, where there is one, global distance at every position, (n, h*, w*) each."""
         distances = [self._local_distance(features, outputs.reconstruction)]
         if outputs.global_features is not None:

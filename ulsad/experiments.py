@@ -52,8 +52,8 @@ def _add_common(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument("--out", type=Path, default=Path(out), help=f"folder for tables and models ({out})")
     parser.add_argument("--seeds", type=_count, default=1, metavar="N", help="trainings per category (1)")
     parser.add_argument("--preset", choices=PRESETS, default="quick")
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", dest="settings",
-                        help="change settings of the preset, e.g. steps=1000")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
+                        dest="settings", help="change settings of the preset, e.g. steps=1000")
     parser.add_argument("--logical", type=_words, default=(), metavar="KIND,…",
                         help="which kinds of defects are logical (missing, surplus, misplaced parts)")
     parser.add_argument("--structural", type=_words, default=(), metavar="KIND,…",

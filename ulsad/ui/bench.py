@@ -20,11 +20,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ulsad.detector import Ulsad
+from ulsad import speed
+from ulsad.batch import tally
 from ulsad.tables import Table
 from ulsad.ui import batches, library
 from ulsad.ui.attention_views import MODEL, STANDARDISED, Looking, View
-from ulsad.ui.inspect_views import ALL, Controls, suggested_lines
+from ulsad.ui.inspect_views import ALL, Controls, criterion, suggested_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -55,18 +56,28 @@ _CLICK_PATCH = _TIMED % ("#attention [data-name=self]", """
 PLACES = ((np.arange(REDRAWS) * 7 % 32 + 0.5) / 32).tolist()
 
 
-def bench(photos: int, batch: int) -> str:
-    """Measure the demo model and return a Markdown table."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        files = _photos(folder / "photos", photos)
-        large = folder / "1024 x 1024.jpg"
-        Image.open(files[0]).resize((1024, 1024)).save(large, quality=95)
-        rows = [_throughput(files), *_on_the_server(large, files, batch, folder),
-                _clicks_on_the_server(folder), *_in_a_browser(large, folder / "models")]
+def bench(batch: int, only: str | None = None) -> Iterator[Table]:
+    """Measure this machine: training and inference beside the plain procedure, then what one waits for in the
+    app. `only` "plain" or "app" leaves the other out."""
     machine = (f"{_processor()}, {os.cpu_count()} CPUs, torch {torch.__version__} with "
                f"{torch.get_num_threads()} threads, Python {platform.python_version()}.")
-    return Table("The app", ("what", "median", "from", "to", "unit"), tuple(rows), machine).markdown()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        files = _photos(folder / "photos", max(batch, 16))
+        if only != "app":
+            yield speed.beside_plain(library.DEMO_MODEL, files, folder, machine)
+        if only != "plain":
+            rows = tuple(_app(files, batch, folder))
+            yield Table("The app", ("what", "median", "from", "to", "unit"), rows, machine)
+
+
+def _app(files: list[Path], batch: int, folder: Path) -> Iterator[tuple]:
+    large = folder / "1024 x 1024.jpg"
+    Image.open(files[0]).resize((1024, 1024)).save(large, quality=95)
+    yield _start(folder / "models")
+    yield from _on_the_server(large, files, batch, folder)
+    yield _clicks_on_the_server(folder)
+    yield from _in_a_browser(large, folder / "models")
 
 
 def _processor() -> str:
@@ -92,16 +103,13 @@ def _row(what: str, values: list[float], unit: str) -> tuple:
     return what, f"{statistics.median(values):.1f}", f"{min(values):.1f}", f"{max(values):.1f}", unit
 
 
-def _throughput(files: list[Path]) -> tuple:
-    """From JPEG to three maps at the network's resolution, in batches of 16."""
-    detector, rates = Ulsad.load(library.DEMO_MODEL), []
-    list(detector.predict_many(files[:16]))
-    for part in np.array_split(files, 4):
+def _start(models_dir: Path) -> tuple:
+    times = []
+    for _ in range(3):
         start = time.perf_counter()
-        for prediction in detector.predict_many(part):
-            prediction.maps()
-        rates.append(len(part) / (time.perf_counter() - start))
-    return _row("photos of 800 x 600 px, file to three maps", rates, "photos/s")
+        with served(models_dir):
+            times.append(time.perf_counter() - start)
+    return _row("app.py started, until the page answers", times, "s")
 
 
 def _on_the_server(large: Path, files: list[Path], batch: int, models_dir: Path) -> list[tuple]:
@@ -122,7 +130,13 @@ def _on_the_server(large: Path, files: list[Path], batch: int, models_dir: Path)
             controls._replace(alpha=alpha).draw()
             times.append(1000 * (time.perf_counter() - start))
         rows.append(_row(f"α moved, on the server, 1024 x 1024 px, batch of {count}", times, "ms"))
-    return rows
+    judged = []
+    for alpha in ALPHAS:
+        start = time.perf_counter()
+        tally([of.verdict for of in batches.recalled(key).batch.judged(
+            criterion(alpha, 0.995, 0.7, "maximum", lines))])
+        judged.append(1000 * (time.perf_counter() - start))
+    return [*rows, _row(f"{batch} photos scored, judged and counted anew", judged, "ms")]
 
 
 def _clicks_on_the_server(models_dir: Path) -> tuple:

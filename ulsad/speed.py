@@ -1,0 +1,170 @@
+"""How fast training and inference are on this machine, beside the paper's procedure written plainly.
+
+The two are timed in turns, so that whatever else the machine does strikes both.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ulsad import plain
+from ulsad.backbones import load_backbone
+from ulsad.config import PRESETS, Config
+from ulsad.demo import write_demo
+from ulsad.detector import Ulsad
+from ulsad.images import find_images, read_image, read_squares, to_square
+from ulsad.maps import attention
+from ulsad.networks import Networks
+from ulsad.preparation import feature_statistics
+from ulsad.tables import Table
+from ulsad.training import Training, TrainingData
+
+ROUNDS = 5  # after one that prepares kernels and is not counted
+COLUMNS = ("what", "plainly", "here", "unit", "times as fast")
+
+
+@dataclass(frozen=True)
+class Row:
+    """Median seconds for `count` things, done plainly and here; they are shown as a rate or in ms."""
+
+    what: str
+    unit: str  # "ms", or things per second
+    plainly: float
+    here: float
+    count: int = 1
+
+    def cells(self) -> tuple[str, ...]:
+        shown = [f"{1000 * s:.1f}" if self.unit == "ms" else f"{self.count / s:.2f}"
+                 for s in (self.plainly, self.here)]
+        return self.what, *shown, self.unit, f"{self.plainly / self.here:.1f}"
+
+
+def beside_plain(demo_model: Path, files: Sequence[Path], folder: Path, machine: str) -> Table:
+    """The `paper` preset's training with two backbones, and inference with `quick`'s demo model and `paper`.
+
+    Photos are scored from `files`; `folder` is for what is made on the way.
+    """
+    write_demo(folder / "tray", seed=0, train=16, validation=0, test_good=0, per_kind=0)
+    photos, rows, notes = find_images(folder / "tray" / "train"), [], []
+    for backbone in ("resnet18", "wide_resnet50_2"):
+        config, weights = replace(PRESETS["paper"], backbone=backbone), random_weights(backbone, folder)
+        row, note = training(config, photos, weights)
+        rows, notes = [*rows, row], [*notes, note]
+    rows += inference(Ulsad.load(demo_model), "quick", files, None)
+    paper = Ulsad.fit(photos, replace(config, epochs=None, steps=1), weights=weights)
+    rows += inference(paper, "paper", files, weights)
+    return Table("Plainly and here", COLUMNS, tuple(row.cells() for row in rows),
+                 f"{machine} Networks with random weights. {'. '.join(notes)}.")
+
+
+def random_weights(backbone: str, folder: Path) -> Path:
+    """A weights file that costs as much as a published one, and knows nothing."""
+    from torchvision.models import get_model
+
+    file = folder / f"{backbone}-random.pth"
+    torch.save(get_model(backbone, weights=None).state_dict(), file)
+    return file
+
+
+def training(config: Config, photos: Sequence[Path], weights: Path | None) -> tuple[Row, str]:
+    """Steps of one training, and how far they are from the least time that their arithmetic takes."""
+    config = replace(config, epochs=None, minutes=None, steps=1000)
+    extractor, backbone = load_backbone(config, weights), plain.Backbone.pretrained(config, weights)
+    squares = read_squares(photos, config.image_size)[1]
+    features = extractor.features_of(squares)
+    mean, std = feature_statistics(features)
+    features = (features - mean) / std
+    patches = features.flatten(2)
+    networks = Networks(config, extractor.channels, extractor.grid)
+    reference = plain.train(
+        plain.plain_networks(networks), backbone, extractor.normalise(squares), mean, std, config,
+        (torch.randperm(len(squares))[: config.batch_size] for _ in range(ROUNDS + 1)))
+    steps = iter(Training(networks, TrainingData(squares, features, attention(patches, patches)), config,
+                          extractor.normalise))
+    plainly, here = in_turns(lambda: next(reference), lambda: next(steps))
+    with FlopCounterMode(display=False) as counter:
+        next(steps)
+    operations, rate = counter.get_total_flops(), matrix_rate()
+    note = (f"{config.backbone}: {operations / 1e9:.0f} GFLOP a step; at the {rate / 1e9:.0f} GFLOP/s of large "
+            f"matrix products they would take {operations / rate / here:.0%} of its time")
+    what = f"training, paper, {config.backbone}"
+    return Row(what, "photos·epochs/s", plainly, here, config.batch_size), note
+
+
+def inference(detector: Ulsad, name: str, files: Sequence[Path], weights: Path | None) -> Iterator[Row]:
+    """Photo files to the three maps at the photos' own size, one by one and sixteen in a row."""
+    backbone = plain.Backbone.pretrained(detector.config, weights)
+    networks = plain.plain_networks(detector.branches.networks).eval()
+    for count in (1, 16):
+        some = list(islice(files, count))
+
+        def plainly(some=some) -> None:
+            for file in some:
+                plain_maps(detector, backbone, networks, file)
+
+        def here(some=some) -> None:
+            for prediction in detector.predict_many(some):
+                _ = prediction.local_map, prediction.global_map, prediction.combined_map
+
+        seconds = in_turns(plainly, here)
+        unit = "ms" if count == 1 else "photos/s"
+        yield Row(f"photo file to three maps, {name}, {count} at once", unit, *seconds, count)
+
+
+@torch.no_grad()
+def plain_maps(
+    detector: Ulsad, backbone: plain.Backbone, networks: Networks, file: Path
+) -> list[Image.Image]:
+    """Local, global and combined map of one photo, float32 images of its size, done step by step."""
+    branches, config = detector.branches, detector.config
+    photo = read_image(file)
+    image = branches.extractor.normalise(to_square(photo, config.image_size)[None])
+    features = (backbone(image) - branches.mean) / branches.std
+    distances = branches.distances(features, networks(image, features))
+    raw = [_blurred(F.interpolate(d[:, None], config.image_size, mode="bilinear"), config.blur_sigma)
+           for d in distances]
+    maps = detector.calibration.normalisation(config.alpha, config.beta)(*(r[0, 0].numpy() for r in raw))
+    return [Image.fromarray(values).resize(photo.size, Image.Resampling.BILINEAR)
+            for values in (raw[0][0, 0].numpy(), raw[1][0, 0].numpy(), maps.combined)]
+
+
+def _blurred(maps: Tensor, sigma: float) -> Tensor:
+    """With a kernel of 4 σ to either side, 33 px at σ = 4."""
+    if not sigma:
+        return maps
+    from torchvision.transforms.v2.functional import gaussian_blur
+
+    return gaussian_blur(maps, [2 * round(4 * sigma) + 1] * 2, [sigma] * 2)
+
+
+def in_turns(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
+    """Median seconds of both, run one after the other."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for number in range(ROUNDS + 1):
+        for action, times in zip((first, second), seconds, strict=True):
+            started = time.perf_counter()
+            action()
+            if number:
+                times.append(time.perf_counter() - started)
+    return statistics.median(seconds[0]), statistics.median(seconds[1])
+
+
+def matrix_rate(side: int = 2048) -> float:
+    """Operations a second of a large float32 matrix product, the best of a few."""
+    a, b, best = torch.randn(side, side), torch.randn(side, side), float("inf")
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - started)
+    return 2 * side**3 / best
