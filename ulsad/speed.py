@@ -96,8 +96,8 @@ def training(config: Config, photos: Sequence[Path], weights: Path | None) -> tu
     with FlopCounterMode(display=False) as counter:
         next(steps)
     operations, rate = counter.get_total_flops(), matrix_rate()
-    note = (f"{config.backbone}: {operations / 1e9:.0f} GFLOP a step; at the {rate / 1e9:.0f} GFLOP/s of large "
-            f"matrix products they would take {operations / rate / here:.0%} of its time")
+    note = (f"{config.backbone}: {operations / 1e9:.0f} GFLOP a step, which would take "
+            f"{operations / rate / here:.0%} of its time at the {rate / 1e9:.0f} GFLOP/s of a large product")
     what = f"training, paper, {config.backbone}"
     return Row(what, "photos·epochs/s", plainly, here, config.batch_size), note
 
