@@ -87,6 +87,9 @@ def resampling_matrix(grid: int, size: int, blur_sigma: float) -> Tensor:
 def resample(maps: Array, matrix: Array) -> Array:
     """Anomaly maps on the grid (…, g, g) → (…, size, size), smoothed, with a `resampling_matrix`.
 
-    Takes tensors or numpy arrays.
+    Takes tensors or numpy arrays. The latter are multiplied by torch as well: after numpy's own products its
+    threads go on spinning, which costs networks that run beside a quarter of their speed.
     """
+    if isinstance(maps, np.ndarray):
+        return resample(torch.from_numpy(maps), torch.from_numpy(matrix)).numpy()
     return matrix @ maps @ matrix.T
