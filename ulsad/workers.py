@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from itertools import chain, islice
-from threading import Barrier, local
+from threading import Barrier, Lock, local
 from typing import TypeVar
 
 import torch
@@ -19,6 +19,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _thread = local()
+_one_at_a_time = Lock()
 
 
 def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -33,7 +34,9 @@ def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> It
     if len(first) < 2 or torch.get_num_threads() == 1 or getattr(_thread, "is_worker", False):
         yield from map(function, items)
         return
-    pool, waiting = _pool(), deque[Future[Result]]()
+    with _one_at_a_time:
+        pool = _pool()
+    waiting = deque[Future[Result]]()
     try:
         for item in items:
             waiting.append(pool.submit(function, item))
@@ -54,6 +57,7 @@ def _pool() -> ThreadPoolExecutor:
 
     def start() -> None:
         _thread.is_worker = True
+        torch.get_num_threads()  # once, or the first operation would take the number that counts elsewhere
         torch.set_num_threads(1)  # of this thread, and of those that start later
         all_started.wait()
 
