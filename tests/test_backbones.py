@@ -76,6 +76,7 @@ def test_extractor_is_frozen(embedded):
 def test_weights_from_a_file_need_no_later_layers():
     extractor = load_backbone(Config(backbone="resnet18"), shared(RESNET18))
     assert (extractor.channels, extractor.grid) == (384, 32)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in extractor.modules())
     assert len(extractor.weights_hash) == 64
 
 

@@ -34,7 +34,7 @@ def test_losses_of_the_paper_preset_are_those_of_the_plain_procedure(good_photos
     """The layers are narrow here, but of the paper's kinds."""
     config = replace(PRESETS["paper"], backbone=TINY.backbone, frn_width=32, autoencoder_width=16,
                      batch_size=4, epochs=None, steps=STEPS)
-    extractor, backbone = load_backbone(config), plain.Backbone.pretrained(config)
+    extractor, backbone = load_backbone(config), plain.PublishedBackbone.pretrained(config)
     _, squares, _ = read_squares(find_images(good_photos), config.image_size)
     features = extractor.features_of(squares)
     mean, std = feature_statistics(features)

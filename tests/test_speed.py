@@ -10,7 +10,7 @@ from ulsad.images import find_images
 
 
 def same_maps(detector: Ulsad, photo) -> None:
-    backbone = plain.Backbone.pretrained(detector.config)
+    backbone = plain.PublishedBackbone.pretrained(detector.config)
     networks = plain.plain_networks(detector.branches.networks).eval()
     prediction = next(detector.predict_many([photo]))
     quick = prediction.local_map, prediction.global_map, prediction.combined_map

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ulsad import distributed, experiments, model_file, photo_check, rendering
+from ulsad import attention_figure, distributed, experiments, model_file, photo_check, rendering
 from ulsad.archives import gather_photos
 from ulsad.attention import patch_features, standardised
 from ulsad.backbones import BACKBONES, load_backbone
 from ulsad.batch import Batch, Table
+from ulsad.concepts import GROUPS, concepts
 from ulsad.config import PRESETS, Config
 from ulsad.criterion import Criterion, unpacked
 from ulsad.demo import write_demo, write_sample
@@ -290,9 +291,6 @@ def _write_csv(file: Path, head: Sequence[str], rows: Iterable[Sequence[str]]) -
 
 def attention_command(options: argparse.Namespace) -> None:
     """Write Figure 5 of one photo; needs no trained model."""
-    from ulsad import attention_figure  # with matplotlib and scikit-learn behind it, which take a second
-    from ulsad.concepts import GROUPS, concepts
-
     if not 1 <= options.concepts <= GROUPS:
         raise InputError(f"--concepts goes from 1 to {GROUPS}.")
     config = Config(backbone=options.backbone, layers=options.layers and tuple(options.layers))

@@ -37,13 +37,13 @@ def draw(photo: Image.Image, concepts: Sequence[Concept], captions: Sequence[str
     """
     if len(captions) > len(concepts):
         raise InputError(f"There are {len(captions)} captions for {len(concepts)} maps. Take some out.")
+    from matplotlib.figure import Figure
+
     across = min(ACROSS, len(concepts) + 1)
     down = math.ceil((len(concepts) + 1) / across)
     photo = rendering.fit_within(photo, round(2 * RESOLUTION * WIDTH / across))
     line = 0.25 if captions else 0.05
     picture = min(max(WIDTH / across * photo.height / photo.width, LOWEST), HEIGHT / down)
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(WIDTH, down * (picture + line)), dpi=RESOLUTION, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     axes = figure.subplots(down, across, squeeze=False).ravel()
@@ -62,9 +62,9 @@ def draw(photo: Image.Image, concepts: Sequence[Concept], captions: Sequence[str
 
 def write(file: Path, figure: Figure) -> None:
     """As the file's name says: PDF, PNG or SVG. Raises `InputError` for other endings."""
-    if file.suffix.lower() not in _FORMATS:
-        raise InputError(f"{file}: a figure is written as {', '.join(_FORMATS)}.")
     from matplotlib import rc_context
 
+    if file.suffix.lower() not in _FORMATS:
+        raise InputError(f"{file}: a figure is written as {', '.join(_FORMATS)}.")
     with rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):  # text that stays text
         figure.savefig(file, dpi=RESOLUTION)

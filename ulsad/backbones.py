@@ -67,6 +67,11 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 
+def layers_of(config: Config) -> tuple[str, str]:
+    """Layers j and j+1: the configuration's, or its backbone's own."""
+    return config.layers or BACKBONES[config.backbone].layers
+
+
 class FeatureExtractor(nn.Module):
     """A frozen backbone cut after layer j+1, with the paper's feature aggregator behind it."""
 
@@ -75,7 +80,7 @@ class FeatureExtractor(nn.Module):
         super().__init__()
         backbone = BACKBONES[config.backbone]
         self.stages, self.feature_dim = stages, config.feature_dim
-        self.layers = config.layers or backbone.layers
+        self.layers = layers_of(config)
         self.register_buffer("pixel_mean", 255 * torch.tensor(backbone.mean)[:, None, None])
         self.register_buffer("pixel_std", 255 * torch.tensor(backbone.std)[:, None, None])
         self.weights_hash = _hash(stages)
@@ -181,8 +186,7 @@ def pretrained_stages(config: Config, weights: Path | str | None = None) -> nn.M
         raise InputError(f"There is no backbone '{config.backbone}'. Known: {', '.join(BACKBONES)}.")
     if weights and Path(weights).suffix and not Path(weights).exists():
         raise InputError(f"There is no weights file {weights}.")
-    backbone = BACKBONES[config.backbone]
-    stages = _cut(backbone.stages(config.backbone), config.layers or backbone.layers)
+    stages = _cut(BACKBONES[config.backbone].stages(config.backbone), layers_of(config))
     _fill(stages, _read_weights(config, weights), config.backbone)
     return stages
 

@@ -15,22 +15,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ulsad.backbones import BACKBONES, pool_channels, pretrained_stages
+from ulsad.backbones import layers_of, pool_channels, pretrained_stages
 from ulsad.config import Config
 from ulsad.networks import Networks
 
 
-class Backbone(nn.Module):
+class PublishedBackbone(nn.Module):
     """A pre-trained network as it was published: normalised photos (n, 3, s, s) → patch features U."""
 
     def __init__(self, config: Config, stages: nn.ModuleDict) -> None:
         super().__init__()
         self.stages = stages.eval()
-        self.layers = config.layers or BACKBONES[config.backbone].layers
+        self.layers = layers_of(config)
         self.feature_dim = config.feature_dim
 
     @classmethod
-    def pretrained(cls, config: Config, weights: Path | str | None = None) -> Backbone:
+    def pretrained(cls, config: Config, weights: Path | str | None = None) -> PublishedBackbone:
         return cls(config, pretrained_stages(config, weights))
 
     @torch.no_grad()
@@ -57,8 +57,8 @@ def plain_networks(networks: Networks) -> Networks:
 
 
 def train(
-    networks: Networks, backbone: Backbone, images: Tensor, mean: Tensor, std: Tensor, config: Config,
-    batches: Iterable[Tensor],
+    networks: Networks, backbone: PublishedBackbone, images: Tensor, mean: Tensor, std: Tensor,
+    config: Config, batches: Iterable[Tensor],
 ) -> Iterator[tuple[float, float, float]]:
     """L_pl, L_pg and L_lg of one step after the other, over normalised images (n, 3, s, s).
 

@@ -80,7 +80,7 @@ def random_weights(backbone: str, folder: Path) -> Path:
 def training(config: Config, photos: Sequence[Path], weights: Path | None) -> tuple[Row, str]:
     """Steps of one training, and how far they are from the least time that their arithmetic takes."""
     config = replace(config, epochs=None, minutes=None, steps=1000)
-    extractor, backbone = load_backbone(config, weights), plain.Backbone.pretrained(config, weights)
+    extractor, backbone = load_backbone(config, weights), plain.PublishedBackbone.pretrained(config, weights)
     squares = read_squares(photos, config.image_size)[1]
     features = extractor.features_of(squares)
     mean, std = feature_statistics(features)
@@ -104,7 +104,7 @@ def training(config: Config, photos: Sequence[Path], weights: Path | None) -> tu
 
 def inference(detector: Ulsad, name: str, files: Sequence[Path], weights: Path | None) -> Iterator[Row]:
     """Photo files to the three maps at the photos' own size, one by one and sixteen in a row."""
-    backbone = plain.Backbone.pretrained(detector.config, weights)
+    backbone = plain.PublishedBackbone.pretrained(detector.config, weights)
     networks = plain.plain_networks(detector.branches.networks).eval()
     for count in (1, 16):
         some = list(islice(files, count))
@@ -124,7 +124,7 @@ def inference(detector: Ulsad, name: str, files: Sequence[Path], weights: Path |
 
 @torch.no_grad()
 def plain_maps(
-    detector: Ulsad, backbone: plain.Backbone, networks: Networks, file: Path
+    detector: Ulsad, backbone: plain.PublishedBackbone, networks: Networks, file: Path
 ) -> list[Image.Image]:
     """Local, global and combined map of one photo, float32 images of its size, done step by step."""
     branches, config = detector.branches, detector.config

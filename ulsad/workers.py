@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _thread = local()
-_one_at_a_time = Lock()
+_starting = Lock()
 
 
 def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -34,7 +34,7 @@ def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> It
     if len(first) < 2 or torch.get_num_threads() == 1 or getattr(_thread, "is_worker", False):
         yield from map(function, items)
         return
-    with _one_at_a_time:
+    with _starting:
         pool = _pool()
     waiting = deque[Future[Result]]()
     try:
