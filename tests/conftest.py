@@ -15,7 +15,8 @@ from ulsad.demo import write_demo
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 DEMO_MODEL, DEMO_PHOTOS = ASSETS / "demo.safetensors", sorted((ASSETS / "demo").glob("*.jpg"))
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-TINY = Config(frn_width=32, autoencoder_width=16, augmented_photos=0, steps=12, precision="float32")
+TINY = Config(frn_width=32, autoencoder_width=16, augmented_photos=0, steps=12, batch_size=8,
+              precision="float32")
 
 
 def shared(path: str) -> Path:

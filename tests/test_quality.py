@@ -39,7 +39,7 @@ def test_the_shipped_demo_model_is_small():
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory) -> Ulsad:
-    """Trained with the default settings on 60 good trays: about two minutes, the longest of all tests."""
+    """Trained with the default settings on 60 good trays: a minute or two, the longest of all tests."""
     folder, rng = tmp_path_factory.mktemp("good"), np.random.default_rng(1)
     for i in range(60):
         render(rng).image.save(folder / f"{i}.jpg", quality=92)

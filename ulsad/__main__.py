@@ -27,6 +27,7 @@ from ulsad.errors import InputError
 from ulsad.estimate import estimate
 from ulsad.images import Skipped, read_image
 from ulsad.intake import GOOD_PARTS, HELD_OUT
+from ulsad.memory import keep_freed
 from ulsad.prediction import Prediction
 from ulsad.preparation import choose_device
 from ulsad.training_run import Order, Stopped, train_in_directory, train_to_file
@@ -34,6 +35,7 @@ from ulsad.training_run import Order, Stopped, train_in_directory, train_to_file
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    keep_freed()
     try:
         options.command(options)
     except (InputError, OSError) as error:  # what a disk refuses is the user's to mend
@@ -104,9 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(command=demo_command)
 
     bench = commands.add_parser("bench", help="how fast is this machine, beside the procedure done plainly?")
-    bench.add_argument("part", nargs="?", choices=("plain", "app"),
-                       help="training and inference alone, or what one waits for in the app; default: both")
+    bench.add_argument("part", nargs="?", choices=("plain", "growth", "app"),
+                       help="training and scoring beside the plain procedure; what both take with more "
+                            "photos or pixels; what one waits for in the app; default: all")
     bench.add_argument("--batch", type=_natural, default=500, metavar="N", help="photos open at once (500)")
+    bench.add_argument("--rounds", type=_natural, default=40, metavar="N",
+                       help="how often what takes a moment is timed (40)")
     bench.set_defaults(command=bench_command)
     return parser
 
@@ -315,10 +320,10 @@ def demo_command(options: argparse.Namespace) -> None:
 
 
 def bench_command(options: argparse.Namespace) -> None:
-    """Time training and inference, and what people wait for in the app."""
+    """Time training, inference, and what people wait for in the app."""
     from ulsad.ui.bench import bench  # the only command that needs the app
 
-    for table in bench(options.batch, options.part):
+    for table in bench(options.batch, options.part, max(1, options.rounds)):
         print(table.markdown(), flush=True)
 
 

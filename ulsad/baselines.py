@@ -33,6 +33,7 @@ from ulsad.config import Config
 from ulsad.datasets import Category
 from ulsad.errors import InputError
 from ulsad.images import read_squares
+from ulsad.memory import peak_memory_mb
 from ulsad.preparation import choose_device
 
 _JOB, _RESULT, _LOG = "job.json", "result.npz", "log.txt"
@@ -319,18 +320,6 @@ def _score(module: nn.Module, images: Tensor) -> tuple[np.ndarray, np.ndarray]:
 def _one_line(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= 200 else line[:199] + "…"
-
-
-def peak_memory_mb() -> float:
-    """On Linux not `ru_maxrss`, which begins with what the parent process held when it started this one."""
-    with suppress(OSError):
-        status = Path("/proc/self/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
-    with suppress(ImportError):  # Windows has no such module
-        from resource import RUSAGE_SELF, getrusage
-
-        return getrusage(RUSAGE_SELF).ru_maxrss / 2**20  # bytes on macOS
-    return float("nan")
 
 
 if __name__ == "__main__":

@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from ulsad import metrics, nearest
-from ulsad.baselines import BASELINES, Outcome, check_baselines, peak_memory_mb, run_baseline
+from ulsad.baselines import BASELINES, Outcome, check_baselines, run_baseline
 from ulsad.benchmark import percent
 from ulsad.config import Config
 from ulsad.datasets import LOGICAL, STRUCTURAL, Category, read_mask
 from ulsad.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.evaluation import evaluate, subsets
+from ulsad.memory import peak_memory_mb
 from ulsad.tables import Cell, Table
 
 ULSAD, NEAREST = "ulsad", "nearest"

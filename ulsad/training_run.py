@@ -28,6 +28,7 @@ from ulsad.files import replacing, write_text
 from ulsad.fitting import Progress, TrainingDiverged
 from ulsad.images import read_image
 from ulsad.intake import Intake, is_kept, kept, take_in
+from ulsad.memory import peak_memory_mb
 from ulsad.outcome import Outcome, judge
 from ulsad.run_card import Card, run_card
 from ulsad.terminal import print_progress
@@ -150,7 +151,7 @@ def _run(folder: Path, order: Order, queue: bool, out: Path) -> None:
                     bool(intake.held_out))
         write_text(folder / runs.CARD, run_card(card))
         runs.end(folder, "finished" if is_whole else "stopped", message="\n".join(record["skipped"]),
-                 seconds=record["seconds"])
+                 seconds=record["seconds"], memory_mb=round(peak_memory_mb(), 1))
         _print_result(detector, out, outcome)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ulsad import speed
+from ulsad import growth, speed
 from ulsad.batch import tally
 from ulsad.tables import Table
 from ulsad.ui import batches, library
@@ -29,8 +29,7 @@ from ulsad.ui.inspect_views import ALL, Controls, criterion, suggested_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-REDRAWS = 40
-ALPHAS = np.linspace(0.7, 0.95, REDRAWS).round(3).tolist()
+STARTS = 3  # of the app, at most
 
 # Does something with a number and waits until the new map is decoded and a frame with it has been drawn.
 _TIMED = """async (number) => {
@@ -52,32 +51,37 @@ _CLICK_PATCH = _TIMED % ("#attention [data-name=self]", """
   const box = stage.getBoundingClientRect();
   stage.dispatchEvent(new MouseEvent('click', {
     bubbles: true, clientX: box.left + number * box.width, clientY: box.top + box.height / 2}));""")
-# Every one on another patch than the one before.
-PLACES = ((np.arange(REDRAWS) * 7 % 32 + 0.5) / 32).tolist()
 
 
-def bench(batch: int, only: str | None = None) -> Iterator[Table]:
-    """Measure this machine: training and inference beside the plain procedure, then what one waits for in the
-    app. `only` "plain" or "app" leaves the other out."""
+def bench(batch: int, only: str | None = None, rounds: int = 40) -> Iterator[Table]:
+    """Measure this machine: training and inference beside the plain procedure, how both grow, and what one
+    waits for in the app. `only` "plain", "growth" or "app" leaves the others out.
+
+    `batch` photos are open in the app, and α is moved `rounds` times.
+    """
     machine = (f"{_processor()}, {os.cpu_count()} CPUs, torch {torch.__version__} with "
                f"{torch.get_num_threads()} threads, Python {platform.python_version()}.")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         files = _photos(folder / "photos", max(batch, 16))
-        if only != "app":
+        if only in (None, "plain"):
             yield speed.beside_plain(library.DEMO_MODEL, files, folder, machine)
-        if only != "plain":
-            rows = tuple(_app(files, batch, folder))
+        if only in (None, "growth"):
+            yield from growth.tables(library.demo_photos(), files[:16], folder, machine)
+        if only in (None, "app"):
+            rows = tuple(_app(files, batch, rounds, folder))
             yield Table("The app", ("what", "median", "from", "to", "unit"), rows, machine)
 
 
-def _app(files: list[Path], batch: int, folder: Path) -> Iterator[tuple]:
+def _app(files: list[Path], batch: int, rounds: int, folder: Path) -> Iterator[tuple]:
     large = folder / "1024 x 1024.jpg"
     Image.open(files[0]).resize((1024, 1024)).save(large, quality=95)
-    yield _start(folder / "models")
-    yield from _on_the_server(large, files, batch, folder)
-    yield _clicks_on_the_server(folder)
-    yield from _in_a_browser(large, folder / "models")
+    alphas = np.linspace(0.7, 0.95, rounds).round(3).tolist()
+    places = ((np.arange(rounds) * 7 % 32 + 0.5) / 32).tolist()  # each on another patch than the one before
+    yield _start(folder / "models", min(STARTS, rounds))
+    yield from _on_the_server(large, files, batch, folder, alphas)
+    yield _clicks_on_the_server(folder, places)
+    yield from _in_a_browser(large, folder / "models", alphas, places)
 
 
 def _processor() -> str:
@@ -103,16 +107,18 @@ def _row(what: str, values: list[float], unit: str) -> tuple:
     return what, f"{statistics.median(values):.1f}", f"{min(values):.1f}", f"{max(values):.1f}", unit
 
 
-def _start(models_dir: Path) -> tuple:
+def _start(models_dir: Path, rounds: int) -> tuple:
     times = []
-    for _ in range(3):
+    for _ in range(rounds):
         start = time.perf_counter()
         with served(models_dir):
             times.append(time.perf_counter() - start)
     return _row("app.py started, until the page answers", times, "s")
 
 
-def _on_the_server(large: Path, files: list[Path], batch: int, models_dir: Path) -> list[tuple]:
+def _on_the_server(
+    large: Path, files: list[Path], batch: int, models_dir: Path, alphas: list[float]
+) -> list[tuple]:
     """A redraw of everything in the tab, of one photo alone and as one of many."""
     rows = []
     for count in (1, batch):
@@ -125,13 +131,13 @@ def _on_the_server(large: Path, files: list[Path], batch: int, models_dir: Path)
         controls = Controls(key, 0, 0.9, 0.995, 0.7, "maximum", lines, False, ALL, ALL)
         controls.draw()
         times = []
-        for alpha in ALPHAS:
+        for alpha in alphas:
             start = time.perf_counter()
             controls._replace(alpha=alpha).draw()
             times.append(1000 * (time.perf_counter() - start))
         rows.append(_row(f"α moved, on the server, 1024 x 1024 px, batch of {count}", times, "ms"))
     judged = []
-    for alpha in ALPHAS:
+    for alpha in alphas:
         start = time.perf_counter()
         tally([of.verdict for of in batches.recalled(key).batch.judged(
             criterion(alpha, 0.995, 0.7, "maximum", lines))])
@@ -139,20 +145,22 @@ def _on_the_server(large: Path, files: list[Path], batch: int, models_dir: Path)
     return [*rows, _row(f"{batch} photos scored, judged and counted anew", judged, "ms")]
 
 
-def _clicks_on_the_server(models_dir: Path) -> tuple:
+def _clicks_on_the_server(models_dir: Path, places: list[float]) -> tuple:
     """The attention of one patch after the other over two photos, teacher and global branch."""
     first, second = library.demo_photos()[:2]
     looking = Looking(first, second, MODEL, "", "", None, STANDARDISED, 1.0, str(library.DEMO_MODEL), (0, 0))
     View(looking, models_dir).value()
     times = []
-    for x in PLACES:
+    for x in places:
         start = time.perf_counter()
         View(looking._replace(place=(x, 0.5)), models_dir).value()
         times.append(1000 * (time.perf_counter() - start))
     return _row("a patch clicked in Attention, on the server, with a model", times, "ms")
 
 
-def _in_a_browser(large: Path, models_dir: Path) -> list[tuple]:
+def _in_a_browser(
+    large: Path, models_dir: Path, alphas: list[float], places: list[float]
+) -> list[tuple]:
     moved = "α moved, until the browser shows it, 1024 x 1024 px"
     clicked = "a patch clicked in Attention, until the browser shows it"
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -173,10 +181,10 @@ def _in_a_browser(large: Path, models_dir: Path) -> list[tuple]:
         chooser.set_input_files(str(large))
         page.locator("#batch .shown", has_text="1 photo").wait_for()
         page.wait_for_timeout(1000)
-        redraws = _repeated(page, _MOVE_ALPHA, ALPHAS)
+        redraws = _repeated(page, _MOVE_ALPHA, alphas)
         page.get_by_role("tab", name="Attention").click()
         page.locator("#concepts figure").nth(3).wait_for()
-        clicks = _repeated(page, _CLICK_PATCH, PLACES)
+        clicks = _repeated(page, _CLICK_PATCH, places)
         browser.close()
     return [_row(moved, redraws, "ms"), _row(clicked, clicks, "ms")]
 
