@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # How sums are rounded is amplified by Adam's first steps at a high rate, and by BatchNorm over photos that
 # are nearly the same; one process on two threads instead of one differs just as much then.
 SETTINGS = {"frn_width": 32, "autoencoder_width": 16, "augmented_photos": 30, "precision": "float32",
-            "steps": 6, "schedule": "constant", "learning_rate": 1e-4}
+            "batch_size": 8, "steps": 6, "schedule": "constant", "learning_rate": 1e-4}
 
 
 def torchrun(*command: object, seconds: float = 180) -> subprocess.CompletedProcess:

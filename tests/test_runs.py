@@ -20,7 +20,8 @@ from ulsad.__main__ import main
 from ulsad.fitting import Progress
 
 ROOT = Path(__file__).resolve().parents[1]
-SETTINGS = ["--set", "frn_width=32", "autoencoder_width=16", "augmented_photos=0", "precision=float32"]
+SETTINGS = ["--set", "frn_width=32", "autoencoder_width=16", "augmented_photos=0", "batch_size=8",
+            "precision=float32"]
 
 
 def wait_for(condition, seconds=120):
