@@ -37,7 +37,7 @@ def build(
 ) -> None:
     """Lay out the tab; a finished run can be chosen in the header and its held-out photos inspected."""
     incoming.clear(models_dir)
-    key, seen, changed = gr.State(""), gr.State(()), gr.State(())
+    key, looked, seen, changed = gr.State(""), gr.State(()), gr.State(()), gr.State(())
     mine = gr.BrowserState("", storage_key="ulsad-run", secret="ulsad")
     with gr.Row():
         with gr.Column(scale=2, min_width=380):
@@ -78,12 +78,15 @@ def build(
         runs_list.build(models_dir, changed)
 
     priced = [key, preset, *settings, weights]
+    checked = [looked, key, found, stop_check, sheet_place, sheet]
     checking = gr.on(look, library.shown(partial(_check, models_dir, data_root)), [key, *slots],
-                     [key, found, stop_check, sheet_place, sheet], show_progress="hidden",
+                     checked, show_progress="hidden",
                      concurrency_id="check", concurrency_limit=2, trigger_mode="always_last")
-    checking.then(_cost, priced, cost, show_progress="hidden")
+    again = checking.then(library.shown(partial(_check_again, models_dir, data_root)), [looked, key, *slots],
+                          checked, show_progress="hidden", concurrency_id="check")
+    again.then(_cost, priced, cost, show_progress="hidden")
     stop_check.click(lambda: ("<div class='run'>Stopped. Change the photos to check again.</div>",
-                              gr.Button(visible=False)), None, [found, stop_check], cancels=[checking])
+                              gr.Button(visible=False)), None, [found, stop_check], cancels=[checking, again])
     gr.on([preset.change, weights.change, *(setting.change for setting in settings)], _cost, priced, cost,
           show_progress="hidden", trigger_mode="always_last")
     start.click(library.shown(partial(_start, models_dir)), [key, name, preset, *settings, weights],
@@ -156,6 +159,25 @@ def _settings() -> tuple[list[gr.components.Component], gr.File]:
 def _check(
     models_dir: Path, data_root: Path | None, previous: str, *slots: list[str] | str | None
 ) -> Iterator[tuple]:
+    """Yield what the slots held, and what is to be shown of that."""
+    for shown in _looked_at(models_dir, data_root, previous, *slots):
+        yield slots, *shown
+
+
+def _check_again(
+    models_dir: Path, data_root: Path | None, looked: tuple, previous: str, *slots: list[str] | str | None
+) -> Iterator[tuple]:
+    """The same, if the slots no longer hold what was checked: two that are filled at the same moment are
+    checked side by side, and the check that knew of one alone may end last."""
+    if looked == slots:
+        yield (gr.skip(),) * 6
+        return
+    yield from _check(models_dir, data_root, previous, *slots)
+
+
+def _looked_at(
+    models_dir: Path, data_root: Path | None, previous: str, *slots: list[str] | str | None
+) -> Iterator[tuple]:
     """Look at what the slots hold, with progress; gradio ends a generator when asked to stop."""
     skip = gr.skip()
     files, folders = slots[:3], slots[3:]
@@ -204,7 +226,8 @@ def _cost(key: str, preset: str, *inputs) -> str:
         return ""
     try:
         config = PRESETS[preset].with_text(_chosen(preset, *values))
-        return train_views.cost(_estimate(here, config, weights), _free(here.folder))
+        place = here.folder.parent  # a newer check may just be removing the folder itself
+        return train_views.cost(_estimate(here, config, weights), _free(place))
     except InputError as error:
         return f"<p class='review'>{escape(str(error))}</p>"
 
