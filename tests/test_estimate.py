@@ -34,5 +34,6 @@ def test_weights_that_are_not_here_are_missed_beforehand(tmp_path):
 
 
 def test_words():
-    assert [duration(one) for one in (42, 130, 1300, 9000)] == ["42 s", "2 min 10 s", "22 min", "2.5 h"]
+    assert [duration(one) for one in (42, 119.9, 130, 1300, 9000)] == [
+        "42 s", "2 min 0 s", "2 min 10 s", "22 min", "2.5 h"]
     assert [size(one) for one in (1000, 70 * 2**20, 3 * 2**30)] == ["1 MB", "70 MB", "3.0 GB"]

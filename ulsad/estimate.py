@@ -1,12 +1,13 @@
-"""How long a training will take on this machine, and what room it needs, from about a second of trying."""
+"""How long a training will take on this machine, and what room it needs, from a few seconds of trying."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -25,6 +26,10 @@ START = 6.0  # seconds until a process has loaded everything
 WATCHING = 1.1  # checkpoints and glimpses take a tenth at most
 PROCESS = 1200 * 2**20  # bytes, resident, with torch and a backbone at work
 FEW = 2  # photos in a first step, which may take seconds
+TRIES = 8  # of which the quickest counts: what else the machine does, like drawing a page, comes and goes
+LONG = 3.0  # seconds of trying, after which there is no further try
+
+_alone = Lock()
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ def estimate(
     Raises `InputError` as training would: for weights or a device that are not here.
     """
     extractor = load_backbone(config, weights).to(choose_device(device))
-    pace = _measured(config, extractor)
+    with _alone:  # two at the same time would each find the machine three times as slow
+        pace = _measured(config, extractor)
     kept_back = held_out or held_out_share(photos, config)
     trained_on = photos if held_out else photos - kept_back
     rows = size_with_copies(trained_on, config)
@@ -81,8 +87,11 @@ def duration(seconds: float) -> str:
     """In words, as exact as an estimate can be."""
     if seconds < 90:
         return f"{seconds:.0f} s"
+    if seconds < 600:
+        minutes, seconds = divmod(round(seconds), 60)
+        return f"{minutes} min {seconds} s"
     if seconds < 5400:
-        return f"{seconds / 60:.0f} min" if seconds > 600 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+        return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
 
 
@@ -123,29 +132,30 @@ def _measured(config: Config, extractor: FeatureExtractor) -> _Pace:
 
 
 def _step(config: Config, extractor: FeatureExtractor, data: TrainingData) -> tuple[float, int]:
-    """Seconds and bytes of one step: tried with few photos, then with a whole batch if that is quick."""
-    for size in (FEW, config.batch_size):
+    """Seconds and bytes of one step: tried with few photos, then with a whole batch unless that takes long."""
+    for size, tries in ((FEW, 2), (config.batch_size, TRIES)):
         networks = _networks(config, extractor).to(extractor.pixel_mean.device)
         tried = replace(config, batch_size=size, steps=1000, epochs=None, minutes=None)
         steps = iter(Training(networks, data, tried, extractor.normalise))
         with _counted() as bytes_:
             next(steps)  # the first one also prepares kernels
-        seconds = _timed(lambda steps=steps: next(steps))
-        if seconds * config.batch_size / size > 0.4:
+        seconds = _timed(lambda steps=steps: next(steps), tries)
+        if seconds * config.batch_size / size > LONG:
             break
     return seconds * config.batch_size / size, bytes_[0] * config.batch_size // size
 
 
-def _timed(action) -> float:
-    """The quickest of a few times, at most a third of a second in all."""
+def _timed(action: Callable[[], object], tries: int = TRIES) -> float:
+    """Seconds of the quickest try."""
     best, began = float("inf"), time.perf_counter()
-    while True:
+    for _ in range(tries):
         started = time.perf_counter()
         action()
         ended = time.perf_counter()
         best = min(best, ended - started)
-        if ended - began > 0.3:
-            return best
+        if ended - began > LONG:
+            break
+    return best
 
 
 @contextmanager
