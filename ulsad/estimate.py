@@ -132,7 +132,7 @@ def _measured(config: Config, extractor: FeatureExtractor) -> _Pace:
 
 
 def _step(config: Config, extractor: FeatureExtractor, data: TrainingData) -> tuple[float, int]:
-    """Seconds and bytes of one step: tried with few photos, then with a whole batch unless that takes long."""
+    """Seconds and bytes of one step: tried with few photos, then a whole batch unless that is long."""
     for size, tries in ((FEW, 2), (config.batch_size, TRIES)):
         networks = _networks(config, extractor).to(extractor.pixel_mean.device)
         tried = replace(config, batch_size=size, steps=1000, epochs=None, minutes=None)
