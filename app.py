@@ -14,6 +14,7 @@ def main() -> None:
     if not _is_loopback(options.host) and not options.auth:
         print(f"WARNING: everybody who can reach {options.host}:{options.port} can use this app, upload "
               "files and start trainings. Add --auth USER:PASSWORD.", file=sys.stderr)
+    print("ULSAD Explorer is starting; loading torch and gradio takes some seconds.", flush=True)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported
     # App and training share the cores: threads that spin while they wait would slow both several times.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")

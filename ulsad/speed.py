@@ -113,13 +113,15 @@ def inference(detector: Ulsad, name: str, files: Sequence[Path], weights: Path |
             for file in some:
                 plain_maps(detector, backbone, networks, file)
 
-        def here(some=some) -> None:
-            for prediction in detector.predict_many(some):
-                _ = prediction.local_map, prediction.global_map, prediction.combined_map
-
-        seconds = in_turns(plainly, here)
+        seconds = in_turns(plainly, lambda some=some: three_maps(detector, some))
         unit = "ms" if count == 1 else "photos/s"
         yield Row(f"photo file to three maps, {name}, {count} at once", unit, *seconds, count)
+
+
+def three_maps(detector: Ulsad, files: Sequence[Path]) -> None:
+    """Local, global and combined map of each, at the photos' own size; nothing is done with them."""
+    for prediction in detector.predict_many(files):
+        _ = prediction.local_map, prediction.global_map, prediction.combined_map
 
 
 @torch.no_grad()
