@@ -247,7 +247,7 @@ def _at_threshold(key: str, share: float):
     pictures = [(rendering.fit_within(library.photo(str(evaluation.photos[i].path)), 320),
                  f"{scores[i]:.2f} {evaluation.photos[i].kind}") for i in worst]
     paths = [str(evaluation.photos[i].path) for i in worst]
-    text = (f"**Worst mistakes** of {len(wrong)}: click one to open it in Inspect." if len(wrong)
+    text = (f"**Mistakes: {len(wrong)}**, the worst first. Click one to open it in Inspect." if len(wrong)
             else "No mistakes at this threshold.")
     return (_confusion(point, len(evaluation.held_out_scores())), text,
             gr.Gallery(pictures, visible=bool(pictures)), paths)

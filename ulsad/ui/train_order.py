@@ -30,9 +30,9 @@ def slots(data_root: Path | None) -> tuple[list[gr.components.Component], list]:
     good = gr.File(label="Good parts: 20 to 300 photos, or a zip", height=150, file_count="multiple",
                    file_types=kinds, elem_id="good-parts")
     with gr.Row():
-        held_out = gr.File(label="Held-out good parts (optional)", height=110, file_count="multiple",
+        held_out = gr.File(label="Held-out good parts (optional)", height=150, file_count="multiple",
                            file_types=kinds, elem_id="held-out")
-        defects = gr.File(label="Known defects (optional)", height=110, file_count="multiple",
+        defects = gr.File(label="Known defects (optional)", height=150, file_count="multiple",
                           file_types=kinds, elem_id="known-defects")
     gr.Markdown("Without held-out good parts one photo in seven is kept back from training, to learn how far "
                 "good parts scatter. Known defects only test the finished model; folders in their zip are "
