@@ -16,8 +16,6 @@ def main() -> None:
               "files and start trainings. Add --auth USER:PASSWORD.", file=sys.stderr)
     print("ULSAD Explorer is starting; loading torch and gradio takes some seconds.", flush=True)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported
-    # App and training share the cores: threads that spin while they wait would slow both several times.
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     from ulsad.ui import batches, page
 
     options.models_dir.mkdir(parents=True, exist_ok=True)

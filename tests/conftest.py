@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
-
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as the app does: waiting threads must not starve others
 
 from ulsad import Config, Ulsad
 from ulsad.demo import write_demo
