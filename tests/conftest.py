@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from ulsad import Config, Ulsad
 from ulsad.demo import write_demo
+
+# Tests compare bits, which GPUs don't repeat; test_gpu.py wants to be shown one.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 DEMO_MODEL, DEMO_PHOTOS = ASSETS / "demo.safetensors", sorted((ASSETS / "demo").glob("*.jpg"))

@@ -63,6 +63,38 @@ def test_maps_of_eq_7_and_8(pair, weight):
     np.testing.assert_allclose(result, expected, rtol=1e-12)
 
 
+def literal_distance(a: torch.Tensor, b: torch.Tensor, weight: float) -> torch.Tensor:
+    return ((a - b) ** 2).mean(dim=1) + weight * (
+        1 - (a * b).sum(dim=1) / ((a ** 2).sum(dim=1) * (b ** 2).sum(dim=1)).sqrt())
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("fixed", [None, 0, 1])
+def test_the_gradient_of_the_distance_is_that_of_the_equation(pair, weight, fixed):
+    """As autograd finds it from the equation; one of the two may be fixed, as targets are."""
+    found, expected = (tuple(x.clone().requires_grad_(i != fixed) for i, x in enumerate(pair))
+                       for _ in range(2))
+    towards = torch.randn(2, H, W, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    (maps.distance(*found, weight) * towards).sum().backward()
+    (literal_distance(*expected, weight) * towards).sum().backward()
+    for one, other in zip(found, expected, strict=True):
+        assert (one.grad is None) == (other.grad is None)
+        if one.grad is not None:
+            torch.testing.assert_close(one.grad, other.grad, rtol=1e-12, atol=1e-14)
+
+
+def test_vectors_without_length_have_a_distance_and_a_gradient(pair):
+    a, b = (x.clone() for x in pair)
+    a[0, :, 0, 0] = a[1, :, 1, 1] = b[1, :, 1, 1] = 0
+    a.requires_grad_(), b.requires_grad_()
+    distance = maps.distance(a, b, 0.5)
+    assert distance[0, 0, 0].item() == pytest.approx(b[0, :, 0, 0].square().mean().item() + 0.5)
+    assert distance[1, 1, 1].item() == 0.5
+    distance.sum().backward()
+    assert a.grad.isfinite().all() and b.grad.isfinite().all()
+    assert torch.equal(a.grad[1, :, 1, 1], torch.zeros(C, dtype=torch.float64))
+
+
 @pytest.mark.parametrize("cross", [False, True])
 def test_attention_weights_of_eq_3_and_4(pair, cross):
     keys, queries = pair[0], pair[1] if cross else pair[0]

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from ulsad.config import Config
 from ulsad.errors import InputError
 from ulsad.workers import in_parallel
+
+Result = TypeVar("Result")
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -94,14 +97,22 @@ class FeatureExtractor(nn.Module):
         return channels, height
 
     @property
+    def on_cpu(self) -> bool:
+        return self.pixel_mean.device.type == "cpu"
+
+    @property
     def at_once(self) -> int:
         """Photos in a forward pass: on a CPU few, whose activations stay in its caches."""
-        return 2 if self.pixel_mean.device.type == "cpu" else 16
+        return 2 if self.on_cpu else 16
+
+    def each(self, function: Callable[[Tensor], Result], pieces: Iterable[Tensor]) -> Iterator[Result]:
+        """function(piece) of all, in order: on a CPU several at the same time, else one after the other."""
+        return in_parallel(function, pieces) if self.on_cpu else map(function, pieces)
 
     def features_of(self, squares: Tensor) -> Tensor:
         """Patch features of uint8 squares (n, 3, s, s), on the CPU: float32 (n, c*, h*, w*)."""
         pieces = squares.to(self.pixel_mean.device).split(self.at_once)
-        return torch.cat(list(in_parallel(lambda piece: self(self.normalise(piece)).cpu(), pieces)))
+        return torch.cat(list(self.each(lambda piece: self(self.normalise(piece)).cpu(), pieces)))
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 (n, 3, s, s) → float32, as the backbone and the global autoencoder take it."""

@@ -18,7 +18,6 @@ from ulsad.maps import distance, resampling_matrix
 from ulsad.networks import Networks, Outputs
 from ulsad.residuals import expected_coefficients, relative, whitened_distance, whitening
 from ulsad.rows import Rows, batches
-from ulsad.workers import in_parallel
 
 BATCH = 16  # photos that are looked at before the next are fetched; bounds memory, changes nothing else
 FITTED_ON = 40  # training photos that say what errors are usual: 40,960 patches, plenty
@@ -82,7 +81,7 @@ class Branches:
         """
         self.networks.eval()
         pieces = batches(images, self.extractor.at_once)
-        distances, descriptors = zip(*in_parallel(self._analysed, pieces), strict=True)
+        distances, descriptors = zip(*self.extractor.each(self._analysed, pieces), strict=True)
         return Analysis(np.concatenate(distances), np.concatenate(descriptors))
 
     @torch.no_grad()
@@ -114,7 +113,7 @@ class Branches:
     def _forward_all(self, images: Rows) -> tuple[Tensor, Outputs]:
         self.networks.eval()
         pieces = batches(images, self.extractor.at_once)
-        features, outputs = zip(*in_parallel(self._forward, pieces), strict=True)
+        features, outputs = zip(*self.extractor.each(self._forward, pieces), strict=True)
         joined = (None if parts[0] is None else torch.cat(parts) for parts in zip(*outputs, strict=True))
         return torch.cat(features), Outputs(*joined)
 

@@ -50,7 +50,8 @@ class Config:
     learning_rate: float = 1e-3  # Adam's; the peak when the schedule is "one_cycle"
     weight_decay: float = 2e-5  # Adam's L2 penalty
     schedule: str = "one_cycle"  # or "constant"
-    precision: str = "auto"  # training arithmetic: "float32", "bfloat16", or "auto": bfloat16 if native
+    # Training arithmetic: "float32" (convolutions on GPUs: TF32), "bfloat16", or "auto": bfloat16 if native.
+    precision: str = "auto"
     seed: int = 0  # initial weights, order of photos, held-out split
 
     # --- anomaly maps (Eq. 7 and 8), see `residuals`

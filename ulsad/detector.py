@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,16 @@ from ulsad.preparation import Photos, check_enough, choose_device, read_photos
 from ulsad.references import References
 from ulsad.snapshot import Parts, optimiser_of, rebuilt, tensors_of
 from ulsad.workers import in_parallel
+
+Item = TypeVar("Item")
+
+
+class _Photo(NamedTuple):
+    """What is kept of a photo until the networks look at it."""
+
+    path: Path | None
+    size: tuple[int, int]  # its own height and width
+    square: Tensor  # uint8 (3, s, s)
 
 
 class Ulsad:
@@ -107,30 +117,39 @@ class Ulsad:
         Raises `InputError` when it cannot be read.
         """
         path = Path(photo) if isinstance(photo, (str, Path)) else None
-        return self._predict([(path, to_rgb(photo) if path is None else read_image(path))])[0]
+        image = to_rgb(photo) if path is None else read_image(path)
+        return self._predict([self._photo(path, image)])[0]
 
     def predict_many(self, paths: Iterable[Path]) -> Iterator[Prediction | Skipped]:
         """The same for many files, in order; one that cannot be read comes back as `Skipped`."""
-        remaining, at_once = iter(paths), self.branches.extractor.at_once
-        pieces = iter(lambda: list(islice(remaining, at_once)), [])
-        yield from chain.from_iterable(in_parallel(self._predict_files, pieces))
+        extractor = self.branches.extractor
+        if extractor.on_cpu:  # where photos are decoded, the networks may run as well
+            results = in_parallel(lambda files: self._predict_read(map(self._read, files)),
+                                  _pieces(paths, extractor.at_once))
+        else:
+            results = map(self._predict_read, _pieces(in_parallel(self._read, paths), extractor.at_once))
+        yield from chain.from_iterable(results)
 
-    def _predict_files(self, paths: list[Path]) -> list[Prediction | Skipped]:
-        results = [try_to_read(path) for path in paths]
-        images = [(path, image) for path, image in zip(paths, results, strict=True)
-                  if not isinstance(image, Skipped)]
-        predictions = iter(self._predict(images) if images else [])
-        return [image if isinstance(image, Skipped) else next(predictions) for image in results]
+    def _photo(self, path: Path | None, image: Image.Image) -> _Photo:
+        return _Photo(path, (image.height, image.width), to_square(image, self.config.image_size))
 
-    def _predict(self, images: list[tuple[Path | None, Image.Image]]) -> list[Prediction]:
-        squares = torch.stack([to_square(image, self.config.image_size) for _, image in images])
-        distances, descriptors = self.branches.analyse(squares)
+    def _read(self, path: Path) -> _Photo | Skipped:
+        image = try_to_read(path)
+        return image if isinstance(image, Skipped) else self._photo(path, image)
+
+    def _predict_read(self, results: Iterable[_Photo | Skipped]) -> list[Prediction | Skipped]:
+        results = list(results)
+        photos = [result for result in results if not isinstance(result, Skipped)]
+        predictions = iter(self._predict(photos) if photos else [])
+        return [result if isinstance(result, Skipped) else next(predictions) for result in results]
+
+    def _predict(self, photos: list[_Photo]) -> list[Prediction]:
+        distances, descriptors = self.branches.analyse(torch.stack([photo.square for photo in photos]))
         nearest = self.references.nearest(descriptors)
         return [
-            Prediction(path, (image.height, image.width), distances[i], self.branches.resampling,
-                       self.calibration, self.config.alpha, self.config.beta, int(nearest[i]),
-                       digest(squares[i]))
-            for i, (path, image) in enumerate(images)
+            Prediction(photo.path, photo.size, distances[i], self.branches.resampling, self.calibration,
+                       self.config.alpha, self.config.beta, int(nearest[i]), digest(photo.square))
+            for i, photo in enumerate(photos)
         ]
 
     def recalibrated(self, held_out: Photos, **changes: Any) -> Ulsad:
@@ -217,3 +236,8 @@ class Ulsad:
             raise InputError(f"{path}: its tensors do not fit its own configuration "
                              f"({str(error)[:150]} …).") from error
         return cls(*parts, header["record"], criteria, optimiser_of(tensors))
+
+
+def _pieces(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    remaining = iter(items)
+    return iter(lambda: list(islice(remaining, size)), [])

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ulsad import fast_convolution
 from ulsad.config import Config
 from ulsad.distributed import BatchNorm2d
+from ulsad.gpu import beside
 
 
 class Outputs(NamedTuple):
@@ -38,11 +39,11 @@ class Networks(nn.Module):
 
     def forward(self, images: Tensor, features: Tensor) -> Outputs:
         """Normalised images (n, 3, s, s) and standardised features U (n, c*, h*, w*)."""
-        reconstruction = self.frn(features)
-        second = None
+        global_features = beside(self.autoencoder, images) if self.autoencoder else lambda: None
+        reconstruction, second = self.frn(features), None
         if self.two_outputs:
             reconstruction, second = reconstruction.chunk(2, dim=1)
-        return Outputs(reconstruction, second, self.autoencoder(images) if self.autoencoder else None)
+        return Outputs(reconstruction, second, global_features())
 
 
 def feature_reconstruction_network(

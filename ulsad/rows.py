@@ -15,6 +15,8 @@ from torch import Tensor
 from ulsad.errors import InputError
 
 MEMORY = 2 * 2**30  # bytes that the rows of one training may take of it
+AT_ONCE = 64  # rows copied between memories
+GPU_SHARE = 0.5  # of a GPU's free memory that some rows may take
 
 
 class MappedRows:
@@ -44,6 +46,8 @@ class MappedRows:
                 f"{shutil.disk_usage(file.parent).free / 2**30:.1f} GB are free. Make room, or train on "
                 "fewer photos.") from error
         return rows
+
+    device = torch.device("cpu")  # of what one gets
 
     @property
     def bytes(self) -> int:
@@ -92,6 +96,22 @@ def take(rows: Rows, index: Tensor) -> Rows:
     if isinstance(rows, Tensor):
         return rows if torch.equal(index, torch.arange(len(rows))) else rows[index]
     return MappedRows(rows.file, rows.whole, rows.dtype, rows.index[index])
+
+
+def near(rows: Rows, device: torch.device) -> Rows:
+    """In the memory of a GPU that has room for them; else, and for any other device, where they are."""
+    if device.type != "cuda" or math.prod(rows.shape) * rows.dtype.itemsize > _free(device) * GPU_SHARE:
+        return rows
+    result = torch.empty(rows.shape, dtype=rows.dtype, device=device)
+    for start in range(0, len(rows), AT_ONCE):
+        result[start:start + AT_ONCE] = rows[start:start + AT_ONCE].to(device)
+    return result
+
+
+def _free(device: torch.device) -> int:
+    """Bytes, among them what torch holds ready."""
+    return (torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+            - torch.cuda.memory_allocated(device))
 
 
 def batches(rows: Rows, size: int) -> Iterator[Tensor]:

@@ -26,9 +26,9 @@ from ulsad.detector import Ulsad
 from ulsad.images import find_images, read_image, read_squares, to_square
 from ulsad.maps import attention
 from ulsad.networks import Networks
-from ulsad.preparation import feature_statistics
+from ulsad.preparation import choose_device, feature_statistics
 from ulsad.tables import Table
-from ulsad.training import Training, TrainingData
+from ulsad.training import Training, TrainingData, tf32_convolutions, uses_bfloat16
 
 ROUNDS = 5  # after one that prepares kernels and is not counted
 COLUMNS = ("what", "plainly", "here", "unit", "times as fast")
@@ -53,14 +53,17 @@ class Row:
 def beside_plain(demo_model: Path, files: Sequence[Path], folder: Path, machine: str) -> Table:
     """The `paper` preset's training with two backbones, and inference with `quick`'s demo model and `paper`.
 
-    Photos are scored from `files`; `folder` is for what is made on the way.
+    On a GPU where there is one, and there in bfloat16 as well as in the preset's float32. Photos are scored
+    from `files`; `folder` is for what is made on the way.
     """
     write_demo(folder / "tray", seed=0, train=16, validation=0, test_good=0, per_kind=0)
-    photos, rows, notes = find_images(folder / "tray" / "train"), [], []
+    photos, rows, notes, device = find_images(folder / "tray" / "train"), [], [], choose_device(None)
     for backbone in ("resnet18", "wide_resnet50_2"):
         config, weights = replace(PRESETS["paper"], backbone=backbone), random_weights(backbone, folder)
-        row, note = training(config, photos, weights)
-        rows, notes = [*rows, row], [*notes, note]
+        low = replace(config, precision="bfloat16")
+        for config_ in (config, low) if device.type == "cuda" and uses_bfloat16(low, device) else (config,):
+            row, note = training(config_, photos, weights, device)
+            rows, notes = [*rows, row], [*notes, note]
     rows += inference(Ulsad.load(demo_model), "quick", files, None)
     paper = Ulsad.fit(photos, replace(config, epochs=None, steps=1), weights=weights)
     rows += inference(paper, "paper", files, weights)
@@ -77,34 +80,47 @@ def random_weights(backbone: str, folder: Path) -> Path:
     return file
 
 
-def training(config: Config, photos: Sequence[Path], weights: Path | None) -> tuple[Row, str]:
+def training(
+    config: Config, photos: Sequence[Path], weights: Path | None, device: torch.device
+) -> tuple[Row, str]:
     """Steps of one training, and how far they are from the least time that their arithmetic takes."""
     config = replace(config, epochs=None, minutes=None, steps=1000)
-    extractor, backbone = load_backbone(config, weights), plain.PublishedBackbone.pretrained(config, weights)
+    extractor = load_backbone(config, weights).to(device)
+    backbone = plain.PublishedBackbone.pretrained(config, weights).to(device)
     squares = read_squares(photos, config.image_size)[1]
     features = extractor.features_of(squares)
     mean, std = feature_statistics(features)
     features = (features - mean) / std
     patches = features.flatten(2)
-    networks = Networks(config, extractor.channels, extractor.grid)
+    networks = Networks(config, extractor.channels, extractor.grid).to(device)
     reference = plain.train(
-        plain.plain_networks(networks), backbone, extractor.normalise(squares), mean, std, config,
+        plain.plain_networks(networks), backbone, extractor.normalise(squares.to(device)),
+        mean.to(device), std.to(device), config,
         (torch.randperm(len(squares))[: config.batch_size] for _ in range(ROUNDS + 1)))
-    steps = iter(Training(networks, TrainingData(squares, features, attention(patches, patches)), config,
-                          extractor.normalise))
-    plainly, here = in_turns(lambda: next(reference), lambda: next(steps))
+    here_ = Training(networks, TrainingData(squares, features, attention(patches, patches)), config,
+                     extractor.normalise)
+    steps = iter(here_)
+
+    def plainly_done() -> None:
+        with tf32_convolutions():
+            next(reference)
+
+    plainly, here = in_turns(plainly_done, lambda: next(steps))
+    low_precision = uses_bfloat16(config, device)
     with FlopCounterMode(display=False) as counter:
-        next(steps)
-    operations, rate = counter.get_total_flops(), matrix_rate()
+        here_.differentiate(networks, torch.arange(config.batch_size), None)
+    operations = counter.get_total_flops()
+    rate = matrix_rate(device, torch.bfloat16 if low_precision else torch.float32)
     note = (f"{config.backbone}: {operations / 1e9:.0f} GFLOP a step, which would take "
             f"{operations / rate / here:.0%} of its time at the {rate / 1e9:.0f} GFLOP/s of a large product")
-    what = f"training, paper, {config.backbone}"
+    what = f"training, paper, {config.backbone}{', bfloat16' if low_precision else ''}"
     return Row(what, "photos·epochs/s", plainly, here, config.batch_size), note
 
 
 def inference(detector: Ulsad, name: str, files: Sequence[Path], weights: Path | None) -> Iterator[Row]:
     """Photo files to the three maps at the photos' own size, one by one and sixteen in a row."""
-    backbone = plain.PublishedBackbone.pretrained(detector.config, weights)
+    device = detector.branches.mean.device
+    backbone = plain.PublishedBackbone.pretrained(detector.config, weights).to(device)
     networks = plain.plain_networks(detector.branches.networks).eval()
     for count in (1, 16):
         some = list(islice(files, count))
@@ -131,14 +147,16 @@ def plain_maps(
     """Local, global and combined map of one photo, float32 images of its size, done step by step."""
     branches, config = detector.branches, detector.config
     photo = read_image(file)
-    image = branches.extractor.normalise(to_square(photo, config.image_size)[None])
+    square = to_square(photo, config.image_size)[None].to(branches.mean.device)
+    image = branches.extractor.normalise(square)
     features = (backbone(image) - branches.mean) / branches.std
     distances = branches.distances(features, networks(image, features))
     raw = [_blurred(F.interpolate(d[:, None], config.image_size, mode="bilinear"), config.blur_sigma)
            for d in distances]
-    maps = detector.calibration.normalisation(config.alpha, config.beta)(*(r[0, 0].numpy() for r in raw))
+    local, whole = (r[0, 0].cpu().numpy() for r in raw)
+    combined = detector.calibration.normalisation(config.alpha, config.beta)(local, whole).combined
     return [Image.fromarray(values).resize(photo.size, Image.Resampling.BILINEAR)
-            for values in (raw[0][0, 0].numpy(), raw[1][0, 0].numpy(), maps.combined)]
+            for values in (local, whole, combined)]
 
 
 def _blurred(maps: Tensor, sigma: float) -> Tensor:
@@ -155,18 +173,27 @@ def in_turns(first: Callable[[], object], second: Callable[[], object]) -> tuple
     seconds: tuple[list[float], list[float]] = ([], [])
     for number in range(ROUNDS + 1):
         for action, times in zip((first, second), seconds, strict=True):
-            started = time.perf_counter()
-            action()
+            taken = _timed(action)
             if number:
-                times.append(time.perf_counter() - started)
+                times.append(taken)
     return statistics.median(seconds[0]), statistics.median(seconds[1])
 
 
-def matrix_rate(side: int = 2048) -> float:
-    """Operations a second of a large float32 matrix product, the best of a few."""
-    a, b, best = torch.randn(side, side), torch.randn(side, side), float("inf")
-    for _ in range(ROUNDS):
-        started = time.perf_counter()
-        a @ b
-        best = min(best, time.perf_counter() - started)
+def _timed(action: Callable[[], object]) -> float:
+    """Seconds, until a GPU is done as well."""
+    started = time.perf_counter()
+    action()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of a large matrix product, the best of a few; on GPUs float32 means TF32."""
+    side = 2048 if device.type == "cpu" else 8192
+    a, b = torch.randn(2, side, side, device=device, dtype=dtype)
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    best = min(_timed(lambda: a @ b) for _ in range(ROUNDS))
+    torch.backends.cuda.matmul.allow_tf32 = before
     return 2 * side**3 / best

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 
 import torch
@@ -14,9 +16,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ulsad import distributed
 from ulsad.config import Config
+from ulsad.gpu import Recorded, fetched
 from ulsad.maps import attention, attention_loss, local_global_loss, local_loss
 from ulsad.networks import Networks, Outputs
-from ulsad.rows import Rows
+from ulsad.rows import Rows, near
+
+Differentiate = Callable[[Tensor, Tensor | None], Tensor]  # photos, positions → losses
 
 WARM_UP = 0.1  # share of a one-cycle training in which the rate rises
 
@@ -32,6 +37,16 @@ class TrainingData:
     images: Rows  # uint8 (n, 3, s, s)
     features: Rows  # U, standardised, float32 (n, c*, h*, w*)
     attention: Rows | None  # A of Eq. 3, float32 (n, c*, h*·w*), where the target is attention
+
+    def near(self, device: torch.device) -> TrainingData:
+        """The same in a GPU's memory, as far as it has room: sending a batch there takes a step's time."""
+        return TrainingData(near(self.images, device), near(self.features, device),
+                            None if self.attention is None else near(self.attention, device))
+
+    @property
+    def on_gpu(self) -> bool:
+        return all(rows is None or rows.device.type == "cuda"
+                   for rows in (self.images, self.features, self.attention))
 
 
 @dataclass(frozen=True)
@@ -65,9 +80,9 @@ class Training:
     def __init__(self, networks: Networks, data: TrainingData, config: Config,
                  normalise: Callable[[Tensor], Tensor], time_used: Callable[[], float] = lambda: 0.0) -> None:
         """`normalise` maps uint8 photos to the networks' input."""
-        self.networks, self.data, self.config, self.normalise = networks, data, config, normalise
-        self.time_used = time_used
+        self.networks, self.config, self.normalise, self.time_used = networks, config, normalise, time_used
         self.device = next(networks.parameters()).device
+        self.data = data.near(self.device)
         self.optimiser = torch.optim.Adam(networks.parameters(), config.learning_rate,
                                           weight_decay=config.weight_decay, fused=True)
         self.done = 0
@@ -92,14 +107,13 @@ class Training:
 
     def __iter__(self) -> Iterator[Step]:
         """Raises `Diverged` at the first loss that is not finite, before it reaches the weights."""
-        model = self.networks if distributed.size() == 1 else DistributedDataParallel(
-            self.networks, forward_sync_buffers=False)
+        differentiate = self._differentiation()
         photos, positions = self._photos(), self._positions()
         started, share_at_start = time.monotonic(), self._share()
         share = share_at_start
         while share < 1:
             rate = self._set_rate(share)
-            values = self._step(model, next(photos), next(positions))
+            values = self._step(differentiate, next(photos), next(positions))
             self.done += 1
             share = self._share()
             left = (time.monotonic() - started) * max(0.0, 1 - share) / max(share - share_at_start, 1e-9)
@@ -110,22 +124,40 @@ class Training:
         """How much of the training is over, from 0 to 1."""
         return self.done / self.planned if self.planned else distributed.of_first(self.time_used())
 
-    def _step(self, model: torch.nn.Module, batch: Tensor, positions: Tensor) -> list[float]:
-        data, config = self.data, self.config
+    def _differentiation(self) -> Differentiate:
+        """`differentiate`, as fast as it goes here."""
+        if distributed.size() > 1:
+            return partial(self.differentiate, DistributedDataParallel(
+                self.networks, forward_sync_buffers=False))
+        plainly = partial(self.differentiate, self.networks)
+        return Recorded(plainly, list(self.networks.buffers())) if self.data.on_gpu else plainly
+
+    def _step(self, differentiate: Differentiate, batch: Tensor, positions: Tensor | None) -> list[float]:
         self.networks.train()  # whoever watched the last step may have drawn maps with them
-        images = _channels_last(self.normalise(data.images[batch].to(self.device)))
-        features = _channels_last(data.features[batch].to(self.device))
-        target = None if data.attention is None else data.attention[batch][..., positions].to(self.device)
-        low_precision = uses_bfloat16(config, self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=low_precision):
-            losses = losses_of(model(images, features), features, target, positions, config)
-        values = distributed.mean(torch.stack(losses).detach()).tolist()
+        losses = distributed.mean(differentiate(batch, positions))
+        arrived = fetched(losses)
+        self.optimiser.found_inf = (~losses.isfinite().all()).float()  # then Adam leaves the weights alone
+        self.optimiser.step()
+        values = arrived()
         if not all(map(math.isfinite, values)):
             raise Diverged(f"step {self.done + 1}")
-        self.optimiser.zero_grad(set_to_none=True)
-        sum(losses).backward()
-        self.optimiser.step()
         return values
+
+    def differentiate(self, model: torch.nn.Module, batch: Tensor, positions: Tensor | None) -> Tensor:
+        """L_pl, L_pg and L_lg of a batch, (3,); the gradients of their sum are left with the parameters."""
+        data, config = self.data, self.config
+        self.optimiser.zero_grad(set_to_none=True)
+        images = _channels_last(self.normalise(_of(data.images, batch).to(self.device)))
+        features = _channels_last(_of(data.features, batch).to(self.device))
+        target = None
+        if data.attention is not None:
+            target = _at(_of(data.attention, batch), positions).to(self.device)
+        low_precision = uses_bfloat16(config, self.device)
+        with tf32_convolutions():
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=low_precision, cache_enabled=False):
+                losses = torch.stack(losses_of(model(images, features), features, target, positions, config))
+            losses.sum().backward()
+        return losses.detach()
 
     def _set_rate(self, share: float) -> float:
         if self.config.schedule == "constant":
@@ -147,7 +179,7 @@ class Training:
                 yield distributed.share_of(waiting[:size])
             waiting = waiting[size:]
 
-    def _positions(self) -> Iterator[Tensor]:
+    def _positions(self) -> Iterator[Tensor | None]:
         _, _, height, width = self.data.features.shape
         drawn = queries(height * width, self.config)
         for _ in range(self.done):
@@ -171,16 +203,25 @@ def _half_cosine(first: float, last: float, along: float) -> float:
     return last + (first - last) * (1 + math.cos(math.pi * along)) / 2
 
 
+def _of(rows: Rows, batch: Tensor) -> Tensor:
+    return rows[batch.to(rows.device)]
+
+
+def _at(values: Tensor, positions: Tensor | None) -> Tensor:
+    """Values (n, c, p) at some positions, or at all."""
+    return values if positions is None else values.index_select(-1, positions.to(values.device))
+
+
 def _channels_last(values: Tensor) -> Tensor:
     return values.contiguous(memory_format=torch.channels_last)
 
 
 def losses_of(
-    outputs: Outputs, features: Tensor, target: Tensor | None, positions: Tensor, config: Config
+    outputs: Outputs, features: Tensor, target: Tensor | None, positions: Tensor | None, config: Config
 ) -> tuple[Tensor, Tensor, Tensor]:
     """L_pl, L_pg and L_lg of one batch (Eq. 1, 5, 6), zero where the configuration leaves one out.
 
-    `target` (n, c*, q) holds A at the q `positions` k at which Eq. 5 is evaluated.
+    `target` (n, c*, q) holds A at the q `positions` k at which Eq. 5 is evaluated; None: at all.
     """
     reconstruction, second, global_features = (
         None if output is None else output.to(torch.promote_types(output.dtype, torch.float32))
@@ -190,13 +231,18 @@ def losses_of(
     if global_features is None:
         return local, zero, zero
     if config.global_target == "attention":
-        queries = global_features.flatten(2)[..., positions]
+        queries = _at(global_features.flatten(2), positions)
         whole = attention_loss(attention(features.flatten(2), queries), target, config.lambda_g)
     else:
         whole = attention_loss(global_features, features, config.lambda_g)
     if second is None:
         return local, whole, zero
     return local, whole, local_global_loss(second, global_features, config.lambda_g)
+
+
+def tf32_convolutions() -> AbstractContextManager[None]:
+    """While the block runs, a GPU's convolutions of float32 are TF32, as they are by torch's default."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=True)
 
 
 def uses_bfloat16(config: Config, device: torch.device) -> bool:
@@ -208,11 +254,11 @@ def uses_bfloat16(config: Config, device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def queries(positions: int, config: Config) -> Iterator[Tensor]:
-    """Endless draws of `attention_queries` positions without replacement: the mean of Eq. 5 over them has
-    the expectation of the mean over all, at a fraction of its cost."""
+def queries(positions: int, config: Config) -> Iterator[Tensor | None]:
+    """Endless draws of `attention_queries` positions without replacement, or of None, for all: the mean of
+    Eq. 5 over them has the expectation of the mean over all, at a fraction of its cost."""
     if config.attention_queries is None or config.attention_queries >= positions:
-        yield from repeat(torch.arange(positions))
+        yield from repeat(None)
     generator = torch.Generator().manual_seed(config.seed)
     while True:
         yield torch.randperm(positions, generator=generator)[: config.attention_queries]

@@ -1,0 +1,84 @@
+"""How not to keep a GPU waiting: small kernels take longer to launch than to run, and answers to fetch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+REHEARSALS = 3  # in which libraries choose their kernels, as torch asks for before recording
+
+
+class Recorded:
+    """A function of CUDA tensors, or None, recorded when it is first called and replayed from then on.
+
+    Its arguments must keep their shapes, and all else that it reads must keep its place in memory. The result
+    is one tensor, which the next call overwrites. `kept` are tensors that the function changes, and that the
+    rehearsals before the recording must not.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], kept: Sequence[Tensor]) -> None:
+        self.function, self.kept = function, kept
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, *values: Tensor | None) -> Tensor:
+        if self.graph is None:
+            self._record(values)
+        for own, value in zip(self.inputs, values, strict=True):
+            if value is not None:
+                own.copy_(value)
+        self.graph.replay()
+        return self.result
+
+    def _record(self, values: Sequence[Tensor | None]) -> None:
+        self.inputs = [None if value is None else value.cuda() for value in values]
+        before = [tensor.clone() for tensor in self.kept]
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(REHEARSALS):
+                self.function(*self.inputs)
+        torch.cuda.current_stream().wait_stream(aside)
+        for tensor, value in zip(self.kept, before, strict=True):
+            tensor.copy_(value)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):  # other threads may use the GPU
+            self.result = self.function(*self.inputs)
+
+
+def beside(function: Callable[[Tensor], Tensor], values: Tensor) -> Callable[[], Tensor]:
+    """Start function(values); what is returned waits for its result.
+
+    In a recording it will run at the same time as what is launched in between: small kernels leave room on
+    a GPU. Everywhere else it is done at once.
+    """
+    if not (values.is_cuda and torch.cuda.is_current_stream_capturing()):
+        result = function(values)
+        return lambda: result
+    current, other = torch.cuda.current_stream(), torch.cuda.Stream()
+    other.wait_stream(current)
+    values.record_stream(other)  # or its memory might be given away while it is still read there
+    with torch.cuda.stream(other):
+        result = function(values)
+
+    def joined() -> Tensor:
+        current.wait_stream(other)
+        result.record_stream(current)
+        return result
+
+    return joined
+
+
+def fetched(values: Tensor) -> Callable[[], list[float]]:
+    """Ask for a few numbers; what is returned waits for them, and not for what was launched since."""
+    if not values.is_cuda:
+        return values.tolist
+    copy, copied = values.to("cpu", non_blocking=True), torch.cuda.Event()
+    copied.record()
+
+    def arrived() -> list[float]:
+        copied.synchronize()
+        return copy.tolist()
+
+    return arrived
