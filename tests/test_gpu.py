@@ -58,7 +58,7 @@ def test_losses_that_are_not_finite_do_not_reach_the_weights():
     broken = training(GPU)
     list(islice(broken, 2))
     broken.data.features[:] = float("nan")
-    before = [parameter.clone() for parameter in broken.networks.parameters()]
+    before = [parameter.detach().clone() for parameter in broken.networks.parameters()]
     with pytest.raises(Diverged, match="step 3"):
         next(iter(broken))
     assert all(map(torch.equal, before, broken.networks.parameters()))

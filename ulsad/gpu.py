@@ -13,9 +13,9 @@ REHEARSALS = 3  # in which libraries choose their kernels, as torch asks for bef
 class Recorded:
     """A function of CUDA tensors, or None, recorded when it is first called and replayed from then on.
 
-    Its arguments must keep their shapes, and all else that it reads must keep its place in memory. The result
-    is one tensor, which the next call overwrites. `kept` are tensors that the function changes, and that the
-    rehearsals before the recording must not.
+    It is called with tensors on the CPU, which must keep their shapes; all else that it reads must keep its
+    place in memory. The result is one tensor, which the next call overwrites. `kept` are tensors that the
+    function changes, and that the rehearsals before the recording must not.
     """
 
     def __init__(self, function: Callable[..., Tensor], kept: Sequence[Tensor]) -> None:
@@ -27,7 +27,7 @@ class Recorded:
             self._record(values)
         for own, value in zip(self.inputs, values, strict=True):
             if value is not None:
-                own.copy_(value)
+                own.copy_(value.pin_memory(), non_blocking=True)  # else the copy would wait for the GPU
         self.graph.replay()
         return self.result
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ulsad.errors import InputError
 from ulsad.files import replacing
 
-_FORMAT, _VERSION = "ulsad", 3  # 3: held-out distances, references and criteria are part of a model
+_FORMAT, _VERSION = "ulsad", 4  # 4: no biases before a BatchNorm
 
 
 def require_writable(path: Path | str) -> None:

@@ -111,6 +111,8 @@ class GlobalAutoencoder(nn.Module):
 
 
 def _block(convolution: nn.Conv2d) -> list[nn.Module]:
+    """The BatchNorm would take away whatever the convolution's bias adds."""
+    convolution.bias = None  # drawn before, so that a seed goes on meaning the same weights
     return [convolution, BatchNorm2d(convolution.out_channels, eps=1e-4, affine=False),
             nn.ReLU(inplace=True)]
 

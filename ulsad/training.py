@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ulsad import distributed
 from ulsad.config import Config
-from ulsad.gpu import Recorded, fetched
+from ulsad.gpu import Recorded, beside, fetched
 from ulsad.maps import attention, attention_loss, local_global_loss, local_loss
 from ulsad.networks import Networks, Outputs
 from ulsad.rows import Rows, near
@@ -227,17 +227,19 @@ def losses_of(
         None if output is None else output.to(torch.promote_types(output.dtype, torch.float32))
         for output in outputs)
     zero = features.new_zeros(())
-    local = local_loss(reconstruction, features, config.lambda_l)
     if global_features is None:
-        return local, zero, zero
-    if config.global_target == "attention":
-        queries = _at(global_features.flatten(2), positions)
-        whole = attention_loss(attention(features.flatten(2), queries), target, config.lambda_g)
-    else:
-        whole = attention_loss(global_features, features, config.lambda_g)
-    if second is None:
-        return local, whole, zero
-    return local, whole, local_global_loss(second, global_features, config.lambda_g)
+        return local_loss(reconstruction, features, config.lambda_l), zero, zero
+
+    def global_loss(reached: Tensor) -> Tensor:
+        if config.global_target != "attention":
+            return attention_loss(reached, features, config.lambda_g)
+        queries = _at(reached.flatten(2), positions)
+        return attention_loss(attention(features.flatten(2), queries), target, config.lambda_g)
+
+    whole = beside(global_loss, global_features)
+    local = local_loss(reconstruction, features, config.lambda_l)
+    imitation = zero if second is None else local_global_loss(second, global_features, config.lambda_g)
+    return local, whole(), imitation
 
 
 def tf32_convolutions() -> AbstractContextManager[None]:
