@@ -47,29 +47,6 @@ class Recorded:
             self.result = self.function(*self.inputs)
 
 
-def beside(function: Callable[[Tensor], Tensor], values: Tensor) -> Callable[[], Tensor]:
-    """Start function(values); what is returned waits for its result.
-
-    In a recording it will run at the same time as what is launched in between: small kernels leave room on
-    a GPU. Everywhere else it is done at once.
-    """
-    if not (values.is_cuda and torch.cuda.is_current_stream_capturing()):
-        result = function(values)
-        return lambda: result
-    current, other = torch.cuda.current_stream(), torch.cuda.Stream()
-    other.wait_stream(current)
-    values.record_stream(other)  # or its memory might be given away while it is still read there
-    with torch.cuda.stream(other):
-        result = function(values)
-
-    def joined() -> Tensor:
-        current.wait_stream(other)
-        result.record_stream(current)
-        return result
-
-    return joined
-
-
 def fetched(values: Tensor) -> Callable[[], list[float]]:
     """Ask for a few numbers; what is returned waits for them, and not for what was launched since."""
     if not values.is_cuda:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from ulsad import fast_convolution
 from ulsad.config import Config
 from ulsad.distributed import BatchNorm2d
-from ulsad.gpu import beside
 
 
 class Outputs(NamedTuple):
@@ -39,11 +38,11 @@ class Networks(nn.Module):
 
     def forward(self, images: Tensor, features: Tensor) -> Outputs:
         """Normalised images (n, 3, s, s) and standardised features U (n, c*, h*, w*)."""
-        global_features = beside(self.autoencoder, images) if self.autoencoder else lambda: None
-        reconstruction, second = self.frn(features), None
+        reconstruction = self.frn(features)
+        second = None
         if self.two_outputs:
             reconstruction, second = reconstruction.chunk(2, dim=1)
-        return Outputs(reconstruction, second, global_features())
+        return Outputs(reconstruction, second, self.autoencoder(images) if self.autoencoder else None)
 
 
 def feature_reconstruction_network(

@@ -50,7 +50,8 @@ def plain_networks(networks: Networks) -> Networks:
     for i, layer in enumerate(plain.frn):
         if isinstance(layer, nn.ConvTranspose2d):
             twin = nn.ConvTranspose2d(layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride,
-                                      layer.padding, bias=layer.bias is not None, dtype=layer.weight.dtype)
+                                      layer.padding, bias=layer.bias is not None, dtype=layer.weight.dtype,
+                                      device=layer.weight.device)
             twin.load_state_dict(layer.state_dict())
             plain.frn[i] = twin
     return plain

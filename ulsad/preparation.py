@@ -128,16 +128,18 @@ def _refuse_overlap(good: PhotoSet, held_out: PhotoSet) -> None:
 def choose_device(name: str | None) -> torch.device:
     """The named device, or a GPU where there is one. Raises `InputError` for one that is not here.
 
-    Convolutions on GPUs are told to compute in float32: in TF32, torch's default, the combined maps of the
-    demo photos would be up to 2 % off those of a CPU.
+    A GPU's convolutions are told to compute in float32: in TF32, torch's default, combined maps of the demo
+    photos were up to 2 % off those of a CPU.
     """
-    torch.backends.cudnn.allow_tf32 = False
     name = name or distributed.local_device() or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.zeros(1, device=name).cpu()
-        return torch.device(name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"There is no device '{name}' here. Leave it out, or write cpu.") from error
+    device = torch.device(name)
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+    return device
 
 
 def _seeded_networks(config: Config, extractor: FeatureExtractor) -> Networks:

@@ -102,7 +102,7 @@ def training(
     steps = iter(here_)
 
     def plainly_done() -> None:
-        with tf32_convolutions():
+        with tf32_convolutions(device):
             next(reference)
 
     plainly, here = in_turns(plainly_done, lambda: next(steps))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ulsad import distributed
 from ulsad.config import Config
-from ulsad.gpu import Recorded, beside, fetched
+from ulsad.gpu import Recorded, fetched
 from ulsad.maps import attention, attention_loss, local_global_loss, local_loss
 from ulsad.networks import Networks, Outputs
 from ulsad.rows import Rows, near
@@ -153,7 +153,7 @@ class Training:
         if data.attention is not None:
             target = _at(_of(data.attention, batch), positions).to(self.device)
         low_precision = uses_bfloat16(config, self.device)
-        with tf32_convolutions():
+        with tf32_convolutions(self.device):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=low_precision, cache_enabled=False):
                 losses = torch.stack(losses_of(model(images, features), features, target, positions, config))
             losses.sum().backward()
@@ -227,24 +227,23 @@ def losses_of(
         None if output is None else output.to(torch.promote_types(output.dtype, torch.float32))
         for output in outputs)
     zero = features.new_zeros(())
-    if global_features is None:
-        return local_loss(reconstruction, features, config.lambda_l), zero, zero
-
-    def global_loss(reached: Tensor) -> Tensor:
-        if config.global_target != "attention":
-            return attention_loss(reached, features, config.lambda_g)
-        queries = _at(reached.flatten(2), positions)
-        return attention_loss(attention(features.flatten(2), queries), target, config.lambda_g)
-
-    whole = beside(global_loss, global_features)
     local = local_loss(reconstruction, features, config.lambda_l)
-    imitation = zero if second is None else local_global_loss(second, global_features, config.lambda_g)
-    return local, whole(), imitation
+    if global_features is None:
+        return local, zero, zero
+    if config.global_target == "attention":
+        queries = _at(global_features.flatten(2), positions)
+        whole = attention_loss(attention(features.flatten(2), queries), target, config.lambda_g)
+    else:
+        whole = attention_loss(global_features, features, config.lambda_g)
+    if second is None:
+        return local, whole, zero
+    return local, whole, local_global_loss(second, global_features, config.lambda_g)
 
 
-def tf32_convolutions() -> AbstractContextManager[None]:
+def tf32_convolutions(device: torch.device) -> AbstractContextManager[None]:
     """While the block runs, a GPU's convolutions of float32 are TF32, as they are by torch's default."""
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=True)
+    on_gpu = device.type == "cuda"
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=True) if on_gpu else nullcontext()
 
 
 def uses_bfloat16(config: Config, device: torch.device) -> bool:
