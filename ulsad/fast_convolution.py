@@ -12,15 +12,18 @@ three real ones (Gauss), whose sums of real and imaginary parts belong to the tr
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple
+from itertools import product
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-WORTH_WHILE = 5  # k; at 3, which only `quick` has, the gain is a tenth of one layer
 TILE = 8  # m: larger tiles take fewer products, and more memory for the transformed kernels
+AT_ONCE = 256  # channels d
 
 
 class Bilinear(NamedTuple):
@@ -52,40 +55,92 @@ def bilinear(m: int, k: int) -> Bilinear:
     return Bilinear(inputs, kernel, outputs)
 
 
-class ConvTranspose2d(nn.ConvTranspose2d):
-    """torch's, of stride 1, with a square odd kernel that is padded to keep the size.
-
-    It takes the short way where that pays: in training, because transformed kernels fill memory that batches
-    of one photo would not make worth while, in float32 on a CPU, and from 5 × 5 on.
-    """
-
-    def forward(self, values: Tensor) -> Tensor:
-        on_cpu = values.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-        if not (self.training and on_cpu and self.kernel_size[0] >= WORTH_WHILE):
-            return super().forward(values)
-        result = convolved(values, self.weight)
-        return result if self.bias is None else result + self.bias[:, None, None]
-
-
 def convolved(values: Tensor, weight: Tensor) -> Tensor:
     """(n, c, h, w) by a kernel (c, d, k, k), k odd, zeros beyond the borders → (n, d, h, w)."""
-    n, c, height, width = values.shape
-    d, k = weight.shape[1], weight.shape[2]
-    algorithm = Bilinear(*(matrix.to(values.dtype) for matrix in bilinear(TILE, k)))
-    tiles = _tiles(values, TILE, k)  # t, t, c, n, down, across
-    down, across = tiles.shape[4:]
-    inputs = (algorithm.inputs @ tiles.reshape(-1, c * n * down * across)).view(-1, c, n * down * across)
-    kernel = (algorithm.kernel @ weight.permute(2, 3, 1, 0).reshape(k * k, d * c)).view(-1, d, c)
-    outputs = algorithm.outputs @ (kernel @ inputs).view(len(kernel), -1)
-    outputs = outputs.view(TILE, TILE, d, n, down, across).permute(3, 4, 0, 5, 1, 2)
-    outputs = outputs.reshape(n, down * TILE, across * TILE, d)[:, :height, :width]
-    return outputs.permute(0, 3, 1, 2)  # channels_last
+    return _Convolved.apply(values, weight)
 
 
-def _tiles(values: Tensor, m: int, k: int) -> Tensor:
-    """Overlapping tiles of m + k − 1 rows and columns, m apart: (t, t, c, n, down, across)."""
-    height, width = values.shape[2:]
-    right, below = -width % m + k // 2, -height % m + k // 2
+class _Convolved(torch.autograd.Function):
+    """Some channels d at a time: transformed kernels, nine times as large as they were, then stay in the
+    caches, and none is kept."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor, weight: Tensor) -> Tensor:
+        to_inputs, to_kernel, to_outputs = _algorithm(weight)
+        inputs = _by(to_inputs, _tiles(values, weight.shape[2]))
+        context.save_for_backward(inputs, weight)
+        context.shape = values.shape
+        outputs = inputs.new_empty(TILE**2, weight.shape[1], inputs.shape[2])
+        for some in _parts(weight):
+            outputs[:, some] = _by(to_outputs, _by(to_kernel, _taps(weight[:, some])) @ inputs)
+        return _from_tiles(outputs, values.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        inputs, weight = context.saved_tensors
+        to_inputs, to_kernel, to_outputs = _algorithm(weight)
+        of_outputs = _to_tiles(gradient)
+        of_inputs, of_weight = torch.zeros_like(inputs), torch.empty_like(weight)
+        for some in _parts(weight):
+            of_products = _by(to_outputs.T, of_outputs[:, some])
+            of_inputs.baddbmm_(_by(to_kernel, _taps(weight[:, some])).transpose(1, 2), of_products)
+            of_taps = _by(to_kernel.T, of_products @ inputs.transpose(1, 2))
+            of_weight[:, some] = of_taps.unflatten(0, weight.shape[2:]).permute(3, 2, 0, 1)
+        return _added_tiles(_by(to_inputs.T, of_inputs), context.shape, weight.shape[2]), of_weight
+
+
+def _algorithm(weight: Tensor) -> Bilinear:
+    return Bilinear(*(matrix.to(weight.dtype) for matrix in bilinear(TILE, weight.shape[2])))
+
+
+def _by(matrix: Tensor, values: Tensor) -> Tensor:
+    """The matrix (a, b) times values (b, …)."""
+    return (matrix @ values.flatten(1)).unflatten(1, values.shape[1:])
+
+
+def _parts(weight: Tensor) -> Iterator[slice]:
+    return (slice(start, start + AT_ONCE) for start in range(0, weight.shape[1], AT_ONCE))
+
+
+def _taps(weight: Tensor) -> Tensor:
+    """(c, d, k, k) → (k · k, d, c)."""
+    return weight.permute(2, 3, 1, 0).flatten(0, 1)
+
+
+def _tiles(values: Tensor, k: int) -> Tensor:
+    """Overlapping tiles of t = TILE + k − 1 rows and columns, TILE apart: (t · t, c, n · tiles)."""
+    t = TILE + k - 1
+    c, height, width = values.shape[1:]
+    right, below = -width % TILE + k // 2, -height % TILE + k // 2
     padded = F.pad(values, (k // 2, right, k // 2, below))
-    t = m + k - 1
-    return padded.unfold(2, t, m).unfold(3, t, m).permute(4, 5, 1, 0, 2, 3)
+    return padded.unfold(2, t, TILE).unfold(3, t, TILE).permute(4, 5, 1, 0, 2, 3).reshape(t * t, c, -1)
+
+
+def _added_tiles(tiles: Tensor, shape: torch.Size, k: int) -> Tensor:
+    """The gradient of `_tiles`: overlapping tiles added up, (n, c, h, w)."""
+    t = TILE + k - 1
+    n, c, height, width = shape
+    down, across = -(-height // TILE), -(-width // TILE)
+    tiles = tiles.view(t, t, c, n, down, across).permute(4, 5, 3, 0, 1, 2)  # down, across, n, t, t, c
+    padded = tiles.new_zeros(n, down * TILE + k - 1, across * TILE + k - 1, c)
+    for row, column in product(range(down), range(across)):
+        top, left = row * TILE, column * TILE
+        padded[:, top:top + t, left:left + t] += tiles[row, column]
+    return padded[:, k // 2:k // 2 + height, k // 2:k // 2 + width].permute(0, 3, 1, 2)
+
+
+def _to_tiles(values: Tensor) -> Tensor:
+    """Tiles side by side, the last ones filled up with zeros: (n, d, h, w) → (TILE · TILE, d, n · tiles)."""
+    d, height, width = values.shape[1:]
+    padded = F.pad(values, (0, -width % TILE, 0, -height % TILE))
+    tiles = padded.unflatten(3, (-1, TILE)).unflatten(2, (-1, TILE))  # n, d, down, TILE, across, TILE
+    return tiles.permute(3, 5, 1, 0, 2, 4).reshape(TILE**2, d, -1)
+
+
+def _from_tiles(tiles: Tensor, shape: torch.Size) -> Tensor:
+    """The way back: (TILE · TILE, d, n · tiles) → (n, d, h, w), channels_last."""
+    n, _, height, width = shape
+    d, down, across = tiles.shape[1], -(-height // TILE), -(-width // TILE)
+    tiles = tiles.view(TILE, TILE, d, n, down, across).permute(3, 4, 0, 5, 1, 2)
+    return tiles.reshape(n, down * TILE, across * TILE, d)[:, :height, :width].permute(0, 3, 1, 2)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ulsad import fast_convolution
 from ulsad.config import Config
+from ulsad.convolutions import Conv2d, ConvTranspose2d
 from ulsad.distributed import BatchNorm2d
 
 
@@ -60,14 +60,14 @@ def feature_reconstruction_network(
     """
     half, quarter = width // 2, width // 4
     layers = [
-        *_normalised(nn.Conv2d(channels, half, 3, stride=2, padding=1, bias=False), order),
-        *_normalised(nn.Conv2d(half, width, 3, stride=2, padding=1, bias=False), order),
-        nn.Conv2d(width, width, 3, padding=1, bias=False),
+        *_normalised(Conv2d(channels, half, 3, stride=2, padding=1, bias=False), order),
+        *_normalised(Conv2d(half, width, 3, stride=2, padding=1, bias=False), order),
+        Conv2d(width, width, 3, padding=1, bias=False),
         BatchNorm2d(width),
-        *_normalised(nn.ConvTranspose2d(width, half, 4, stride=2, padding=1, bias=False), order),
-        *_normalised(nn.ConvTranspose2d(half, quarter, 4, stride=2, padding=1, bias=False), order),
+        *_normalised(ConvTranspose2d(width, half, 4, stride=2, padding=1, bias=False), order),
+        *_normalised(ConvTranspose2d(half, quarter, 4, stride=2, padding=1, bias=False), order),
     ]
-    last = fast_convolution.ConvTranspose2d(
+    last = ConvTranspose2d(
         quarter, outputs * channels, kernel, padding=kernel // 2, bias=output == "linear")
     return nn.Sequential(*layers, *([last] if output == "linear" else _normalised(last, order)))
 

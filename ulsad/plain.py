@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ulsad.backbones import layers_of, pool_channels, pretrained_stages
 from ulsad.config import Config
+from ulsad.convolutions import Conv2d, ConvTranspose2d
 from ulsad.networks import Networks
 
 
@@ -48,13 +49,17 @@ def plain_networks(networks: Networks) -> Networks:
     """The same weights in torch's own layers and layout."""
     plain = copy.deepcopy(networks).to(memory_format=torch.contiguous_format)
     for i, layer in enumerate(plain.frn):
-        if isinstance(layer, nn.ConvTranspose2d):
-            twin = nn.ConvTranspose2d(layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride,
-                                      layer.padding, bias=layer.bias is not None, dtype=layer.weight.dtype,
-                                      device=layer.weight.device)
-            twin.load_state_dict(layer.state_dict())
-            plain.frn[i] = twin
+        for ours, torchs in ((Conv2d, nn.Conv2d), (ConvTranspose2d, nn.ConvTranspose2d)):
+            if isinstance(layer, ours):
+                plain.frn[i] = _twin(layer, torchs)
     return plain
+
+
+def _twin(layer: nn.Module, kind: type[nn.Module]) -> nn.Module:
+    twin = kind(layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding,
+                bias=layer.bias is not None, dtype=layer.weight.dtype, device=layer.weight.device)
+    twin.load_state_dict(layer.state_dict())
+    return twin
 
 
 def train(
