@@ -53,16 +53,15 @@ class Row:
 def beside_plain(demo_model: Path, files: Sequence[Path], folder: Path, machine: str) -> Table:
     """The `paper` preset's training with two backbones, and inference with `quick`'s demo model and `paper`.
 
-    On a GPU where there is one, and there in bfloat16 as well as in the preset's float32. Photos are scored
+    On a GPU where there is one, and then in bfloat16 as well as in the preset's float32. Photos are scored
     from `files`; `folder` is for what is made on the way.
     """
     write_demo(folder / "tray", seed=0, train=16, validation=0, test_good=0, per_kind=0)
     photos, rows, notes, device = find_images(folder / "tray" / "train"), [], [], choose_device(None)
     for backbone in ("resnet18", "wide_resnet50_2"):
         config, weights = replace(PRESETS["paper"], backbone=backbone), random_weights(backbone, folder)
-        low = replace(config, precision="bfloat16")
-        for config_ in (config, low) if device.type == "cuda" and uses_bfloat16(low, device) else (config,):
-            row, note = training(config_, photos, weights, device)
+        for precision in ("float32", "auto") if device.type == "cuda" else ("float32",):
+            row, note = training(replace(config, precision=precision), photos, weights, device)
             rows, notes = [*rows, row], [*notes, note]
     rows += inference(Ulsad.load(demo_model), "quick", files, None)
     paper = Ulsad.fit(photos, replace(config, epochs=None, steps=1), weights=weights)
@@ -97,9 +96,9 @@ def training(
         plain.plain_networks(networks), backbone, extractor.normalise(squares.to(device)),
         mean.to(device), std.to(device), config,
         (torch.randperm(len(squares))[: config.batch_size] for _ in range(ROUNDS + 1)))
-    here_ = Training(networks, TrainingData(squares, features, attention(patches, patches)), config,
+    quick = Training(networks, TrainingData(squares, features, attention(patches, patches)), config,
                      extractor.normalise)
-    steps = iter(here_)
+    steps = iter(quick)
 
     def plainly_done() -> None:
         with tf32_convolutions(device):
@@ -108,7 +107,7 @@ def training(
     plainly, here = in_turns(plainly_done, lambda: next(steps))
     low_precision = uses_bfloat16(config, device)
     with FlopCounterMode(display=False) as counter:
-        here_.differentiate(networks, torch.arange(config.batch_size), None)
+        quick.differentiate(networks, torch.arange(config.batch_size), None)
     operations = counter.get_total_flops()
     rate = matrix_rate(device, torch.bfloat16 if low_precision else torch.float32)
     note = (f"{config.backbone}: {operations / 1e9:.0f} GFLOP a step, which would take "

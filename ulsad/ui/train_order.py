@@ -122,12 +122,10 @@ def _folder(data_root: Path | None, folder: str) -> list[Path]:
     return [library.folder_on_server(data_root, folder.strip())] if folder and folder.strip() else []
 
 
-def _chosen(preset: str, *values: str | None) -> list[str]:
-    """What was filled in, as `name=value`. Raises `InputError` for values that can't be."""
-    filled = ((name, (value or "").strip()) for name, value in zip(SETTINGS, values, strict=True))
-    texts = [f"{name}={value}" for name, value in filled if value]
-    PRESETS[preset].with_text(texts)
-    return texts
+def _filled(*values: str | None) -> list[str]:
+    """What was filled in, as `name=value`."""
+    stripped = ((name, (value or "").strip()) for name, value in zip(SETTINGS, values, strict=True))
+    return [f"{name}={value}" for name, value in stripped if value]
 
 
 def cost(key: str, preset: str, *inputs) -> Iterator[str]:
@@ -139,7 +137,7 @@ def cost(key: str, preset: str, *inputs) -> Iterator[str]:
         yield ""
         return
     try:
-        config = PRESETS[preset].with_text(_chosen(preset, *values))
+        config = PRESETS[preset].with_text(_filled(*values))
         yield "<p>Trying a few steps, to tell how long it will take …</p>"
         place = here.folder.parent  # a newer check may just be removing the folder itself
         yield train_views.cost(_estimate(here, config, weights), _free(place))
@@ -148,9 +146,9 @@ def cost(key: str, preset: str, *inputs) -> Iterator[str]:
 
 
 def _estimate(here: incoming.Incoming, config: Config, weights: str | None) -> Estimate:
-    check = here.check
-    return _cached_estimate(config, check.usable(GOOD_PARTS), check.usable(HELD_OUT),
-                            round(check.seconds_per_photo, 4), weights, here.folder.parent.parent)
+    checked = here.check
+    return _cached_estimate(config, checked.usable(GOOD_PARTS), checked.usable(HELD_OUT),
+                            round(checked.seconds_per_photo, 4), weights, here.folder.parent.parent)
 
 
 @lru_cache(maxsize=32)
@@ -164,12 +162,12 @@ def _free(folder: Path) -> int:
 
 
 def start(models_dir: Path, key: str, name: str, preset: str, *inputs) -> str:
-    """Give the checked photos to a new run; its name."""
+    """Give the checked photos to a new run; its name. Raises `InputError` for what can't be trained."""
     *values, weights = inputs
     here = incoming.recalled(key)
     if refused := here.check.refused:
         raise InputError("\n".join(refused))
-    settings = _chosen(preset, *values)
+    settings = _filled(*values)
     need = _estimate(here, PRESETS[preset].with_text(settings), weights).disk
     if need > _free(models_dir):
         raise InputError(f"The training needs {need / 2**30:.1f} GB of disk, but only "
