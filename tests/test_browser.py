@@ -451,6 +451,11 @@ def test_train_on_dropped_photos_and_inspect_the_result(page, demo_set, models_d
     drop(page, "good-parts", find_images(demo_set / "train/good"))
     expect(page.locator("#found")).to_contain_text("good parts are few", timeout=180_000)
     expect(page.locator("#cost")).to_contain_text("of memory", timeout=180_000)
+    chosen = page.get_by_role("radio", name="quick: a minute or two", checked=True)
+    colour = "radio => getComputedStyle(radio).backgroundColor"
+    unhovered = chosen.evaluate(colour)
+    chosen.hover()
+    assert chosen.evaluate(colour) == unhovered
     set_steps(page, 12)
     keep(page, "3-train-ready")
     start(page, "my parts")
