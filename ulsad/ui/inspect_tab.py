@@ -81,7 +81,8 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
     settings = [alpha, beta, weight, charts.kind, lines]
     inputs = [key, index, *settings, charts.contrast, photos.of_verdict, photos.of_branch]
     views = [view, charts.scores, charts.scatter, charts.pixels, photos.table, summary, charts.promise]
-    live = {"show_progress": "hidden", "concurrency_id": "redraw", "concurrency_limit": 2}
+    # One redraw after the other: of two at the same time, the older may end last and stay.
+    live = {"show_progress": "hidden", "concurrency_id": "redraw", "concurrency_limit": 1}
     latest = live | {"trigger_mode": "always_last"}
     # "always_last" would send the first of two clicks again in place of the last.
     each = live | {"trigger_mode": "multiple"}
