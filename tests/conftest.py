@@ -28,6 +28,16 @@ def shared(path: str) -> Path:
     return place
 
 
+@pytest.fixture
+def in_float64():
+    """Training amplifies rounding: in float32 from 1e-7 to 5e-3 within twenty steps. And nothing is TF32."""
+    import torch  # not above: ulsad has to be loaded before it, see there
+
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
 @pytest.fixture(scope="session")
 def demo_set(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "tray"

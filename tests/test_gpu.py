@@ -3,50 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from itertools import islice
 
 import numpy as np
 import pytest
 import torch
 from conftest import DEMO_MODEL, DEMO_PHOTOS, TINY
+from made_up import made_up_training, not_finite_losses_stay_away_from_the_weights
 
 from ulsad import Skipped, Ulsad, rows
 from ulsad.config import PRESETS
-from ulsad.networks import Networks
-from ulsad.training import Diverged, Training, TrainingData
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(),
                                 reason="needs a GPU that is shown: CUDA_VISIBLE_DEVICES=0")
-CPU, GPU = torch.device("cpu"), torch.device("cuda")
-CHANNELS, GRID = 24, 32
-
-
-def training(device: torch.device, config=TINY, **kinds) -> Training:
-    """Of seeded networks with made-up photos."""
-    config = dataclasses.replace(config, frn_width=32, autoencoder_width=16, batch_size=4, **kinds)
-    generator = torch.Generator().manual_seed(1)
-    images = torch.randint(0, 256, (10, 3, 256, 256), dtype=torch.uint8, generator=generator)
-    features, targets = (torch.randn(10, CHANNELS, *shape, generator=generator, dtype=torch.float64)
-                         .to(torch.get_default_dtype()) for shape in ((GRID, GRID), (GRID * GRID,)))
-    torch.manual_seed(0)
-    networks = Networks(config, CHANNELS, GRID).to(device)
-    return Training(networks, TrainingData(images, features, targets), config,
-                    lambda photos: (photos.to(torch.get_default_dtype()) - 120) / 60)
-
-
-@pytest.fixture
-def in_float64():
-    """In which nothing is TF32."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+GPU = torch.device("cuda")
 
 
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize("preset", ["quick", "paper"])
 def test_a_recorded_training_is_that_of_a_cpu(preset):
     config = dataclasses.replace(PRESETS[preset], epochs=None, steps=20, precision="float32")
-    here, there = training(CPU, config), training(GPU, config)
+    here, there = (made_up_training(device, config) for device in ("cpu", "cuda"))
     for one, other in zip(here, there, strict=True):
         for name in ("local", "attention", "local_global", "learning_rate"):
             assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-7), name
@@ -55,13 +31,7 @@ def test_a_recorded_training_is_that_of_a_cpu(preset):
 
 
 def test_losses_that_are_not_finite_do_not_reach_the_weights():
-    broken = training(GPU)
-    list(islice(broken, 2))
-    broken.data.features[:] = float("nan")
-    before = [parameter.detach().clone() for parameter in broken.networks.parameters()]
-    with pytest.raises(Diverged, match="step 3"):
-        next(iter(broken))
-    assert all(map(torch.equal, before, broken.networks.parameters()))
+    not_finite_losses_stay_away_from_the_weights("cuda")
 
 
 def test_rows_move_to_a_gpu_with_room(monkeypatch, tmp_path):
@@ -75,7 +45,7 @@ def test_rows_move_to_a_gpu_with_room(monkeypatch, tmp_path):
         assert rows.near(kept, GPU) is kept
         monkeypatch.undo()
     monkeypatch.setattr(rows, "GPU_SHARE", 0)  # a training whose photos stay outside goes on all the same
-    outside, inside = training(GPU), training(CPU)
+    outside, inside = (made_up_training(device, TINY) for device in ("cuda", "cpu"))
     first, expected = next(iter(outside)), next(iter(inside))
     assert first.local == pytest.approx(expected.local, rel=1e-2) and not outside.data.on_gpu
 

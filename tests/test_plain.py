@@ -21,14 +21,6 @@ from ulsad.training import Training, TrainingData
 STEPS = 20
 
 
-@pytest.fixture
-def in_float64():
-    """Training amplifies rounding: in float32 from 1e-7 to 5e-3 within these steps."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 @pytest.mark.usefixtures("in_float64")
 def test_losses_of_the_paper_preset_are_those_of_the_plain_procedure(good_photos):
     """The layers are narrow here, but of the paper's kinds."""

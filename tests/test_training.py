@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 from conftest import TINY
+from made_up import not_finite_losses_stay_away_from_the_weights
 
 from ulsad import InputError, Ulsad
 from ulsad.config import PRESETS, Config
@@ -117,3 +118,7 @@ def test_a_time_budget_is_kept_to_the_end_of_the_schedule(good_photos):
 def test_a_time_budget_that_is_over_before_the_first_step(good_photos):
     with pytest.raises(InputError, match=r"Nothing is left of 0\.001 minutes"):
         Ulsad.fit(good_photos, dataclasses.replace(TINY, steps=None, minutes=0.001))
+
+
+def test_losses_that_are_not_finite_do_not_reach_the_weights():
+    not_finite_losses_stay_away_from_the_weights("cpu")

@@ -61,8 +61,8 @@ def convolved(values: Tensor, weight: Tensor) -> Tensor:
 
 
 class _Convolved(torch.autograd.Function):
-    """Some channels d at a time: transformed kernels, nine times as large as they were, then stay in the
-    caches, and none is kept."""
+    """Some channels d at a time, and none of their transformed kernels is kept: they are nine times as large
+    as they were."""
 
     @staticmethod
     def forward(context: Any, values: Tensor, weight: Tensor) -> Tensor:

@@ -96,9 +96,9 @@ def training(
         plain.plain_networks(networks), backbone, extractor.normalise(squares.to(device)),
         mean.to(device), std.to(device), config,
         (torch.randperm(len(squares))[: config.batch_size] for _ in range(ROUNDS + 1)))
-    quick = Training(networks, TrainingData(squares, features, attention(patches, patches)), config,
-                     extractor.normalise)
-    steps = iter(quick)
+    ours = Training(networks, TrainingData(squares, features, attention(patches, patches)), config,
+                    extractor.normalise)
+    steps = iter(ours)
 
     def plainly_done() -> None:
         with tf32_convolutions(device):
@@ -107,7 +107,7 @@ def training(
     plainly, here = in_turns(plainly_done, lambda: next(steps))
     low_precision = uses_bfloat16(config, device)
     with FlopCounterMode(display=False) as counter:
-        quick.differentiate(networks, torch.arange(config.batch_size), None)
+        ours.differentiate(networks, torch.arange(config.batch_size), None)
     operations = counter.get_total_flops()
     rate = matrix_rate(device, torch.bfloat16 if low_precision else torch.float32)
     note = (f"{config.backbone}: {operations / 1e9:.0f} GFLOP a step, which would take "
