@@ -37,6 +37,7 @@ class _Photo(NamedTuple):
     path: Path | None
     size: tuple[int, int]  # its own height and width
     square: Tensor  # uint8 (3, s, s)
+    notes: tuple[str, ...] = ()  # see `Prediction`
 
 
 class Ulsad:
@@ -148,7 +149,8 @@ class Ulsad:
         nearest = self.references.nearest(descriptors)
         return [
             Prediction(photo.path, photo.size, distances[i], self.branches.resampling, self.calibration,
-                       self.config.alpha, self.config.beta, int(nearest[i]), digest(photo.square))
+                       self.config.alpha, self.config.beta, int(nearest[i]), digest(photo.square),
+                       photo.notes)
             for i, photo in enumerate(photos)
         ]
 

@@ -30,6 +30,7 @@ class Prediction:
     beta: float
     reference: int  # which of the model's `References` it resembles most
     digest: str  # fingerprint of the photo, see `images.digest`
+    notes: tuple[str, ...] = ()  # sentences on the photo that people should read before the verdict
 
     @property
     def raw_local(self) -> np.ndarray:
