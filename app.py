@@ -16,14 +16,14 @@ def main() -> None:
               "files and start trainings. Add --auth USER:PASSWORD.", file=sys.stderr)
     print("ULSAD Explorer is starting; loading torch and gradio takes some seconds.", flush=True)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported
-    from ulsad.ui import batches, page
+    from ulsad.ui import page, places
 
     options.models_dir.mkdir(parents=True, exist_ok=True)
     # Without run_history=False the browser would keep every redraw, and each would take longer than the last.
     page.build(options.models_dir.resolve(), options.data_root).launch(
         server_name=options.host, server_port=options.port, inbrowser=options.inbrowser,
         auth=tuple(options.auth.split(":", 1)) if options.auth else None, max_file_size="2gb",
-        allowed_paths=[str(batches.folder())], theme=page.THEME, css=page.CSS, show_error=True,
+        allowed_paths=[str(places.shown())], theme=page.THEME, css=page.CSS, show_error=True,
         footer_links=[], run_history=False)
 
 

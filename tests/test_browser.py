@@ -338,8 +338,9 @@ def test_a_zip_with_a_broken_photo_is_scored_but_for_that_one(page, demo_set, tm
     download.value.save_as(tmp_path / "scores.csv")
     subprocess.run([sys.executable, "-m", "ulsad", "predict", "assets/demo.safetensors", tmp_path / "photos",
                     "--out", tmp_path / "out"], cwd=ROOT, check=True, capture_output=True)
-    here, there = ({row["path"]: row for row in csv.DictReader(file.read_text(encoding="utf-8").splitlines())}
-                   for file in (tmp_path / "scores.csv", tmp_path / "out/scores.csv"))
+    here, there = (
+        {row["path"]: row for row in csv.DictReader(file.read_text(encoding="utf-8-sig").splitlines())}
+        for file in (tmp_path / "scores.csv", tmp_path / "out/scores.csv"))
     assert here.keys() == there.keys() and len(here) == count
     for path, row in here.items():
         for name in ("score", "local_score", "global_score"):

@@ -66,7 +66,7 @@ def test_predict_writes_scores_relative_to_the_folder_and_maps(model, detector, 
     (test / "good" / "broken.png").write_text("no")
     done = ulsad("predict", model, test, "--out", tmp_path / "out", "--raw")
     assert done.returncode == 0, done.stderr
-    with open(tmp_path / "out/scores.csv", newline="") as file:
+    with open(tmp_path / "out/scores.csv", newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS and {row["seen_in"] for row in rows} == {""}
     assert {row["path"] for row in rows} == {
@@ -88,7 +88,7 @@ def test_predict_judges_by_a_saved_criterion(model, demo_set, tmp_path):
     done = ulsad("predict", tmp_path / "m.safetensors", demo_set / "test", "--out", tmp_path / "out",
                  "--criterion", "strict")
     assert done.returncode == 0, done.stderr
-    rows = list(csv.DictReader((tmp_path / "out/scores.csv").read_text(encoding="utf-8").splitlines()))
+    rows = list(csv.DictReader((tmp_path / "out/scores.csv").read_text(encoding="utf-8-sig").splitlines()))
     assert {(row["verdict"], row["fired"]) for row in rows} == {("review", "neither")}
     prediction = Ulsad.load(model).predict(demo_set / "test" / rows[0]["path"])
     maps = prediction.maps(0.8, 0.9, Combination("mean", 1))
@@ -142,7 +142,7 @@ def test_evaluate_one_model(model, demo_set, tmp_path):
     done = ulsad("evaluate", demo_set, "--model", model, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "[" in (tmp_path / "table.md").read_text() and "training" not in done.stderr
-    with open(tmp_path / "scores.csv", newline="") as file:
+    with open(tmp_path / "scores.csv", newline="", encoding="utf-8-sig") as file:
         kinds = [row["kind"] for row in csv.DictReader(file)]
     assert sorted(set(kinds)) == ["good", "logical_anomalies", "structural_anomalies"]
     assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("curves", "kinds"))
@@ -171,7 +171,7 @@ def test_a_name_that_is_not_utf_8_is_scored_all_the_same(model, good_photos, tmp
     done = ulsad("predict", model, tmp_path / "photos", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     rows = (tmp_path / "out/scores.csv").read_bytes().splitlines()
-    assert len(rows) == 3 and rows[1].startswith(b"part\xff.png,")
+    assert len(rows) == 3 and rows[1].startswith(b'"part\xff.png",')
 
 
 def test_diverging_command_names_the_kept_checkpoint(good_photos, tmp_path):

@@ -19,7 +19,7 @@ import torch
 from conftest import TINY
 from torch import nn
 
-from ulsad import InputError, Ulsad, distributed, runs
+from ulsad import InputError, Ulsad, distributed, runs, spreadsheet
 from ulsad.__main__ import main
 from ulsad.rows import MappedRows
 
@@ -74,11 +74,10 @@ def test_two_processes_train_as_one(good_photos, tmp_path):
 
     assert main(["predict", str(ROOT / "assets/demo.safetensors"), str(good_photos), "--out",
                  str(tmp_path / "alone")]) == 0
-    shared, alone = ((tmp_path / place / "scores.csv").read_text().splitlines() for place in
-                     ("scores", "alone"))
-    assert [row.split(",")[0] for row in shared] == [row.split(",")[0] for row in alone]
+    shared, alone = (spreadsheet.read(tmp_path / place / "scores.csv") for place in ("scores", "alone"))
+    assert [row[0] for row in shared] == [row[0] for row in alone]
     for row, other in zip(shared[1:], alone[1:], strict=True):
-        assert float(row.split(",")[1]) == pytest.approx(float(other.split(",")[1]), abs=1e-5)
+        assert row[1] == pytest.approx(other[1], abs=1e-5)
     assert len(list((tmp_path / "scores/maps").iterdir())) == 12
     assert {file.name for file in (tmp_path / "scores").iterdir()} == {"maps", "scores.csv"}
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import TINY, shared
 from sklearn.metrics import roc_auc_score
 
-from ulsad import Config, InputError, Ulsad, metrics
+from ulsad import Config, InputError, Ulsad, metrics, spreadsheet
 from ulsad.ablation import STUDIES, alpha_beta_grid, run_study, study_table
 from ulsad.benchmark import evaluation_table, kinds_table, run_seeds
 from ulsad.datasets import Category, LabelledPhoto, find_categories, read_mask
@@ -150,8 +150,9 @@ def test_a_trial_is_not_run_twice(bench, category):
 def test_scores_of_a_trial_are_kept(bench, category):
     run_trial(bench, category, TINY)
     file, = trial_folder(bench.store, category, TINY).glob("scores-*.csv")
-    lines = file.read_text().splitlines()
-    assert lines[0] == "path,kind,score,local_score,global_score" and len(lines) == 1 + len(category.test)
+    head, *rows = spreadsheet.read(file)
+    assert head == ["path", "kind", "score", "local_score", "global_score"]
+    assert [row[0] for row in rows] == [photo.path.as_posix() for photo in category.test]
 
 
 def test_another_blur_needs_no_new_training_and_gives_the_same_as_one(bench, category):

@@ -71,7 +71,7 @@ def test_many_photos_are_represented_by_a_few(good_photos):
 
 def test_the_table_holds_every_photo(detector, batch, criterion, tmp_path):
     write_table(tmp_path / "scores.csv", detector, batch, criterion)
-    rows = list(csv.DictReader((tmp_path / "scores.csv").read_text(encoding="utf-8").splitlines()))
+    rows = list(csv.DictReader((tmp_path / "scores.csv").read_text(encoding="utf-8-sig").splitlines()))
     assert [row["path"] for row in rows] == list(batch.names)
     for row, judged in zip(rows, batch.judged(criterion), strict=True):
         assert float(row["score"]) == pytest.approx(judged.score, abs=1e-6)

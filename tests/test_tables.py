@@ -39,6 +39,7 @@ def test_csv_can_be_computed_with():
     uniform = Table("", ("set", "AUROC"), (("a", MeanStd(97.654, 0.38)), ("b", MeanStd(1.0, 0.0))))
     rows = list(csv.reader(io.StringIO(uniform.csv())))
     assert rows == [["set", "AUROC", "AUROC std"], ["a", "97.654", "0.38"], ["b", "1.0", "0.0"]]
+    assert '"b",1.0,0.0' in uniform.csv()  # texts stand in quotes, numbers don't
 
 
 def test_the_three_files(tmp_path):

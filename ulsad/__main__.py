@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ulsad import attention_figure, distributed, experiments, model_file, photo_check, rendering
+from ulsad import attention_figure, distributed, experiments, model_file, photo_check, rendering, spreadsheet
 from ulsad.archives import gather_photos
 from ulsad.attention import patch_features, standardised
 from ulsad.backbones import BACKBONES, load_backbone
@@ -232,13 +230,13 @@ def _named_photos(source: Path, scratch: Path) -> dict[Path, str]:
 
 def _merge(part: Path, table: Path, names: list[str]) -> None:
     """Every process's rows in the order of all photos."""
-    with open(part, newline="", encoding="utf-8", errors="surrogateescape") as opened:
-        head, *rows = csv.reader(opened)
+    head, *rows = spreadsheet.read(part)
     part.unlink()
     rows = distributed.gathered(rows)
     if distributed.rank() == 0:
         order = {name: i for i, name in enumerate(names)}
-        _write_csv(table, head, sorted(rows, key=lambda row: order[row[0]]))
+        with spreadsheet.Writer(table) as merged:
+            merged.rows([head, *sorted(rows, key=lambda row: order[row[0]])])
 
 
 def _criterion(detector: Ulsad, options: argparse.Namespace) -> Criterion:
@@ -266,7 +264,8 @@ def _write_predictions(
             if isinstance(result, Skipped):
                 skipped.append((name, result.reason))
                 continue
-            table.add(name, Batch((name,), (result,)).judged(criterion)[0], detector.seen_in(result))
+            table.add(name, Batch((name,), (result,)).judged(criterion)[0], detector.seen_in(result),
+                      result.notes)
             _write_maps(result, maps / name, criterion, raw)
     return skipped
 
@@ -285,13 +284,9 @@ def _write_skipped(file: Path, skipped: list[tuple[str, str]]) -> None:
     if not skipped:
         file.unlink(missing_ok=True)
         return
-    _write_csv(file, ["path", "reason"], skipped)
+    with spreadsheet.Writer(file) as table:
+        table.rows([["path", "reason"], *skipped])
     print(f"{len(skipped)} could not be read, see {file}", file=sys.stderr)
-
-
-def _write_csv(file: Path, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    with open(file, "w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
-        csv.writer(opened).writerows([head, *rows])
 
 
 def attention_command(options: argparse.Namespace) -> None:

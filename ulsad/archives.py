@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import stat
 import zipfile
@@ -11,6 +10,7 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
 from ulsad.errors import InputError
+from ulsad.files import place_inside
 from ulsad.images import find_images, is_photo
 
 MAX_FILES = 20_000
@@ -42,7 +42,8 @@ def extract_photos(
             for member in members:
                 _refuse_unsafe(member, archive)
             photos = [member for member in members if is_photo(PurePosixPath(member.filename))]
-            unpacked = photos + [member for member in members if _is_table(member)]
+            unpacked = photos + [member for member in members if is_table(PurePosixPath(member.filename))
+                                 and member.file_size <= _MAX_TABLE]
             _refuse_too_large(unpacked, archive, folder, max_files, max_bytes)
             for member in unpacked:
                 opened.extract(member, folder)
@@ -54,16 +55,16 @@ def extract_photos(
     return find_images(folder)
 
 
-def _is_table(member: zipfile.ZipInfo) -> bool:
-    is_visa = PurePosixPath(member.filename).parts[-2:] == ("split_csv", "1cls.csv")
-    return is_visa and member.file_size <= _MAX_TABLE
+def is_table(place: PurePosixPath) -> bool:
+    """Whether a file is the one that says what VisA's photos are."""
+    return place.parts[-2:] == ("split_csv", "1cls.csv")
 
 
 def _refuse_unsafe(member: zipfile.ZipInfo, archive: Path | str) -> None:
-    name = PurePosixPath(member.orig_filename.replace("\\", "/"))
-    outside = name.is_absolute() or ".." in name.parts or re.match("[A-Za-z]:", str(name))
-    if outside:
-        raise InputError(f"{archive}: refused, the entry '{member.filename}' leads outside the folder.")
+    try:
+        place_inside(member.orig_filename)
+    except InputError as error:
+        raise InputError(f"{archive}: {error}") from error
     if stat.S_ISLNK(member.external_attr >> 16):
         raise InputError(f"{archive}: refused, the entry '{member.filename}' is a link.")
     if member.flag_bits & 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -13,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ulsad import spreadsheet
 from ulsad.criterion import FAIL, PASS, REVIEW, Criterion
 from ulsad.images import Skipped
 from ulsad.prediction import Prediction
 
-COLUMNS = ("path", "score", "local_score", "global_score", "verdict", "fired", "seen_in")
+COLUMNS = ("path", "score", "local_score", "global_score", "verdict", "fired", "seen_in", "notes")
 
 
 class Judged(NamedTuple):
@@ -64,21 +64,13 @@ def tally(verdicts: Sequence[str]) -> dict[str, int]:
     return {verdict: counts[verdict] for verdict in (PASS, REVIEW, FAIL)}
 
 
-class Table:
+class Table(spreadsheet.Writer):
     """A CSV file that grows by a row for every photo."""
 
     def __init__(self, file: Path | str) -> None:
-        self._opened = open(file, "w", newline="", encoding="utf-8",  # noqa: SIM115
-                            errors="surrogateescape")
-        self._writer = csv.writer(self._opened)
-        self._writer.writerow(COLUMNS)
+        super().__init__(file)
+        self.row(COLUMNS)
 
-    def __enter__(self) -> Table:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._opened.close()
-
-    def add(self, name: str, judged: Judged, seen_in: str) -> None:
-        scores = ("" if math.isnan(score) else f"{score:.6f}" for score in judged[:3])
-        self._writer.writerow([name, *scores, judged.verdict, judged.fired, seen_in])
+    def add(self, name: str, judged: Judged, seen_in: str, notes: Sequence[str] = ()) -> None:
+        scores = ("" if math.isnan(score) else round(score, 6) for score in judged[:3])
+        self.row([name, *scores, judged.verdict, judged.fired, seen_in, " ".join(notes)])

@@ -6,7 +6,6 @@ resolution, over good photos and those defective ones that have masks.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ulsad import metrics
+from ulsad import metrics, spreadsheet
 from ulsad.calibration import Calibration, frontiers
 from ulsad.criterion import FALSE_REJECT
 from ulsad.datasets import GOOD, LOGICAL, STRUCTURAL, LabelledPhoto, read_mask
@@ -173,8 +172,7 @@ def _of_pixels(result: metrics.PixelMetrics | None) -> dict[str, Any]:
 
 def write_scores(file: Path, evaluation: Evaluation) -> None:
     """A CSV row for every photo: path, kind, combined, local and global score."""
-    with open(file, "w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
-        table = csv.writer(opened)
-        table.writerow(["path", "kind", "score", "local_score", "global_score"])
+    with spreadsheet.Writer(file) as table:
+        table.row(["path", "kind", "score", "local_score", "global_score"])
         for photo, scores in zip(evaluation.photos, evaluation.scores(), strict=True):
-            table.writerow([photo.path.as_posix(), photo.kind, *(f"{score:.6f}" for score in scores)])
+            table.row([photo.path.as_posix(), photo.kind, *(round(float(score), 6) for score in scores)])

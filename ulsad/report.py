@@ -45,7 +45,7 @@ def write_table(file: Path, detector: Ulsad, batch: Batch, criterion: Criterion)
     with Table(file) as table:
         for name, judged, prediction in zip(
                 batch.names, batch.judged(criterion), batch.predictions, strict=True):
-            table.add(name, judged, detector.seen_in(prediction))
+            table.add(name, judged, detector.seen_in(prediction), prediction.notes)
 
 
 def write_report(

@@ -303,9 +303,30 @@ def _parsed(line: str) -> dict[str, Any] | None:
 
 
 def all_runs(models_dir: Path) -> list[Path]:
-    """Run directories below a models directory, the newest first."""
-    folders = [file.parent for file in models_dir.glob(f"*/{EVENTS}") if not file.parent.name.startswith(".")]
-    return sorted(folders, key=_last_written, reverse=True)
+    """Run directories below a models directory, the newest first; links are passed over."""
+    folders = [file.parent for file in models_dir.glob(f"*/{EVENTS}")]
+    return sorted(filter(_is_here, folders), key=_last_written, reverse=True)
+
+
+def lone_models(models_dir: Path) -> list[Path]:
+    """Model files beside the runs, in order; links are passed over."""
+    return sorted(filter(_is_here, models_dir.glob(f"*{SUFFIX}")))
+
+
+def _is_here(place: Path) -> bool:
+    """Not hidden, and no link to somewhere else."""
+    return not place.name.startswith(".") and not place.is_symlink()
+
+
+def named(models_dir: Path, name: str | None) -> Path:
+    """The run of that name, looked up among those that are there: a name may come from anybody.
+
+    Raises `InputError` where there is none.
+    """
+    for folder in all_runs(models_dir):
+        if folder.name == name:
+            return folder
+    raise InputError(f"There is no run '{name}' here. Choose one of the list.")
 
 
 def _last_written(folder: Path) -> float:

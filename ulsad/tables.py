@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from ulsad import spreadsheet
 from ulsad.published import MeanStd
 
 DIGITS = 2
@@ -61,17 +61,18 @@ class Table:
         """Numbers unrounded; a mean ± std takes two columns, an interval three: ready to compute with."""
         kinds = [next((row[i] for row in self.rows if isinstance(row[i], tuple)), None)
                  for i in range(len(self.columns))]
+        head = [f"{name}{tail}" for name, kind in zip(self.columns, kinds) for tail in _tails(kind)]
+        rows = ([value for cell, kind in zip(row, kinds) for value in _values(cell, kind)]
+                for row in self.rows)
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([f"{name}{tail}" for name, kind in zip(self.columns, kinds) for tail in _tails(kind)])
-        for row in self.rows:
-            writer.writerow([value for cell, kind in zip(row, kinds) for value in _values(cell, kind)])
+        spreadsheet.write([head, *rows], text)
         return text.getvalue()
 
     def write(self, stem: Path) -> None:
         """STEM.md, STEM.csv and STEM.tex."""
-        for suffix, content in ((".md", self.markdown()), (".csv", self.csv()), (".tex", self.latex())):
-            stem.with_name(stem.name + suffix).write_text(content, encoding="utf-8")
+        for suffix, content, encoding in ((".md", self.markdown(), "utf-8"), (".tex", self.latex(), "utf-8"),
+                                          (".csv", self.csv(), spreadsheet.ENCODING)):
+            stem.with_name(stem.name + suffix).write_text(content, encoding=encoding)
 
 
 def mean_std(values: Sequence[float]) -> MeanStd | float:

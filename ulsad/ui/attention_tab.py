@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from ulsad import attention_figure
 from ulsad.backbones import BACKBONES
 from ulsad.concepts import GROUPS
 from ulsad.errors import InputError
-from ulsad.ui import batches, library, photo_list
+from ulsad.ui import library, photo_list, places
 from ulsad.ui.attention_views import MODEL, RAW, STANDARDISED, Looking, Place, View, failed, strip
 from ulsad.ui.viewer import component
 
@@ -56,11 +55,12 @@ the global loss (Eq. 5) sums up, and why a missing washer is found without anybo
 """
 
 
-def build(tab: gr.Tab, model: gr.Dropdown, models_dir: Path) -> None:
-    """Lay out the tab and wire it to the model chosen in the header, which it can do without."""
+def build(tab: gr.Tab, model: gr.Dropdown, key: gr.State, models_dir: Path) -> None:
+    """Lay out the tab and wire it to the model chosen in the header, which it can do without, and to the
+    batch that is open in Inspect."""
     place = gr.State(WASHER)
     with gr.Row():
-        photo, other = photo_list.build("attention-photos")
+        photos = photo_list.build("attention-photos")
         with gr.Column(scale=5):
             network, fine, coarse, kind, weights = _through(models_dir)
             with gr.Row():
@@ -75,7 +75,7 @@ def build(tab: gr.Tab, model: gr.Dropdown, models_dir: Path) -> None:
             gr.Markdown(EXPLANATION, latex_delimiters=[{"left": "$$", "right": "$$", "display": True},
                                                        {"left": "$", "right": "$", "display": False}])
 
-    looking = [photo, other, network, fine, coarse, weights, kind, temperature, model, place]
+    looking = [photos.pair, network, fine, coarse, weights, kind, temperature, model, place]
     answer, of_concepts = [view, row, column], [count, matched, *looking]
     show, find, typed, draw = (library.shown(partial(function, models_dir))
                                for function in (_show, _find, _typed, _draw))
@@ -95,11 +95,13 @@ def build(tab: gr.Tab, model: gr.Dropdown, models_dir: Path) -> None:
 
     layers = network.input(_layers, network, [fine, coarse, kind, weights], **live)
     later = fine.input(_later, [network, fine, coarse], coarse, **live)
-    changed = gr.on([tab.select, photo.change, other.input, kind.input, coarse.input, weights.upload,
+    changed = gr.on([tab.select, photos.pair.change, kind.input, coarse.input, weights.upload,
                      weights.clear, model.change], show, looking, answer, **latest)
     for event in (changed, layers.success(show, looking, answer, **live),
                   later.success(show, looking, answer, **live)):
         event.success(find, of_concepts, [found, figure], **live)
+    tab.select(library.shown(photo_list.follow), [key, photos.followed], [photos.followed, *photos.views],
+               show_progress="hidden")
     temperature.input(show, looking, answer, **latest)
     gr.on([count.input, matched.input, temperature.release], find, of_concepts, [found, figure], **latest)
     for source in (view, found):
@@ -231,7 +233,7 @@ def _draw(models_dir: Path, captions: str, count: int, matched: bool, *looking) 
     captions = captions.rstrip("; ")
     texts = [text.strip() for text in captions.split(";")] if captions else []
     figure = attention_figure.draw(photo, view.concepts(count, matched), texts)
-    folder = Path(tempfile.mkdtemp(dir=batches.folder()))
+    folder = places.new(places.shown())
     files = [folder / f"attention of {name}{ending}" for ending in (".pdf", ".png")]
     for file in files:
         attention_figure.write(file, figure)

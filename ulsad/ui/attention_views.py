@@ -29,16 +29,23 @@ Place = tuple[float, float]  # of the patch that asks, x and y in shares of phot
 class Looking(NamedTuple):
     """What is looked at, and through what: the tab's inputs in order."""
 
-    photo: str  # path of photo A
-    other: str | None  # path of photo B
+    pair: tuple[str, str]  # paths of photo A and of photo B, "" for none
     network: str  # a backbone, or MODEL
     fine: str  # layer j
     coarse: str  # layer j+1
     weights: str | None  # a file of the visitor's
     kind: str  # of features, STANDARDISED or RAW
     temperature: float
-    model: str  # path of the model in the header
+    model: str  # name of the model in the header
     place: Place
+
+    @property
+    def photo(self) -> str:
+        return self.pair[0]
+
+    @property
+    def other(self) -> str:
+        return self.pair[1]
 
 
 class View:

@@ -6,26 +6,23 @@ A scored photo costs about ten kilobytes here, and a thumbnail on the disk.
 from __future__ import annotations
 
 import shutil
-import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from html import escape
 from pathlib import Path
 
-import gradio as gr
 import numpy as np
 from PIL import Image
 
 from ulsad import rendering
-from ulsad.archives import extract_photos
 from ulsad.batch import Batch
+from ulsad.criterion import Criterion
 from ulsad.detector import Ulsad
 from ulsad.errors import InputError
-from ulsad.images import SUFFIXES, Skipped, find_images
-from ulsad.ui import library
+from ulsad.images import SUFFIXES, Skipped
+from ulsad.prediction import Prediction
+from ulsad.ui import library, places
 
 MOST_PHOTOS = 50_000  # over all visitors, about half a gigabyte; the newest batch is always kept
 THUMBNAIL = 96  # px
@@ -38,7 +35,8 @@ class Request:
     """Photos that somebody wants to see; no two requests are equal."""
 
     photos: tuple[Named, ...]
-    chosen: int = 0
+    chosen: int | None = None  # the one to look at first; None: the strangest
+    dropped: bool = False  # into the slot of Inspect
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -53,6 +51,7 @@ class OpenBatch:
     previous: str | None  # the batch that this one took the place of; something may still be drawing it
     batch: Batch = field(default_factory=lambda: Batch((), ()))
     added: list[Named] = field(default_factory=list)  # probes
+    known: dict[Path, Prediction] = field(default_factory=dict)  # what need not be scored again
     stopping: bool = False
     is_new: bool = True  # its model's own settings are still to be shown
 
@@ -65,14 +64,25 @@ class OpenBatch:
 
     def add(self, name: str, photo: Image.Image) -> int:
         """Score one more photo, which exists nowhere else; return its index."""
-        path = Path(tempfile.mkdtemp(dir=folder())) / "probe.png"
+        path = places.new(places.private()) / "probe.png"
         photo.save(path)
         prediction = self.detector.predict(path)
-        name = _told_apart([*self.batch.names, name])[-1]
+        name = told_apart([*self.batch.names, name])[-1]
         self.added.append((path, name))
         self.batch = Batch((*self.batch.names, name), (*self.batch.predictions, prediction),
                            self.batch.skipped)
         return len(self.batch) - 1
+
+    def strangest(self, criterion: Criterion) -> int:
+        """The photo at the top of the list."""
+        return int(self.batch.scores(criterion)[:, 0].argmax())
+
+    def strangest_photos(self, most: int) -> list[Named]:
+        """The highest scores first, by the model's own settings."""
+        config = self.detector.config
+        scores = self.batch.scores(Criterion.suggested(self.detector.calibration, config.alpha, config.beta))
+        order = (-scores[:, 0]).argsort(kind="stable")[:most]
+        return [(self.batch.predictions[i].path, self.batch.names[i]) for i in order]
 
     def photo(self, index: int) -> Image.Image:
         return library.photo(str(self.batch.predictions[index].path))
@@ -109,12 +119,31 @@ def is_open(key: str | None, model: str, request: Request) -> bool:
     return key in _open and (_open[key].model, _open[key].request) == (model, request)
 
 
+def is_known(key: str | None) -> bool:
+    """Whether a batch is still in memory."""
+    return key in _open
+
+
+def is_same(key: str | None, request: Request) -> bool:
+    """Whether a batch was opened by this very request, be it under another model."""
+    return key in _open and _open[key].request == request
+
+
 def begun(model: str, models_dir: Path, request: Request, before: str | None = None) -> str:
-    """The key of a new, empty batch under a model. Raises `InputError` when the model can't be opened."""
+    """The key of a new, empty batch under a model. Raises `InputError` when the model can't be opened.
+
+    Where it shares photos with the one before, probes come along, and under the same model also settings,
+    ignored places, and scores of what was dropped (a file elsewhere may have changed since).
+    """
     key, detector = uuid.uuid4().hex, library.detector(model, models_dir)
-    _open[key] = OpenBatch(model, request, detector, Path(tempfile.mkdtemp(dir=folder())), before)
-    if before in _open and _open[before].request == request:  # another model: probes come along
-        _open[key].added = list(_open[before].added)
+    opened = _open[key] = OpenBatch(model, request, detector, places.new(places.shown()), before)
+    earlier = _open.get(before)
+    if earlier and set(earlier.request.photos) & set(request.photos):
+        opened.added = list(earlier.added)
+        if earlier.model == model and earlier.detector.branches is detector.branches:
+            opened.detector, opened.is_new = earlier.detector, False
+            opened.known = {prediction.path: prediction for prediction in earlier.batch.predictions
+                            if prediction.path.is_relative_to(places.private())}
     return key
 
 
@@ -129,9 +158,10 @@ def score(key: str) -> Iterator[int]:
     """Score what a batch was begun for, and say after each photo how many are done."""
     opened, names, predictions, skipped = recalled(key), [], [], []
     photos = [*opened.request.photos, *opened.added]
-    shown = _told_apart([name.encode(errors="replace").decode() for _, name in photos])
-    results = opened.detector.predict_many(path for path, _ in photos)
-    for done, ((path, _), name, result) in enumerate(zip(photos, shown, results, strict=False), start=1):
+    shown = told_apart([name.encode(errors="replace").decode() for _, name in photos])
+    results = opened.detector.predict_many(path for path, _ in photos if path not in opened.known)
+    for done, ((path, _), name) in enumerate(zip(photos, shown, strict=True), start=1):
+        result = opened.known.get(path) or next(results)
         if isinstance(result, Skipped):
             skipped.append(Skipped(path, result.reason.replace(str(path), name)))
         else:
@@ -154,34 +184,7 @@ def forget(key: str | None) -> None:
         forget(gone.previous)
 
 
-def photos_of(sources: Sequence[str]) -> list[Named]:
-    """Photos, and what is in zips and folders. Sources that hold none are said and left out.
-
-    Raises `InputError` when that leaves nothing.
-    """
-    found, problems = [], []
-    for source in map(Path, sources):
-        try:
-            found += _photos_of(source)
-        except InputError as error:
-            problems.append(str(error).replace(str(source), source.name))
-    if not found:
-        raise InputError("\n".join(problems) or "There are no photos in it.")
-    for problem in problems:
-        gr.Warning(escape(problem), title="Left out", duration=None)
-    return found
-
-
-def _photos_of(source: Path) -> list[Named]:
-    if source.suffix.lower() == ".zip":
-        root = Path(tempfile.mkdtemp(dir=folder()))
-        return [(path, path.relative_to(root).as_posix()) for path in extract_photos(source, root)]
-    if source.is_dir():
-        return [(path, path.relative_to(source).as_posix()) for path in find_images(source)]
-    return [(source, source.name)]
-
-
-def _told_apart(names: Sequence[str]) -> list[str]:
+def told_apart(names: Sequence[str]) -> list[str]:
     """The same names, a second one of a kind with (2) behind it."""
     taken: dict[str, None] = {}
     counts: Counter[str] = Counter()
@@ -197,19 +200,5 @@ def _told_apart(names: Sequence[str]) -> list[str]:
 def bare(name: str) -> str:
     """A photo's name without folders and without the ending of its file, fit to be part of a file's name."""
     path = Path(name)
-    return (path.stem if path.suffix.lower() in SUFFIXES else path.name)[:80]
-
-
-@cache
-def _folder_of_this_process() -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory(prefix="ulsad-inspect-")  # emptied when the app ends
-
-
-def folder() -> Path:
-    """Everything below may be read by the browser."""
-    return Path(_folder_of_this_process().name)
-
-
-def address(file: Path) -> str:
-    """Where the browser finds a file below `folder`."""
-    return f"gradio_api/file={file.as_posix()}"
+    plain = path.stem if path.suffix.lower() in SUFFIXES else path.name
+    return plain.encode(errors="replace")[:160].decode(errors="ignore")

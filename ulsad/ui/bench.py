@@ -124,7 +124,7 @@ def _on_the_server(
     for count in (1, batch):
         wanted = [large, *(files[i % len(files)] for i in range(count - 1))]
         request = batches.Request(tuple((path, path.name) for path in wanted))
-        key = batches.begun(str(library.DEMO_MODEL), models_dir, request)
+        key = batches.begun(library.DEMO, models_dir, request)
         for _ in batches.score(key):
             pass
         lines = suggested_lines(batches.recalled(key).detector, 0.9, 0.995, 0.7, "maximum", 0.05)
@@ -148,7 +148,7 @@ def _on_the_server(
 def _clicks_on_the_server(models_dir: Path, places: list[float]) -> tuple:
     """The attention of one patch after the other over two photos, teacher and global branch."""
     first, second = library.demo_photos()[:2]
-    looking = Looking(first, second, MODEL, "", "", None, STANDARDISED, 1.0, str(library.DEMO_MODEL), (0, 0))
+    looking = Looking((first, second), MODEL, "", "", None, STANDARDISED, 1.0, library.DEMO, (0, 0))
     View(looking, models_dir).value()
     times = []
     for x in places:

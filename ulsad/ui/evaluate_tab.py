@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from collections.abc import Iterator
 from functools import cache, partial
 from html import escape
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import gradio as gr
 import numpy as np
 
 from ulsad import ablation, figures, metrics, rendering
-from ulsad.archives import extract_photos
 from ulsad.criterion import FALSE_REJECT
 from ulsad.datasets import GOOD, LabelledPhoto, find_categories
 from ulsad.demo import write_demo
 from ulsad.errors import InputError
 from ulsad.evaluation import Evaluation, gathered, summarise
-from ulsad.images import SUFFIXES
-from ulsad.ui import library
+from ulsad.ui import library, places, slot
 from ulsad.ui.batches import Request
+from ulsad.ui.inspect_tab import Inspected
+from ulsad.ui.slot import Slot
 
 MOST = 400  # photos at a time: sorting their pixels takes about 5 MB each
 MISTAKES = 12
@@ -33,29 +32,28 @@ other photos of the same parts may give. The **threshold** comes from the good p
 the model was trained, never from the photos tested here, so the confusion matrix is an honest one.
 """
 
-_results: dict[str, Evaluation] = {}  # the last few; the browser holds their keys
+_results: dict[str, tuple[Evaluation, str]] = {}  # the last few; the browser holds their keys
 
 
-def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: gr.State, models_dir: Path,
+def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: Inspected, models_dir: Path,
           data_root: Path | None) -> None:
     """Lay out the tab and wire it to the model chosen in the header; mistakes open in Inspect."""
     key, mistakes = gr.State(None), gr.State([])
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
-            good = gr.File(label="Good parts that the model has not seen", file_count="multiple", height=150,
-                           file_types=[*SUFFIXES, ".zip"], elem_id="test-good")
-            defects = gr.File(label="Defective parts", file_count="multiple", height=150,
-                              file_types=[*SUFFIXES, ".zip"], elem_id="test-defects")
-            gr.Markdown("Photos, or a zip; folders in the zip of defects become kinds.")
+            _, good = slot.build("Good parts that the model has not seen", "test-good")
+            _, defects = slot.build("Defective parts", "test-defects")
+            gr.Markdown("The folder that a defect lies in is its kind.")
             with gr.Accordion("… or a whole labelled set", open=False):
                 gr.Markdown("Laid out as MVTec AD, MVTec LOCO or BTAD, or with the folders good, test-good, "
                             "defects and masks.")
-                whole = gr.File(label="One zip", file_types=[".zip"], height=120)
-                folder = gr.Textbox(label=f"A folder below {data_root}", visible=data_root is not None)
+                _, whole = slot.build("A labelled set", "test-set", "Drop its folder or its zip here")
+                folder = gr.Textbox(label=f"… or a folder on the server, below {data_root}",
+                                    visible=data_root is not None)
             run = gr.Button("Evaluate", variant="primary", elem_id="evaluate")
             with gr.Row():
                 demo = gr.Button("Try the demo tray", elem_id="evaluate-demo")
-                stop = gr.Button("Stop", variant="stop")
+                stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="evaluate-stop")
         with gr.Column(scale=5):
             status = gr.HTML("<div class='run'>Drop good and defective parts on the left, or try the demo "
                              "tray with the demo model.</div>", elem_id="evaluation-status")
@@ -73,13 +71,11 @@ def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: gr.State, models_dir: Pa
                 gallery = gr.Gallery(show_label=False, columns=6, height=220, format="png", interactive=False,
                                      object_fit="contain", allow_preview=False, elem_id="mistakes")
                 gr.Markdown(EXPLANATION)
-    outputs = [status, report, key]
-    events = []
-    for button, choose, inputs in (
-            (run, partial(_given, data_root), [good, defects, whole, folder]), (demo, _demo, [])):
-        events.append(button.click(
-            _generator(choose, models_dir), [model, *inputs], outputs, concurrency_id="predict",
-            show_progress="hidden"))
+    own, of_demo = (_generator(choose, models_dir) for choose in (partial(_given, data_root), _demo))
+    events = [button.click(generator, inputs, [status, report, key, stop], concurrency_id="predict",
+                           show_progress="hidden")
+              for button, generator, inputs in ((run, own, [model, good, defects, whole, folder]),
+                                                (demo, of_demo, gr.State(library.DEMO)))]
     shown = [numbers, curves, kinds, grid]
     at_threshold = [confusion, about_mistakes, gallery, mistakes]
     for event in events:
@@ -87,45 +83,52 @@ def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: gr.State, models_dir: Pa
             library.shown(_at_threshold), [key, share], at_threshold, show_progress="hidden")
     share.input(library.shown(_at_threshold), [key, share], at_threshold, show_progress="hidden",
                 trigger_mode="always_last")
-    stop.click(lambda: "<div class='run'>Stopped.</div>", None, status, cancels=events)
-    gallery.select(_open, mistakes, [tabs, inspected])
+    stop.click(lambda: ("<div class='run'>Stopped.</div>", gr.Button(interactive=False)), None,
+               [status, stop], cancels=events)
+    gallery.select(library.shown(_open), [key, mistakes], [model, tabs, inspected.wanted, inspected.slot])
 
 
 def _generator(choose, models_dir: Path):
     """Evaluate the photos that `choose` finds, with progress; gradio ends a generator when asked to stop."""
     def run(model: str, *inputs) -> Iterator[tuple]:
-        skip = gr.skip()
+        skip, idle = gr.skip(), gr.Button(interactive=False)
         try:
-            yield _progress(_OPENING.get(choose, "Opening the photos"), 0, 0), gr.Column(visible=False), skip
+            opening = _progress(_OPENING.get(choose, "Opening the photos"), 0, 0)
+            yield opening, gr.Column(visible=False), skip, gr.Button(interactive=True)
             photos = choose(*inputs)
             detector = library.detector(model, models_dir)
             results = []
             for result in detector.predict_many(photo.path for photo in photos):
                 results.append(result)
                 if len(results) % 8 == 0:
-                    yield _progress("Scoring", len(results), len(photos)), skip, skip
+                    yield _progress("Scoring", len(results), len(photos)), skip, skip, skip
             evaluation = gathered(detector, photos, results)
             _require_both(evaluation.photos)
-        except InputError as error:
-            yield f"<div class='run'><b>{escape(str(error))}</b></div>", skip, skip
-            raise library.toast(error) from error
-        skipped = "".join(f"<pre>skipped {escape(item.reason)}</pre>" for item in evaluation.skipped)
-        names = {path: label for label, path in library.models(models_dir)}
-        text = f"{len(evaluation.photos)} photos scored by '{escape(names.get(model, model))}'"
-        yield (f"<div class='run'><b>{text}</b>{skipped}</div>", gr.Column(visible=True),
-               _remember(evaluation))
+        except (InputError, OSError) as error:
+            text = escape(slot.plain(str(error)))
+            yield f"<div class='run'><b>{text}</b></div>", skip, skip, idle
+            raise library.toast(InputError(slot.plain(str(error)))) from error
+        yield _said(evaluation, model), gr.Column(visible=True), _remember(evaluation, model), idle
     return run
 
 
-def _remember(evaluation: Evaluation) -> str:
+def _said(evaluation: Evaluation, model: str) -> str:
+    """What has been scored and by what, and what should be known before the numbers are read."""
+    skipped = "".join(f"<pre>skipped {escape(slot.plain(item.reason))}</pre>" for item in evaluation.skipped)
+    text = f"{len(evaluation.photos)} photos scored by '{escape(library.label(model))}'"
+    return f"<div class='run'><b>{text}</b>{skipped}</div>"
+
+
+def _remember(evaluation: Evaluation, model: str) -> str:
     while len(_results) > 2:
         _results.pop(next(iter(_results)))
     key = uuid.uuid4().hex
-    _results[key] = evaluation
+    _results[key] = evaluation, model
     return key
 
 
-def _recalled(key: str | None) -> Evaluation:
+def _recalled(key: str | None) -> tuple[Evaluation, str]:
+    """An evaluation, and the name of its model."""
     if key not in _results:
         raise InputError("This evaluation is no longer in memory. Press Evaluate again.")
     return _results[key]
@@ -139,15 +142,16 @@ def _progress(text: str, done: int, total: int) -> str:
 
 
 def _given(
-    data_root: Path | None, good: list[str] | None, defects: list[str] | None, whole: str | None, folder: str
+    data_root: Path | None, good: Slot, defects: Slot, whole: Slot, folder: str
 ) -> list[LabelledPhoto]:
     """The labelled photos that a visitor gave, one way or the other."""
-    if whole or folder:
-        root = library.folder_on_server(data_root, folder) if folder else _scratch()
-        if whole:
-            extract_photos(whole, root)
-        return _one_category(root)
-    photos = [*_labelled(good or [], GOOD), *_labelled(defects or [], None)]
+    if folder:
+        return _one_category(library.folder_on_server(data_root, folder))
+    if whole:
+        if len(whole.folders) > 1:
+            raise InputError("There is more than one set in that slot. Leave one folder or one zip in it.")
+        return _one_category(whole.folders[0])
+    photos = [*_labelled(good, GOOD), *_labelled(defects, None)]
     _require_both(photos)
     return photos
 
@@ -160,18 +164,10 @@ def _one_category(root: Path) -> list[LabelledPhoto]:
     return list(categories[0].test)
 
 
-def _labelled(files: list[str], kind: str | None) -> list[LabelledPhoto]:
-    """Uploads of one slot; without a kind, the folder in a zip is it."""
-    photos = []
-    for file in map(Path, files):
-        if file.suffix.lower() != ".zip":
-            photos.append(LabelledPhoto(file, kind or "defect"))
-            continue
-        folder = _scratch()
-        for path in extract_photos(file, folder):
-            parents = path.relative_to(folder).parts[:-1]
-            photos.append(LabelledPhoto(path, kind or (parents[-1] if parents else "defect")))
-    return photos
+def _labelled(dropped: Slot, kind: str | None) -> list[LabelledPhoto]:
+    """What a slot holds; without a kind, the folder of a photo is it."""
+    photos = dropped.photos() if dropped else []
+    return [LabelledPhoto(path, kind or PurePosixPath(name).parent.name or "defect") for path, name in photos]
 
 
 def _require_both(photos: list[LabelledPhoto] | tuple[LabelledPhoto, ...]) -> None:
@@ -184,15 +180,6 @@ def _require_both(photos: list[LabelledPhoto] | tuple[LabelledPhoto, ...]) -> No
                          "Use python -m ulsad evaluate.")
 
 
-@cache
-def _folder_of_this_process() -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory(prefix="ulsad-evaluate-")  # emptied when the app ends
-
-
-def _scratch() -> Path:
-    return Path(tempfile.mkdtemp(dir=_folder_of_this_process().name))
-
-
 def _demo() -> list[LabelledPhoto]:
     return _demo_photos()
 
@@ -200,7 +187,7 @@ def _demo() -> list[LabelledPhoto]:
 @cache
 def _demo_photos() -> list[LabelledPhoto]:
     """Trays that the demo model has never seen, drawn when first asked for."""
-    folder = _scratch() / "tray"
+    folder = places.new(places.private()) / "tray"
     write_demo(folder, seed=30_000, train=1, validation=1, test_good=16, per_kind=3)
     return list(find_categories(folder)[0].test)
 
@@ -209,7 +196,7 @@ _OPENING = {_demo: "Drawing some trays that no model has seen"}
 
 
 def _report(key: str):
-    evaluation = _recalled(key)
+    evaluation, _ = _recalled(key)
     grid = ablation.alpha_beta_grid(evaluation)
     return (_numbers(evaluation), figures.curves(evaluation), figures.kinds(evaluation),
             figures.alpha_beta(grid, ablation.ALPHAS, ablation.BETAS))
@@ -238,7 +225,7 @@ def _value(value: float, interval: tuple[float, float] | None = None) -> str:
 
 def _at_threshold(key: str, share: float):
     """Confusion matrix, a word on the mistakes, the gallery of the worst ones, and their paths."""
-    evaluation = _recalled(key)
+    evaluation, _ = _recalled(key)
     threshold = metrics.threshold_at(evaluation.held_out_scores()[:, 0], share)
     scores, labels = evaluation.scores()[:, 0], evaluation.labels
     point = metrics.operating_point(scores, labels, threshold)
@@ -267,7 +254,8 @@ def _confusion(point: metrics.OperatingPoint, held_out: int) -> str:
         f"{1 / (held_out + 1):.1%} it is extrapolated from their spread: so many can't say more.</small></p>")
 
 
-def _open(paths: list[str], event: gr.SelectData):
-    """Go to Inspect with the mistakes, and the clicked one chosen."""
+def _open(key: str, paths: list[str], event: gr.SelectData):
+    """Go to Inspect with the model that made them, the mistakes, and the clicked one chosen."""
     photos = [(Path(path), Path(path).name) for path in paths]
-    return gr.Tabs(selected="inspect"), Request(tuple(photos), event.index)
+    _, model = _recalled(key)
+    return model, gr.Tabs(selected="inspect"), Request(tuple(photos), event.index), Slot()

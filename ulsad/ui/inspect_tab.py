@@ -13,11 +13,13 @@ import gradio as gr
 from ulsad import probe
 from ulsad.batch import Batch
 from ulsad.criterion import BOTH, FAIL, FALSE_REJECT, GLOBAL, LOCAL, NEITHER, PASS, REVIEW
+from ulsad.detector import Ulsad
 from ulsad.errors import InputError
-from ulsad.images import SUFFIXES
-from ulsad.ui import batches, library, take_away, viewer
+from ulsad.images import find_images
+from ulsad.ui import batches, library, slot, take_away, viewer
 from ulsad.ui.batches import Request
-from ulsad.ui.inspect_views import ALL, Controls, suggested_lines
+from ulsad.ui.inspect_views import ALL, Controls, criterion, suggested_lines
+from ulsad.ui.slot import Slot
 
 EXPLANATION = """
 **How to read this.** Both branches score every pixel; higher is stranger. The *local* branch rebuilds
@@ -38,10 +40,19 @@ swap two, and see which branch notices.
 
 
 @dataclass(frozen=True)
+class Inspected:
+    """How other tabs open photos here: a request, and an empty slot, since they take the place of its own."""
+
+    wanted: gr.State  # a `Request`
+    slot: gr.State  # a `Slot`
+    key: gr.State  # of the open batch
+
+
+@dataclass(frozen=True)
 class _List:
     """The column of photos."""
 
-    upload: gr.File
+    dropped: gr.State
     folder: gr.Textbox
     of_verdict: gr.Dropdown
     of_branch: gr.Dropdown
@@ -62,8 +73,8 @@ class _Charts:
     contrast: gr.Checkbox
 
 
-def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path | None) -> gr.State:
-    """Lay out the tab and wire it to the model chosen in the header; return the state that opens photos."""
+def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path | None) -> Inspected:
+    """Lay out the tab and wire it to the model chosen in the header."""
     wanted, key, index = gr.State(_demo()), gr.State(None, delete_callback=batches.forget), gr.State(0)
     coming = gr.State(None)  # the key of a batch that is being scored
     lines = gr.State({})  # the thresholds, by name
@@ -92,11 +103,11 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
         [model, wanted, key], [coming, key, index, photos.progress, photos.stop, model, wanted],
         show_progress="hidden", concurrency_id="score", concurrency_limit=4)
     scored.success(
-        library.shown(partial(_own_settings, models_dir)), [key, charts.target],
-        [*settings, kept.saved, photos.of_verdict, photos.of_branch], show_progress="hidden",
+        library.shown(partial(_own_settings, models_dir)), [key, index, charts.target, *settings],
+        [index, *settings, kept.saved, photos.of_verdict, photos.of_branch], show_progress="hidden",
     ).success(library.shown(_draw), inputs, views, show_progress="hidden")
     photos.stop.click(_stop, coming, None)
-    photos.upload.upload(library.shown(_opened), photos.upload, [wanted, photos.upload])
+    photos.dropped.change(library.shown(_opened), [photos.dropped, wanted], wanted, show_progress="hidden")
     photos.folder.submit(library.shown(partial(_opened_folder, data_root)), photos.folder, wanted)
 
     for control in (weight, charts.kind, charts.contrast, photos.of_verdict, photos.of_branch):
@@ -114,13 +125,12 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
 
     restored = take_away.wire(kept, model, key, index, settings, models_dir)
     restored.success(library.shown(_draw), inputs, views, **each)
-    return wanted
+    return Inspected(wanted, photos.dropped, key)
 
 
 def _list_of_photos(data_root: Path | None) -> _List:
     with gr.Column(scale=1, min_width=300):
-        upload = gr.File(label="Drop photos, or a zip", file_count="multiple", height=150,
-                         file_types=[*SUFFIXES, ".zip"], elem_id="inspect-open")
+        _, dropped = slot.build("Photos to look at", "inspect-open")
         folder = gr.Textbox(label=f"… or a folder below {data_root}", visible=data_root is not None,
                             submit_btn=True)
         with gr.Row():
@@ -132,7 +142,7 @@ def _list_of_photos(data_root: Path | None) -> _List:
         stop = gr.Button("Stop, and keep what is scored", variant="stop", visible=False)
         table = viewer.component(["table"], "<div class='shown'></div><div class='rows' role='listbox' "
                                  "tabindex='0' aria-label='Photos, strangest first'></div>", "batch")
-    return _List(upload, folder, of_verdict, of_branch, progress, stop, table)
+    return _List(dropped, folder, of_verdict, of_branch, progress, stop, table)
 
 
 def _sliders() -> tuple[gr.Slider, gr.Slider, gr.Slider]:
@@ -167,13 +177,17 @@ def _charts() -> _Charts:
 
 # --- opening and scoring
 
-def _opened(files: list[str]) -> tuple[Request, None]:
-    """What was dropped, and an empty slot for what comes next."""
-    return Request(tuple(batches.photos_of(files))), None
+def _opened(dropped: Slot, wanted: Request):
+    """What the slot holds; the demo once it is empty, unless another tab has emptied it."""
+    if dropped:
+        return Request(tuple(dropped.photos()), dropped=True)
+    return _demo() if wanted.dropped else gr.skip()
 
 
 def _opened_folder(data_root: Path | None, folder: str) -> Request:
-    return Request(tuple(batches.photos_of([str(library.folder_on_server(data_root, folder))])))
+    root = library.folder_on_server(data_root, folder)
+    return Request(tuple((path, path.relative_to(root).as_posix() if path != root else path.name)
+                         for path in find_images(root)))
 
 
 def _score(models_dir: Path, model: str, wanted: Request, before: str | None) -> Iterator[tuple]:
@@ -202,8 +216,15 @@ def _score(models_dir: Path, model: str, wanted: Request, before: str | None) ->
         yield (None, before, gr.skip(), _left_out(back.batch, 0) if back else "", gr.Button(visible=False),
                back.model if back else gr.skip(), back.request if back else gr.skip())
         raise InputError(str(error).replace(f"{models_dir}/", "")) from error
-    yield (None, coming, min(wanted.chosen, len(batch) - 1), _left_out(batch, total),
+    yield (None, coming, _first(wanted, before, len(batch)), _left_out(batch, total),
            gr.Button(visible=False), gr.skip(), wanted)
+
+
+def _first(wanted: Request, before: str | None, count: int):
+    """The photo to look at: the same under another model; None for the strangest."""
+    if batches.is_same(before, wanted):
+        return gr.skip()
+    return None if wanted.chosen is None else min(wanted.chosen, count - 1)
 
 
 def _demo() -> Request:
@@ -229,17 +250,21 @@ def _left_out(batch: Batch, total: int) -> str:
     return f"<div class='run'>{stopped}{listed}</div>" if stopped or listed else ""
 
 
-def _own_settings(models_dir: Path, key: str, target: float):
-    """The model's own settings with the thresholds they suggest, its saved criteria, and no filter; nothing
-    of that for photos that were open before."""
-    opened = batches.recalled(key)
-    if not opened.is_new:
-        return (gr.skip(),) * 8
-    opened.is_new = False
-    config = opened.detector.config
+def _own_settings(models_dir: Path, key: str, index: int | None, target: float, *settings):
+    """The strangest photo where none is chosen, and for photos that were not open before the model's own
+    settings with the thresholds they suggest, its saved criteria, and no filter."""
+    opened, others = batches.recalled(key), (gr.skip(),) * 3
+    if opened.is_new:
+        opened.is_new = False
+        settings = _suggested_settings(opened.detector, target)
+        others = gr.Dropdown(list(library.criteria(opened.model, models_dir)), value=None), ALL, ALL
+    return opened.strangest(criterion(*settings)) if index is None else index, *settings, *others
+
+
+def _suggested_settings(detector: Ulsad, target: float) -> tuple:
+    config = detector.config
     settings = (config.alpha, config.beta, config.global_weight, config.combination)
-    saved = gr.Dropdown(list(library.criteria(opened.model, models_dir)), value=None)
-    return *settings, suggested_lines(opened.detector, *settings, target), saved, ALL, ALL
+    return *settings, suggested_lines(detector, *settings, target)
 
 
 # --- what the user does: each changes one thing and draws everything, in one trip to the server

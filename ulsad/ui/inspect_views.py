@@ -14,7 +14,7 @@ from ulsad.batch import Judged, tally
 from ulsad.calibration import LEVELS, Combination, QuantileFunction
 from ulsad.criterion import BOTH, GLOBAL, LINES, LOCAL, NEITHER, Criterion, rejected
 from ulsad.detector import Ulsad
-from ulsad.ui import batches, viewer
+from ulsad.ui import batches, places, viewer
 from ulsad.ui.batches import OpenBatch
 
 ROWS = 200  # of the table; a browser that draws thousands at every move of a slider is slow
@@ -113,7 +113,7 @@ def _table_value(
 def _row(opened: OpenBatch, judged: Judged, index: int) -> dict[str, Any]:
     global_ = "–" if math.isnan(judged.global_score) else f"{judged.global_score:.2f}"
     return {"index": index, "name": opened.batch.names[index],
-            "thumbnail": batches.address(opened.thumbnail(index)),
+            "thumbnail": places.address(opened.thumbnail(index)),
             "score": f"{judged.score:.3f}", "local": f"{judged.local_score:.2f}", "global": global_,
             "verdict": judged.verdict, "fired": judged.fired,
             "seen_in": opened.detector.seen_in(opened.batch.predictions[index])}

@@ -27,6 +27,8 @@ from ulsad.inside import Inside, look_inside
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DEMO_MODEL = ASSETS / "demo.safetensors"
+DEMO = ":demo"  # its name in the list of models; no run can be called that
+DEMO_LABEL = "demo tray"
 
 
 def demo_photos() -> list[str]:
@@ -35,37 +37,65 @@ def demo_photos() -> list[str]:
 
 
 def models(models_dir: Path) -> list[tuple[str, str]]:
-    """(label, path) of every model that can be opened: trained ones, newest first, then the demo."""
-    trained = [(folder.name, model) for folder in runs.all_runs(models_dir)
-               if (model := runs.read(folder).model)]
-    loose = [(file.stem, file) for file in sorted(models_dir.glob("*.safetensors"))]
-    return [(label, str(path)) for label, path in trained + loose] + [("demo tray", str(DEMO_MODEL))]
+    """(label, name) of every model that can be opened: trained ones, newest first, then the demo.
+
+    A name is that of a run's folder, of a file beside the runs, or `DEMO`.
+    """
+    trained = [folder.name for folder in runs.all_runs(models_dir) if runs.read(folder).model]
+    loose = [file.name for file in runs.lone_models(models_dir)]
+    return [(label(name), name) for name in (*trained, *loose, DEMO)]
+
+
+def label(model: str) -> str:
+    """What people call the model of that name."""
+    return DEMO_LABEL if model == DEMO else model.removesuffix(runs.SUFFIX)
+
+
+def model_file(model: str | None, models_dir: Path) -> Path:
+    """The file of the model of that name, looked up among those that are there.
+
+    Raises `InputError` where there is none: a name may come from anybody.
+    """
+    if model == DEMO:
+        return DEMO_MODEL
+    for file in runs.lone_models(models_dir):
+        if file.name == model:
+            return file
+    file = runs.read(runs.named(models_dir, model)).model
+    if file is None:
+        raise InputError(f"'{model}' has no model yet. Choose another one.")
+    return file
 
 
 def detector(model: str, models_dir: Path) -> Ulsad:
-    """The model at a path, loaded once; backbone weights are also looked for in `models_dir`/weights."""
-    return _detector(model, version(model), models_dir / runs.WEIGHTS)
+    """The model of that name, loaded once; backbone weights are also looked for in `models_dir`/weights."""
+    file = str(model_file(model, models_dir))
+    return _detector(file, version(file), models_dir / runs.WEIGHTS)
 
 
 @lru_cache(maxsize=4)
-def _detector(model: str, version: int, weights: Path) -> Ulsad:
-    uploaded = next(iter(Path(model).parent.glob("weights.*")), None)
-    return Ulsad.load(model, uploaded or weights)
+def _detector(file: str, version: int, weights: Path) -> Ulsad:
+    uploaded = next(iter(Path(file).parent.glob("weights.*")), None)
+    return Ulsad.load(file, uploaded or weights)
 
 
 def save_criterion(model: str, name: str, criterion: Criterion, models_dir: Path) -> tuple[str, list[str]]:
     """Add a criterion to a model's file as it is now, the demo's to a copy of it.
 
-    Return the file and the names of all criteria in it. Raises `InputError` when it can't be written.
+    Return the model and the names of all criteria in it. Raises `InputError` when it can't be written.
     """
-    file = models_dir / "demo tray, own criteria.safetensors" if model == str(DEMO_MODEL) else Path(model)
-    kept = detector(str(file) if file.exists() else model, models_dir).with_criterion(name, criterion)
-    kept.save(file)
-    return str(file), list(kept.criteria)
+    if model == DEMO:
+        own = models_dir / f"{DEMO_LABEL}, own criteria{runs.SUFFIX}"
+        kept = detector(own.name if own.exists() else DEMO, models_dir).with_criterion(name, criterion)
+        kept.save(own)
+        return own.name, list(kept.criteria)
+    kept = detector(model, models_dir).with_criterion(name, criterion)
+    kept.save(model_file(model, models_dir))
+    return model, list(kept.criteria)
 
 
 def criteria(model: str, models_dir: Path) -> dict[str, Criterion]:
-    """What is saved in a model's file now, by name."""
+    """What is saved in the file of a model now, by name."""
     return detector(model, models_dir).criteria
 
 
@@ -117,17 +147,20 @@ def _inside(opened: Ulsad, path: str, version: int) -> Inside:
 
 
 def folder_on_server(data_root: Path | None, folder: str) -> Path:
-    """A folder named by a visitor. Raises `InputError` unless it lies below `data_root`."""
+    """A folder named by a visitor, looked up step by step among those that are there.
+
+    Raises `InputError` unless it lies below `data_root`, also where a link leads out of it.
+    """
     if data_root is None:
         raise InputError("Folders on the server are off; start the app with --data-root DIR.")
-    try:
-        path = (data_root / folder).resolve()
-        is_below = path.is_relative_to(data_root.resolve()) and path.exists()
-    except (OSError, ValueError):  # a name too long, or with a null in it
-        is_below = False
-    if not is_below:
-        raise InputError(f"There is no '{folder}' below {data_root}.")
-    return path
+    root = place = data_root.resolve()
+    inside = folder.strip().removeprefix(f"{data_root}/").split("/")
+    for part in (part for part in inside if part not in ("", ".")):
+        beside = place.iterdir() if place.is_dir() else ()
+        place = next((path for path in beside if path.name == part), None)
+        if place is None or not place.resolve().is_relative_to(root):
+            raise InputError(f"There is no '{folder}' below {data_root}.")
+    return place.resolve()
 
 
 def shown(function):
@@ -150,10 +183,10 @@ def shown(function):
 def _shown() -> Iterator[None]:
     try:
         yield
-    except InputError as error:
+    except (InputError, OSError) as error:  # what a disk refuses is the user's to mend
         raise toast(error) from error
 
 
-def toast(error: InputError) -> gr.Error:
+def toast(error: Exception) -> gr.Error:
     """A message that stays until it is closed; gradio takes its text as HTML."""
     return gr.Error(escape(str(error)), title="This did not work", duration=None)

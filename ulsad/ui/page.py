@@ -32,7 +32,7 @@ def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
             with gr.Tab("Train", id="train"):
                 train_tab.build(model, tabs, inspected, models_dir, data_root)
             with gr.Tab("Attention", id="attention") as attention:
-                attention_tab.build(attention, model, models_dir)
+                attention_tab.build(attention, model, inspected.key, models_dir)
             with gr.Tab("Evaluate", id="evaluate"):
                 evaluate_tab.build(model, tabs, inspected, models_dir, data_root)
         page.load(partial(_refreshed, models_dir), None, model)

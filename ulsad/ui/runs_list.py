@@ -54,7 +54,7 @@ def _listed(models_dir: Path, chosen: str | None, other: str | None):
 
 def places(models_dir: Path) -> list[Path]:
     """Run folders, the newest first, and model files that belong to none."""
-    return [*runs.all_runs(models_dir), *sorted(models_dir.glob(f"*{runs.SUFFIX}"))]
+    return [*runs.all_runs(models_dir), *runs.lone_models(models_dir)]
 
 
 def card_of(place: Path) -> Card:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
@@ -14,7 +13,7 @@ import numpy as np
 from ulsad.criterion import LINES, packed, unpacked
 from ulsad.errors import InputError
 from ulsad.report import write_report, write_table
-from ulsad.ui import batches, library
+from ulsad.ui import batches, library, places
 from ulsad.ui.inspect_views import criterion
 
 
@@ -51,7 +50,7 @@ def wire(kept: Kept, model: gr.Dropdown, key: gr.State, index: gr.State, setting
     """Make it work; return the event after which a saved criterion is in the settings."""
     kept.name.submit(library.shown(partial(_save, models_dir)), [key, kept.name, *settings],
                      [kept.saved, model, kept.name])
-    for button, function in ((kept.table, _table), (kept.report, partial(_report, models_dir)),
+    for button, function in ((kept.table, _table), (kept.report, _report),
                              (kept.maps, _raw_maps)):
         button.click(library.shown(function), [key, index, *settings], kept.files)
     return kept.saved.input(library.shown(partial(_restore, models_dir)), [key, kept.saved], settings,
@@ -85,11 +84,10 @@ def _table(key: str, index: int, *settings) -> list[str]:
     return [str(file)]
 
 
-def _report(models_dir: Path, key: str, index: int, *settings) -> list[str]:
+def _report(key: str, index: int, *settings) -> list[str]:
     opened, file, progress = batches.recalled(key), _scratch() / "report.html", gr.Progress()
-    names = {path: label for label, path in library.models(models_dir)}
-    write_report(file, opened.detector, names.get(opened.model, Path(opened.model).stem), opened.batch,
-                 criterion(*settings), lambda done, total: progress((done, total), desc="Drawing"))
+    write_report(file, opened.detector, library.label(opened.model), opened.batch, criterion(*settings),
+                 lambda done, total: progress((done, total), desc="Drawing"))
     return [str(file)]
 
 
@@ -106,4 +104,4 @@ def _raw_maps(key: str, index: int, *settings) -> list[str]:
 
 
 def _scratch() -> Path:
-    return Path(tempfile.mkdtemp(dir=batches.folder()))
+    return places.new(places.shown())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from functools import lru_cache
@@ -16,33 +15,34 @@ from ulsad.backbones import BACKBONES
 from ulsad.config import PRESETS, Config
 from ulsad.errors import InputError
 from ulsad.estimate import Estimate, estimate
-from ulsad.images import SUFFIXES
+from ulsad.files import link_or_copy
 from ulsad.intake import GOOD_PARTS, HELD_OUT
 from ulsad.preparation import held_out_share
-from ulsad.ui import incoming, library, train_views
+from ulsad.ui import incoming, library, slot, train_views
+from ulsad.ui.slot import Slot
 
 SETTINGS = ("backbone", "image_size", "lambda_l", "lambda_g", "minutes", "steps", "seed", "precision")
 
 
 def slots(data_root: Path | None) -> tuple[list[gr.components.Component], list]:
-    """Three slots for photos, three for folders, and the events that fill them."""
-    kinds = [*SUFFIXES, ".zip"]
-    good = gr.File(label="Good parts: 20 to 300 photos, or a zip", height=150, file_count="multiple",
-                   file_types=kinds, elem_id="good-parts")
+    """Three slots for photos, three for folders on the server, and the events that fill them."""
+    _, good = slot.build("Good parts: 20 to 300 photos", "good-parts",
+                         "Drop photos, a folder or a zip here; a folder of a whole data set fills all slots")
     with gr.Row():
-        held_out = gr.File(label="Held-out good parts (optional)", height=150, file_count="multiple",
-                           file_types=kinds, elem_id="held-out")
-        defects = gr.File(label="Known defects (optional)", height=150, file_count="multiple",
-                          file_types=kinds, elem_id="known-defects")
+        with gr.Column(min_width=240):
+            _, held_out = slot.build("Held-out good parts (optional)", "held-out")
+        with gr.Column(min_width=240):
+            _, defects = slot.build("Known defects (optional)", "known-defects")
     gr.Markdown("Without held-out good parts one photo in seven is kept back from training, to learn how far "
-                "good parts scatter. Known defects only test the finished model; folders in their zip are "
-                "kinds. A zip of a whole data set (MVTec AD, LOCO, BTAD, MPDD, VisA) fills all three.")
-    with gr.Accordion(f"… or folders below {data_root}", open=False, visible=data_root is not None):
+                "good parts scatter. Known defects only test the finished model; the folder that one lies in "
+                "is its kind. Data sets laid out as MVTec AD, LOCO, BTAD, MPDD or VisA are recognised.")
+    with gr.Accordion(f"… or folders on the server, below {data_root}", open=False,
+                      visible=data_root is not None):
         folders = [gr.Textbox(label=label, max_lines=1) for label in
                    ("Good parts, or a data set", "Held-out good parts", "Known defects")]
-    files = [good, held_out, defects]
-    return [*files, *folders], [*(slot.change for slot in files), *(slot.submit for slot in folders),
-                                *(slot.blur for slot in folders)]
+    dropped = [good, held_out, defects]
+    return [*dropped, *folders], [*(state.change for state in dropped), *(box.submit for box in folders),
+                                  *(box.blur for box in folders)]
 
 
 def settings() -> tuple[list[gr.components.Component], gr.File]:
@@ -77,28 +77,26 @@ def settings() -> tuple[list[gr.components.Component], gr.File]:
 
 
 def check(
-    models_dir: Path, data_root: Path | None, previous: str, *slots: list[str] | str | None
+    models_dir: Path, data_root: Path | None, previous: str, *slots: Slot | str
 ) -> Iterator[tuple]:
     """Yield what the slots hold and what is to be shown of it, with progress; gradio ends a generator when
     asked to stop."""
     skip = gr.skip()
-    files, folders = slots[:3], slots[3:]
-    given = [[*map(Path, files[i] or []), *_folder(data_root, folders[i])] for i in range(3)]
-    if not any(given):
+    dropped, folders = slots[:3], slots[3:]
+    if not any(slots):
         incoming.forget(previous)
         yield slots, "", "", gr.Button(visible=False), gr.Accordion(visible=False), None
         return
     yield slots, "", train_views.progress("Opening the photos"), gr.Button(visible=True), skip, skip
     incoming.forget(previous)
     try:
+        given = [[*one.sources, *_folder(data_root, folder)] for one, folder in zip(dropped, folders)]
         for done, step in enumerate(incoming.look(given, models_dir, data_root)):
             if isinstance(step, tuple) and done % 5 == 0:
                 yield slots, "", train_views.progress("Checking", *step), skip, skip, skip
-    except InputError as error:
-        text = str(error)
-        for path in (path for slot in given for path in slot):
-            text = text.replace(str(path), path.name)  # where an upload lies says nothing to anybody
-        yield (slots, "", f"<div class='run'><b>{escape(text)}</b></div>", gr.Button(visible=False),
+    except (InputError, OSError) as error:
+        text = escape(slot.plain(str(error)))
+        yield (slots, "", f"<div class='run'><b>{text}</b></div>", gr.Button(visible=False),
                gr.Accordion(visible=False), skip)
         return
     here = incoming.recalled(step)
@@ -108,7 +106,7 @@ def check(
 
 
 def check_again(
-    models_dir: Path, data_root: Path | None, looked: tuple, previous: str, *slots: list[str] | str | None
+    models_dir: Path, data_root: Path | None, looked: tuple, previous: str, *slots: Slot | str
 ) -> Iterator[tuple]:
     """The same, if the slots no longer hold what was checked: two that are filled at the same moment are
     checked side by side, and the check that knew of one alone may end last."""
@@ -183,9 +181,4 @@ def start(models_dir: Path, key: str, name: str, preset: str, *inputs) -> str:
 
 def _kept_weights(file: Path, folder: Path) -> Path:
     """Out of gradio's cache, which is emptied daily; a hard link costs no space."""
-    place = folder / f"weights{file.suffix}"
-    try:
-        os.link(file, place)
-    except OSError:
-        shutil.copy(file, place)
-    return place
+    return link_or_copy(file, folder / f"weights{file.suffix}")

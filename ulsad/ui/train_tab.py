@@ -15,14 +15,16 @@ from ulsad import runs
 from ulsad.files import write_text
 from ulsad.intake import kept
 from ulsad.run_card import result, run_card
-from ulsad.ui import incoming, library, runs_list, train_order, train_views
+from ulsad.ui import incoming, library, places, runs_list, train_order, train_views
 from ulsad.ui.batches import Request
+from ulsad.ui.inspect_tab import Inspected
+from ulsad.ui.slot import Slot
 
 _SHOW_RUN = "() => document.getElementById('run-status').scrollIntoView({block: 'center'})"
 
 
 def build(
-    model: gr.Dropdown, tabs: gr.Tabs, inspected: gr.State, models_dir: Path, data_root: Path | None
+    model: gr.Dropdown, tabs: gr.Tabs, inspected: Inspected, models_dir: Path, data_root: Path | None
 ) -> None:
     """Lay out the tab; a finished run can be chosen in the header and its held-out photos inspected."""
     incoming.clear(models_dir)
@@ -80,10 +82,12 @@ def build(
     gr.on([preset.change, weights.change, *(setting.change for setting in settings)], train_order.cost,
           priced, cost, show_progress="hidden", trigger_mode="always_last")
     start.click(library.shown(partial(_start, models_dir)), [key, name, preset, *settings, weights],
-                [run, mine, key, found, sheet_place, name, *slots]).success(None, js=_SHOW_RUN)
-    stop.click(lambda chosen: runs.stop(models_dir / chosen), run)
+                [run, mine, key, found, sheet_place, name]).success(None, js=_SHOW_RUN).success(
+                    _emptied, slots[:3], slots, show_progress="hidden")
+    stop.click(library.shown(partial(_stop, models_dir)), run)
     resume.click(library.shown(partial(_resume, models_dir)), run, [seen, mine])
-    inspect.click(library.shown(partial(_open, models_dir)), run, [model, tabs, inspected])
+    inspect.click(library.shown(partial(_open, models_dir)), run,
+                  [model, tabs, inspected.wanted, inspected.slot])
     run.input(lambda chosen: chosen, run, mine)
     views = [status, plot, preview, stop, resume, inspect, after, outcome, take_model, take_card, changed,
              seen]
@@ -95,21 +99,31 @@ def build(
 
 
 def _start(models_dir: Path, *inputs):
-    """Show the new run, and empty the slots."""
+    """Show the new run."""
     run = train_order.start(models_dir, *inputs)
-    return (gr.Dropdown(_names(models_dir), value=run), run, "", "", gr.Accordion(visible=False), "",
-            None, None, None, "", "", "")
+    return gr.Dropdown(_names(models_dir), value=run), run, "", "", gr.Accordion(visible=False), ""
 
 
-def _resume(models_dir: Path, run: str):
-    runs.resume(models_dir / run)
+def _emptied(*dropped: Slot):
+    """The slots, once their photos belong to a run."""
+    for one in dropped:
+        one.discard()
+    return Slot(), Slot(), Slot(), "", "", ""
+
+
+def _stop(models_dir: Path, run: str | None) -> None:
+    runs.stop(runs.named(models_dir, run))
+
+
+def _resume(models_dir: Path, run: str | None):
+    runs.resume(runs.named(models_dir, run))
     return (), run
 
 
 def _watch(models_dir: Path, run: str | None, seen: tuple):
     """Redraw what the run directory says, when it says something new."""
-    folder = models_dir / run if run else None
-    state = runs.read(folder) if folder and folder.is_dir() else None
+    folder = next((folder for folder in runs.all_runs(models_dir) if folder.name == run), None)
+    state = runs.read(folder) if folder else None
     preview = folder / runs.PREVIEW if folder else None
     drawn = preview.stat().st_mtime_ns if preview and preview.exists() else 0
     now = state and (run, state.status, state.ahead, state.stopping, state.phase, state.done, drawn)
@@ -125,7 +139,7 @@ def _watch(models_dir: Path, run: str | None, seen: tuple):
 
 
 def _preview(file: Path, drawn: int):
-    return gr.Image(str(file), visible=True) if drawn else gr.Image(None, visible=False)
+    return gr.Image(str(places.copy_of(file)), visible=True) if drawn else gr.Image(None, visible=False)
 
 
 def _after(state: runs.RunState):
@@ -134,8 +148,9 @@ def _after(state: runs.RunState):
         return gr.Column(visible=False), "", gr.skip(), gr.skip()
     card = runs_list.card_of(state.folder)
     write_text(state.folder / runs.CARD, run_card(card))  # under the name it has now
-    return (gr.Column(visible=True), result(card.outcome), gr.DownloadButton(value=str(state.model)),
-            gr.DownloadButton(value=str(state.folder / runs.CARD)))
+    model, written = (gr.DownloadButton(value=str(places.copy_of(file)))
+                      for file in (state.model, state.folder / runs.CARD))
+    return gr.Column(visible=True), result(card.outcome), model, written
 
 
 def _models(models_dir: Path, model: str) -> gr.Dropdown:
@@ -146,16 +161,15 @@ def _models(models_dir: Path, model: str) -> gr.Dropdown:
 
 def _open(models_dir: Path, run: str):
     """Go to Inspect with the run's model, the good photos it never saw, and known defects."""
-    folder = models_dir / run
-    model = str(runs.read(folder).model)
-    chosen = gr.Dropdown(library.models(models_dir), value=model), gr.Tabs(selected="inspect")
+    folder = runs.named(models_dir, run)
+    chosen = gr.Dropdown(library.models(models_dir), value=run), gr.Tabs(selected="inspect")
     if not (folder / runs.PHOTOS).is_dir():
-        return *chosen, gr.skip()
-    intake, names = kept(folder / runs.PHOTOS), set(library.detector(model, models_dir).record["held_out"])
+        return *chosen, gr.skip(), gr.skip()
+    intake, names = kept(folder / runs.PHOTOS), set(library.detector(run, models_dir).record["held_out"])
     held_out = [path for path in intake.held_out or intake.good if path.name in names]
     photos = [*((path, path.name) for path in held_out),
               *((photo.path, f"{photo.kind}/{photo.path.name}") for photo in intake.test)]
-    return *chosen, Request(tuple(photos))
+    return *chosen, Request(tuple(photos)), Slot()
 
 
 def _mine(models_dir: Path, run: str):

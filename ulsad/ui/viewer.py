@@ -18,7 +18,7 @@ from PIL import Image
 from ulsad import rendering
 from ulsad.calibration import AnomalyMaps
 from ulsad.criterion import Criterion
-from ulsad.ui import batches
+from ulsad.ui import batches, places
 from ulsad.ui.batches import OpenBatch
 
 JS = Path(__file__).parent / "js"
@@ -82,7 +82,7 @@ def value(opened: OpenBatch, index: int, criterion: Criterion, own_contrast: boo
     height, width = prediction.size
     reference, name = opened.reference(index)
     return {
-        "photo": batches.address(opened.picture(index)), "width": width, "height": height,
+        "photo": places.address(opened.picture(index)), "width": width, "height": height,
         "name": batches.bare(opened.batch.names[index]), "size": len(maps.combined),
         "views": [_NO_MAP, *(
             _view(square, score, threshold, opened.detector.calibration.ignored, own_contrast)
@@ -92,7 +92,7 @@ def value(opened: OpenBatch, index: int, criterion: Criterion, own_contrast: boo
                 (maps.combined, maps.score, criterion.review)))],
         "hover": _hover(maps, prediction.distances.shape[-1]),
         "legend": legend(criterion, own_contrast),
-        "reference": {"photo": batches.address(reference), "name": name},
+        "reference": {"photo": places.address(reference), "name": name},
     }
 
 

@@ -1,0 +1,160 @@
+// A slot for photos: chosen or dropped files and folders go up with their places in the folders.
+// value: {said, names, total, left_out}
+const one = (selector) => element.querySelector(selector);
+const AT_ONCE = 100, BYTES_AT_ONCE = 64e6;  // files of one request; gradio takes up to a thousand
+const accepted = one(".files").accept.split(",");
+let names = [];
+let sending = null;  // the request under way
+let stopped = false;
+
+// --- what was given: [{file, name}], with places as in photos/good/1.png
+
+const chosen = (input) => [...input.files].map((file) => ({file, name: file.webkitRelativePath || file.name}));
+
+async function dropped(transfer) {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (!entries.length) return [...transfer.files].map((file) => ({file, name: file.name}));
+  return (await Promise.all(entries.map(walk))).flat();
+}
+
+async function walk(entry) {
+  if (entry.isFile) {
+    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+    return [{file, name: entry.fullPath.replace(/^\//, "")}];
+  }
+  const reader = entry.createReader(), found = [];
+  for (;;) {  // a hundred at a time, until there are none
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!some.length) break;
+    found.push(...some);
+  }
+  return (await Promise.all(found.map(walk))).flat();
+}
+
+const hidden = (name) => name.split("/").some((part) => part.startsWith(".") || part === "__MACOSX");
+const welcome = (name) => name.endsWith("split_csv/1cls.csv")
+  || accepted.some((ending) => name.toLowerCase().endsWith(ending));
+
+// --- the way up
+
+async function send(given) {
+  const seen = given.filter(({name}) => !hidden(name));
+  const files = seen.filter(({name}) => welcome(name));
+  const left_out = seen.filter(({name}) => !welcome(name)).map(({name}) => name);
+  problem("");
+  if (!files.length) { problem(seen.length ? "There are no photos in it." : "There is nothing in it."); return; }
+  stopped = false;
+  const total = files.reduce((sum, {file}) => sum + file.size, 0) || 1;
+  let bytes = 0, done = 0;
+  const sent = [];
+  progress(0, `Uploading 0 of ${files.length}`);
+  try {
+    for (const batch of batches(files)) {
+      const paths = await request(batch, (loaded) =>
+        progress((bytes + loaded) / total, `Uploading ${done} of ${files.length}`));
+      paths.forEach((path, i) => sent.push({path, name: batch[i].name}));
+      done += batch.length;
+      bytes += batch.reduce((sum, {file}) => sum + file.size, 0);
+      if (stopped) throw new Error("Stopped: nothing of it was added.");
+    }
+    trigger("upload", {files: sent, left_out: left_out.slice(0, 1000)});
+  } catch (error) {
+    problem(stopped ? "Stopped: nothing of it was added." : error.message);
+  }
+  sending = null;
+  one(".sending").hidden = true;
+}
+
+function* batches(files) {
+  let batch = [], bytes = 0;
+  for (const item of files) {
+    if (batch.length && (batch.length >= AT_ONCE || bytes + item.file.size > BYTES_AT_ONCE)) {
+      yield batch;
+      [batch, bytes] = [[], 0];
+    }
+    batch.push(item);
+    bytes += item.file.size;
+  }
+  if (batch.length) yield batch;
+}
+
+function request(batch, onBytes) {  // to gradio's own upload; the paths on the server, in order
+  const form = new FormData();
+  for (const {file} of batch) form.append("files", file, file.name);
+  const {root, api_prefix} = window.gradio_config;
+  return new Promise((resolve, reject) => {
+    sending = new XMLHttpRequest();
+    sending.upload.onprogress = (event) => onBytes(Math.min(event.loaded, event.total));
+    sending.onload = () => {
+      if (sending.status === 200) resolve(JSON.parse(sending.responseText));
+      else reject(new Error(`The upload was refused (${sending.status}: ${sending.responseText.slice(0, 200)}).`));
+    };
+    sending.onerror = () => reject(new Error("The upload broke off. Is the app still running, and are the files still there?"));
+    sending.onabort = () => reject(new Error("Stopped: nothing of it was added."));
+    sending.open("POST", `${root}${api_prefix || ""}/upload`);
+    sending.send(form);
+  });
+}
+
+function progress(share, text) {
+  one(".sending").hidden = false;
+  one(".done").style.width = `${100 * share}%`;
+  one(".sending span").textContent = text;
+}
+
+function problem(text) {
+  one(".problem").textContent = text;
+  one(".problem").hidden = !text;
+}
+
+async function take(promise) {
+  if (sending) { problem("Wait until the files before are up, or stop them."); return; }
+  try { await send(await promise); } catch (error) { problem(`This could not be read (${error.message}).`); }
+}
+
+// --- what the slot shows
+
+function receive() {
+  const value = JSON.parse(props.value || "null");
+  names = value ? value.names : [];
+  one(".content").hidden = !value || !(value.total || value.left_out);
+  if (!value) return;
+  one(".said").textContent = value.said;
+  one(".empty").hidden = !value.total;
+  one(".left-out").textContent = value.left_out;
+  const list = one("ul");
+  list.replaceChildren(...names.map((name, i) => {
+    const item = document.createElement("li"), button = document.createElement("button");
+    button.textContent = "×";
+    button.dataset.index = i;
+    button.title = button.ariaLabel = `Take ${name} out`;
+    item.append(button, ` ${name}`);
+    return item;
+  }));
+  if (value.total > names.length) list.append(Object.assign(document.createElement("li"),
+    {textContent: `… and ${value.total - names.length} more`}));
+  one("details").hidden = !value.total;
+}
+
+element.addEventListener("dragover", (event) => { event.preventDefault(); one(".slot").classList.add("over"); });
+element.addEventListener("dragleave", () => one(".slot").classList.remove("over"));
+element.addEventListener("drop", (event) => {
+  event.preventDefault();
+  one(".slot").classList.remove("over");
+  take(dropped(event.dataTransfer));
+});
+element.addEventListener("paste", (event) => { if (event.clipboardData.files.length) take(dropped(event.clipboardData)); });
+element.addEventListener("change", (event) => {
+  if (!event.target.matches("input[type=file]")) return;
+  take(chosen(event.target));
+  event.target.value = "";  // the same choice again is a change again
+});
+element.addEventListener("click", (event) => {
+  if (event.target.matches(".choose-files")) one(".files").click();
+  if (event.target.matches(".choose-folder")) one(".folder").click();
+  if (event.target.matches(".stop")) { stopped = true; sending?.abort(); }
+  if (event.target.matches(".empty")) trigger("clear");
+  if (event.target.matches("li button")) trigger("delete", {names: [names[event.target.dataset.index]]});
+});
+watch("value", receive);
+receive();

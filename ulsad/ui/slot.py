@@ -1,0 +1,228 @@
+"""A slot that photos are dropped into: single ones, whole folders, zips; a second drop adds to the first.
+
+The browser walks through folders and sends every file with its place in them (`js/slot.js`); gradio's own
+upload carries it here. A visitor's slot is a folder on the server, which nobody can fetch from.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path, PurePosixPath
+
+import gradio as gr
+from gradio.context import LocalContext
+
+from ulsad.archives import MAX_FILES, extract_photos, is_table
+from ulsad.errors import InputError
+from ulsad.files import link_or_copy, place_inside
+from ulsad.images import SUFFIXES, find_images, is_photo
+from ulsad.ui import library, places
+from ulsad.ui.batches import Named
+from ulsad.ui.viewer import component
+
+LISTED = 400  # names that a slot shows; a browser is slow with thousands
+ZIP = ".zip"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What one visitor has dropped into one slot. `names` are places below `folder`, in the order given."""
+
+    folder: Path | None = None
+    names: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()  # in words, since it was last empty
+
+    def __bool__(self) -> bool:
+        return bool(self.names)
+
+    @property
+    def zips(self) -> list[Path]:
+        return [self.folder / name for name in self.names if _is_zip(name)]
+
+    @property
+    def sources(self) -> list[Path]:
+        """The folder of all photos, if there are any, and every zip."""
+        loose = [self.folder] if len(self.names) > len(self.zips) else []
+        return loose + self.zips
+
+    @property
+    def folders(self) -> list[Path]:
+        """The same with zips unpacked, each into a folder of its own. Raises `InputError`."""
+        return [_unpacked(source) if _is_zip(source.name) else source for source in self.sources]
+
+    def photos(self) -> list[Named]:
+        """Every photo with its name. Zips that hold none are said and left out; raises `InputError` when
+        that leaves nothing."""
+        found, problems = [], []
+        for source in self.sources:
+            try:
+                root = _unpacked(source) if _is_zip(source.name) else source
+                found += [(path, path.relative_to(root).as_posix()) for path in find_images(root)]
+            except InputError as error:
+                problems.append(plain(str(error)))
+        if not found:
+            raise InputError("\n".join(problems) or "There are no photos in it.")
+        for problem in problems:
+            gr.Warning(escape(problem), title="Left out", duration=None)
+        return found
+
+    def add(self, files: Iterable[tuple[Path, str]], left_out: Iterable[str] = ()) -> Slot:
+        """With more files and their names; the same file under the same name is there once.
+
+        Raises `InputError` for too many files, names that lead outside, and a full disk.
+        """
+        files = list(files)
+        if len(self.names) + len(files) > MAX_FILES:
+            raise InputError(f"{len(self.names) + len(files):,} files are more than the {MAX_FILES:,} that a "
+                             "slot can hold. Drop fewer, or train from the command line.")
+        folder = self.folder or places.new(places.private())
+        names = dict.fromkeys(self.names)
+        try:
+            for file, name in files:
+                names[_put(file, folder, place_inside(name))] = None
+        except OSError as error:
+            raise InputError(f"The files could not be kept ({error}). Is the disk full? Make room and drop "
+                             "them again.") from error
+        return Slot(folder, tuple(names), self.left_out + tuple(left_out))
+
+    def without(self, names: Iterable[str]) -> Slot:
+        """With some taken out; what is not in the slot is passed over."""
+        gone = set(names) & set(self.names)
+        for name in gone:
+            (self.folder / name).unlink(missing_ok=True)
+            shutil.rmtree(_place_of(self.folder / name), ignore_errors=True)
+        return replace(self, names=tuple(name for name in self.names if name not in gone))
+
+    def discard(self) -> None:
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def build(
+    label: str, elem_id: str, hint: str = "Drop photos, a folder or a zip here"
+) -> tuple[gr.HTML, gr.State]:
+    """Lay one out; the state holds its `Slot` and changes with it. To empty it, give the state `Slot()`."""
+    template = _TEMPLATE.format(label=escape(label), hint=escape(hint),
+                                accept=",".join((*SUFFIXES, ZIP)))
+    view = component(["slot"], template, elem_id)
+    state = gr.State(Slot(), delete_callback=Slot.discard)
+    for event, function in ((view.upload, _added), (view.delete, _taken_out), (view.clear, _emptied)):
+        event(library.shown(function), state, state, show_progress="hidden", concurrency_limit=1,
+              concurrency_id=elem_id, trigger_mode="multiple")
+    state.change(_value, state, view, show_progress="hidden")
+    return view, state
+
+
+def plain(text: str) -> str:
+    """A message without the places of slots on the server, which say nothing to anybody."""
+    private = f"{places.private()}/"
+    while private in text:
+        before, _, rest = text.partition(private)
+        _, _, inside = rest.partition("/")
+        text = before + inside
+    return text
+
+
+def _added(event: gr.EventData, slot: Slot) -> Slot:
+    uploaded = LocalContext.blocks.get().upload_file_set
+    files = [(Path(file["path"]), str(file["name"])) for file in event.files]
+    if not all(str(path) in uploaded for path, _ in files):
+        raise InputError("Refused: not all of these files were uploaded here. Drop them again.")
+    kept = [(path, name) for path, name in files if is_welcome(name)]
+    refused = [name for _, name in files if not is_welcome(name)]
+    return slot.add(kept, [*map(str, event.left_out), *refused])
+
+
+def is_welcome(name: str) -> bool:
+    """Whether a slot takes a file: photos, zips, and the table that tells VisA's photos apart."""
+    place = PurePosixPath(name)
+    return is_photo(place) or (_is_zip(name) and not place.name.startswith(".")) or is_table(place)
+
+
+def _taken_out(event: gr.EventData, slot: Slot) -> Slot:
+    return slot.without(map(str, event.names))
+
+
+def _emptied(slot: Slot) -> Slot:
+    slot.discard()
+    return Slot()
+
+
+def _value(slot: Slot) -> str:
+    """JSON for js/slot.js."""
+    zips = len(slot.zips)
+    photos = len(slot.names) - zips
+    kinds = [f"{count:,} {noun}{'s' if count > 1 else ''}" for count, noun in
+             ((photos, "photo"), (zips, "zip")) if count]
+    folders = {PurePosixPath(name).parent for name in slot.names} - {PurePosixPath(".")}
+    inside = f" in {len(folders)} folder{'s' if len(folders) > 1 else ''}" if folders else ""
+    return json.dumps({"said": " and ".join(kinds) + inside, "names": slot.names[:LISTED],
+                       "total": len(slot.names), "left_out": _left_out(slot.left_out)})
+
+
+def _left_out(names: tuple[str, ...]) -> str:
+    if not names:
+        return ""
+    more = ", …" if len(names) > 5 else ""
+    verb = "is no photo and was" if len(names) == 1 else "are no photos and were"
+    return f"{len(names):,} {verb} left out: {', '.join(names[:5])}{more}"
+
+
+def _is_zip(name: str) -> bool:
+    return name.lower().endswith(ZIP)
+
+
+def _put(file: Path, folder: Path, place: PurePosixPath) -> str:
+    """Keep a file below a folder under its own name, or with -2 behind it where another has that name."""
+    free, count = place, 1
+    while (folder / free).exists():
+        if filecmp.cmp(file, folder / free, shallow=False):
+            return str(free)
+        count += 1
+        free = place.with_stem(f"{place.stem}-{count}")
+    (folder / free).parent.mkdir(parents=True, exist_ok=True)
+    link_or_copy(file, folder / free)
+    return str(free)
+
+
+def _unpacked(archive: Path) -> Path:
+    """The folder that a slot's zip is unpacked to, once. Raises `InputError`."""
+    folder = _place_of(archive)
+    if not folder.exists():
+        part = places.new(places.private())
+        try:
+            extract_photos(archive, part)
+        except InputError:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        part.rename(folder)
+    return folder
+
+
+def _place_of(archive: Path) -> Path:
+    """Where a zip is unpacked to: hidden, so that it is not looked at with the photos beside it."""
+    return archive.with_name(f".{archive.name}.unpacked")
+
+
+_TEMPLATE = """
+<div class='slot'>
+  <b class='label'>{label}</b>
+  <div class='area'>
+    <p class='hint'>{hint}</p>
+    <p class='buttons'><button class='choose-files'>Choose photos …</button>
+      <button class='choose-folder'>Choose a folder …</button></p>
+    <input class='files' type='file' multiple accept='{accept}' tabindex='-1' aria-label='{label}: photos'>
+    <input class='folder' type='file' webkitdirectory tabindex='-1' aria-label='{label}: folder'>
+  </div>
+  <div class='sending' hidden><div class='track'><div class='done'></div></div>
+    <span></span> <button class='stop'>Stop</button></div>
+  <p class='problem' role='alert' hidden></p>
+  <div class='content' hidden><span class='said'></span> <button class='empty'>Remove all</button>
+    <p class='left-out'></p>
+    <details><summary>Show and take out</summary><ul></ul></details></div>
+</div>"""
