@@ -83,14 +83,17 @@ def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: Inspected, models_dir: P
             library.shown(_at_threshold), [key, share], at_threshold, show_progress="hidden")
     share.input(library.shown(_at_threshold), [key, share], at_threshold, show_progress="hidden",
                 trigger_mode="always_last")
-    stop.click(lambda: ("<div class='run'>Stopped.</div>", gr.Button(interactive=False)), None,
-               [status, stop], cancels=events)
+    stop.click(_stopped, None, [status, stop], cancels=events)
     gallery.select(library.shown(_open), [key, mistakes], [model, tabs, inspected.wanted, inspected.slot])
+
+
+def _stopped():
+    return "<div class='run'>Stopped.</div>", gr.Button(interactive=False)
 
 
 def _generator(choose, models_dir: Path):
     """Evaluate the photos that `choose` finds, with progress; gradio ends a generator when asked to stop."""
-    def run(model: str, *inputs) -> Iterator[tuple]:
+    def evaluated(model: str, *inputs) -> Iterator[tuple]:
         skip, idle = gr.skip(), gr.Button(interactive=False)
         try:
             opening = _progress(_OPENING.get(choose, "Opening the photos"), 0, 0)
@@ -109,7 +112,7 @@ def _generator(choose, models_dir: Path):
             yield f"<div class='run'><b>{text}</b></div>", skip, skip, idle
             raise library.toast(InputError(slot.plain(str(error)))) from error
         yield _said(evaluation, model), gr.Column(visible=True), _remember(evaluation, model), idle
-    return run
+    return evaluated
 
 
 def _said(evaluation: Evaluation, model: str) -> str:

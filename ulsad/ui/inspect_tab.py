@@ -16,7 +16,7 @@ from ulsad.criterion import BOTH, FAIL, FALSE_REJECT, GLOBAL, LOCAL, NEITHER, PA
 from ulsad.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.images import find_images
-from ulsad.ui import batches, library, slot, take_away, viewer
+from ulsad.ui import batches, library, opening, slot, take_away, viewer
 from ulsad.ui.batches import Request
 from ulsad.ui.inspect_views import ALL, Controls, criterion, suggested_lines
 from ulsad.ui.slot import Slot
@@ -78,13 +78,14 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
     wanted, key, index = gr.State(_demo()), gr.State(None, delete_callback=batches.forget), gr.State(0)
     coming = gr.State(None)  # the key of a batch that is being scored
     lines = gr.State({})  # the thresholds, by name
+    first_view, first_table = opening.values()
     with gr.Row():
-        photos = _list_of_photos(data_root)
+        photos = _list_of_photos(data_root, first_table)
         with gr.Column(scale=5):
-            summary = gr.HTML(elem_id="summary")
+            summary = gr.HTML(opening.SUMMARY, elem_id="summary")
             with gr.Row():
                 alpha, beta, weight = _sliders()
-            view = viewer.build()
+            view = viewer.build(first_view)
             charts = _charts()
             kept = take_away.build()
             gr.Markdown(EXPLANATION)
@@ -128,7 +129,7 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
     return Inspected(wanted, photos.dropped, key)
 
 
-def _list_of_photos(data_root: Path | None) -> _List:
+def _list_of_photos(data_root: Path | None, first: str) -> _List:
     with gr.Column(scale=1, min_width=300):
         _, dropped = slot.build("Photos to look at", "inspect-open")
         folder = gr.Textbox(label=f"… or a folder below {data_root}", visible=data_root is not None,
@@ -141,7 +142,7 @@ def _list_of_photos(data_root: Path | None) -> _List:
         progress = gr.HTML(elem_id="batch-progress")
         stop = gr.Button("Stop, and keep what is scored", variant="stop", visible=False)
         table = viewer.component(["table"], "<div class='shown'></div><div class='rows' role='listbox' "
-                                 "tabindex='0' aria-label='Photos, strangest first'></div>", "batch")
+                                 "tabindex='0' aria-label='Photos, strangest first'></div>", "batch", first)
     return _List(dropped, folder, of_verdict, of_branch, progress, stop, table)
 
 

@@ -116,7 +116,8 @@ def _row(opened: OpenBatch, judged: Judged, index: int) -> dict[str, Any]:
             "thumbnail": places.address(opened.thumbnail(index)),
             "score": f"{judged.score:.3f}", "local": f"{judged.local_score:.2f}", "global": global_,
             "verdict": judged.verdict, "fired": judged.fired,
-            "seen_in": opened.detector.seen_in(opened.batch.predictions[index])}
+            "seen_in": opened.detector.seen_in(opened.batch.predictions[index]),
+            "notes": opened.batch.predictions[index].notes}
 
 
 _FIRED = {
@@ -132,7 +133,9 @@ _FIRED = {
 def _summary(opened: OpenBatch, judged: list[Judged], criterion: Criterion, index: int) -> str:
     """The verdict on one photo, branch by branch, and how many verdicts the sliders have turned."""
     one = judged[index]
-    seen_in = opened.detector.seen_in(opened.batch.predictions[index])
+    prediction = opened.batch.predictions[index]
+    seen_in = opened.detector.seen_in(prediction)
+    notes = "".join(f"<div class='note'>⚠ {escape(note)}</div>" for note in prediction.notes)
     warning = (f" <b>This photo is one of the model's own {seen_in} photos</b>, so its score says little."
                if seen_in else "")
     rows = [("Combined", one.score, criterion.review),
@@ -142,7 +145,7 @@ def _summary(opened: OpenBatch, judged: list[Judged], criterion: Criterion, inde
     cells = "".join(
         f"<div class='score {'fired' if score > threshold else ''}'><b>{name}</b><span>{score:.2f}</span>"
         f"<small>{_times(score, threshold)}</small></div>" for name, score, threshold in rows)
-    return (f"<div class='verdict'><span class='{one.verdict}'>{one.verdict.upper()}</span> "
+    return (f"{notes}<div class='verdict'><span class='{one.verdict}'>{one.verdict.upper()}</span> "
             f"{escape(opened.batch.names[index])}: {_FIRED[one.fired]}{warning}</div>"
             f"<div class='scores'>{cells}</div><p class='flips'>{_flips(opened, judged, criterion)}</p>")
 

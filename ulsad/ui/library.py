@@ -165,6 +165,8 @@ def folder_on_server(data_root: Path | None, folder: str) -> Path:
 
 def shown(function):
     """Let a tab's function, or generator, show `InputError` to the user as it is."""
+    inner = function.func if isinstance(function, partial) else function
+
     @wraps(function)
     def wrapped(*arguments):
         with _shown():
@@ -175,8 +177,9 @@ def shown(function):
         with _shown():
             yield from function(*arguments)
 
-    inner = function.func if isinstance(function, partial) else function
-    return generated if isgeneratorfunction(inner) else wrapped
+    result = generated if isgeneratorfunction(inner) else wrapped
+    result.__name__ = inner.__name__  # which a partial has not; gradio lists events by it
+    return result
 
 
 @contextmanager
@@ -188,5 +191,6 @@ def _shown() -> Iterator[None]:
 
 
 def toast(error: Exception) -> gr.Error:
-    """A message that stays until it is closed; gradio takes its text as HTML."""
-    return gr.Error(escape(str(error)), title="This did not work", duration=None)
+    """A message that stays until it is closed; gradio takes its text as HTML, and breaks off at what is no
+    UTF-8."""
+    return gr.Error(escape(str(error).encode(errors="replace").decode()), title="This did not work", duration=None)

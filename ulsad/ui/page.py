@@ -35,7 +35,7 @@ def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
                 attention_tab.build(attention, model, inspected.key, models_dir)
             with gr.Tab("Evaluate", id="evaluate"):
                 evaluate_tab.build(model, tabs, inspected, models_dir, data_root)
-        page.load(partial(_refreshed, models_dir), None, model)
+        page.load(library.shown(partial(_refreshed, models_dir)), None, model)
     return page
 
 

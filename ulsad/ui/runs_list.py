@@ -35,13 +35,14 @@ def build(models_dir: Path, changed: gr.State) -> None:
         no = gr.Button("No")
     compared = gr.HTML(elem_id="compared")
     listed = [table, chosen, other]
-    gr.on([changed.change], partial(_listed, models_dir), [chosen, other], listed, show_progress="hidden")
+    changed.change(library.shown(partial(_listed, models_dir)), [chosen, other], listed,
+                   show_progress="hidden")
     table.select(_clicked, None, chosen)
     gr.on([chosen.change, other.change], library.shown(partial(_compared, models_dir)), [chosen, other],
           compared, show_progress="hidden")
     rename.click(library.shown(partial(_rename, models_dir)), [chosen, name], [changed, chosen, name])
     delete.click(library.shown(_ask), chosen, [sure, question])
-    no.click(lambda: gr.Row(visible=False), None, sure)
+    no.click(_kept, None, sure)
     yes.click(library.shown(partial(_delete, models_dir)), chosen, [changed, sure])
 
 
@@ -129,6 +130,10 @@ def _ask(chosen: str | None):
     if not chosen:
         raise InputError("Choose a run or a model first.")
     return gr.Row(visible=True), f"Delete **{chosen}** with its photos and its model? There is no way back."
+
+
+def _kept():
+    return gr.Row(visible=False)
 
 
 def _delete(models_dir: Path, chosen: str | None):

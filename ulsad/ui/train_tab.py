@@ -77,8 +77,7 @@ def build(
     again = checking.then(check_again, [looked, key, *slots], checked, show_progress="hidden",
                           concurrency_id="check")
     again.then(train_order.cost, priced, cost, show_progress="hidden")
-    stop_check.click(lambda: ("<div class='run'>Stopped. Change the photos to check again.</div>",
-                              gr.Button(visible=False)), None, [found, stop_check], cancels=[checking, again])
+    stop_check.click(_check_stopped, None, [found, stop_check], cancels=[checking, again])
     gr.on([preset.change, weights.change, *(setting.change for setting in settings)], train_order.cost,
           priced, cost, show_progress="hidden", trigger_mode="always_last")
     start.click(library.shown(partial(_start, models_dir)), [key, name, preset, *settings, weights],
@@ -88,14 +87,23 @@ def build(
     resume.click(library.shown(partial(_resume, models_dir)), run, [seen, mine])
     inspect.click(library.shown(partial(_open, models_dir)), run,
                   [model, tabs, inspected.wanted, inspected.slot])
-    run.input(lambda chosen: chosen, run, mine)
+    run.input(_remembered, run, mine)
     views = [status, plot, preview, stop, resume, inspect, after, outcome, take_model, take_card, changed,
              seen]
-    gr.on([gr.Timer(1.0).tick, run.change], partial(_watch, models_dir), [run, seen], views,
+    gr.on([gr.Timer(1.0).tick, run.change], library.shown(partial(_watch, models_dir)), [run, seen], views,
           show_progress="hidden", concurrency_id="watch")
-    gr.on(None, partial(_mine, models_dir), mine, run)
-    changed.change(partial(_mine, models_dir), run, run, show_progress="hidden")
-    changed.change(partial(_models, models_dir), model, model, show_progress="hidden")
+    gr.on(None, library.shown(partial(_mine, models_dir)), mine, run)
+    changed.change(library.shown(partial(_mine, models_dir)), run, run, show_progress="hidden")
+    changed.change(library.shown(partial(_models, models_dir)), model, model, show_progress="hidden")
+
+
+def _check_stopped():
+    return "<div class='run'>Stopped. Change the photos to check again.</div>", gr.Button(visible=False)
+
+
+def _remembered(run: str | None) -> str | None:
+    """Which run this browser will find again."""
+    return run
 
 
 def _start(models_dir: Path, *inputs):

@@ -64,15 +64,15 @@ _TEMPLATE = f"""
 </div>"""
 
 
-def build() -> gr.HTML:
+def build(first: str | None = None) -> gr.HTML:
     """The component; it triggers `probe` and `ignore` with what the mouse has drawn."""
-    return component(["pictures", "viewer"], _TEMPLATE, "viewer")
+    return component(["pictures", "viewer"], _TEMPLATE, "viewer", first)
 
 
-def component(scripts: list[str], template: str, elem_id: str) -> gr.HTML:
+def component(scripts: list[str], template: str, elem_id: str, first: str | None = None) -> gr.HTML:
     """An HTML template brought to life by scripts of the folder js, which read its value as JSON text."""
     code = "".join((JS / f"{name}.js").read_text(encoding="utf-8") for name in scripts)
-    return gr.HTML(None, html_template=template, js_on_load=code, apply_default_css=False, elem_id=elem_id)
+    return gr.HTML(first, html_template=template, js_on_load=code, apply_default_css=False, elem_id=elem_id)
 
 
 def value(opened: OpenBatch, index: int, criterion: Criterion, own_contrast: bool) -> dict[str, Any]:
@@ -94,6 +94,13 @@ def value(opened: OpenBatch, index: int, criterion: Criterion, own_contrast: boo
         "legend": legend(criterion, own_contrast),
         "reference": {"photo": places.address(reference), "name": name},
     }
+
+
+def before_scoring(photo: Path, size: tuple[int, int]) -> dict[str, Any]:
+    """The same for a photo below `places.shown`, of (width, height), while there are no maps yet."""
+    return {"photo": places.address(photo), "width": size[0], "height": size[1],
+            "name": batches.bare(photo.name), "size": 1, "views": [_NO_MAP] * 4, "hover": None, "legend": "",
+            "reference": None}
 
 
 _NO_MAP = {"heat": "", "contour": "", "note": "", "fired": False}

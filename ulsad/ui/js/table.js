@@ -1,13 +1,21 @@
 // The batch, strangest first. Arrow keys walk through it.
-// value: {rows: [{index, name, thumbnail, score, local, global, verdict, fired, seen_in}], total, selected}
+// value: {rows: [{index, name, thumbnail, score, local, global, verdict, fired, seen_in, notes}], total, selected};
+// before the first answer there are only names and thumbnails.
 let value = null;  // text from the server: gradio would watch every number of an object
 const list = element.querySelector(".rows");
 const escaped = (name) => Object.assign(document.createElement("i"), {textContent: name}).innerHTML;
+const attribute = (text) => escaped(text).replaceAll('"', "&quot;");
 let wanted = null;  // chosen here, while the server has not answered yet
 
 function branch(name, row) {
   const fired = row.fired === name || row.fired === "both";
   return fired ? `<strong title="the ${name} branch fired">${name} ${row[name]} ▲</strong>` : `${name} ${row[name]}`;
+}
+
+function scored(row) {
+  if (!row.verdict) return "<small>not scored yet</small>";
+  return `<b class="${row.verdict}">${row.verdict} ${row.score}</b>
+         <small>${branch("local", row)} · ${branch("global", row)}</small>${row.seen_in ? `<small class="seen">one of the model's ${row.seen_in} photos</small>` : ""}${row.notes.length ? `<small class="noted" title="${attribute(row.notes.join(" "))}">⚠ ${escaped(row.notes[0])}</small>` : ""}`;
 }
 
 function receive() {
@@ -23,8 +31,7 @@ function show() {
     `<div class="row ${row.index === selected ? "selected" : ""}" role="option" data-index="${row.index}"
           aria-selected="${row.index === selected}">
        <img src="${row.thumbnail}" alt="" loading="lazy">
-       <div><span class="name" title="${escaped(row.name).replaceAll('"', "&quot;")}">${escaped(row.name)}</span><b class="${row.verdict}">${row.verdict} ${row.score}</b>
-         <small>${branch("local", row)} · ${branch("global", row)}</small>${row.seen_in ? `<small class="seen">one of the model's ${row.seen_in} photos</small>` : ""}</div>
+       <div><span class="name" title="${attribute(row.name)}">${escaped(row.name)}</span>${scored(row)}</div>
      </div>`).join("");
   element.querySelector(".shown").textContent = rows.length < total
     ? `${rows.length} of ${total} photos; narrow the filter, or download the table` : `${total} photo${total === 1 ? "" : "s"}`;
@@ -33,7 +40,7 @@ function show() {
 }
 
 function pick(row) {
-  if (!row) return;
+  if (!row || !row.querySelector("b")) return;  // not scored yet
   wanted = row;
   list.querySelectorAll(".selected").forEach((other) => other.classList.remove("selected"));
   row.classList.add("selected");

@@ -90,6 +90,7 @@ function finish() {
 
 function hover(event) {
   const {hover: grid} = value, [x, y] = place(event);
+  if (!grid) return;  // not scored yet
   const row = Math.min(Math.floor(y * grid.rows), grid.rows - 1);
   const column = Math.min(Math.floor(x * grid.columns), grid.columns - 1);
   const cell = (map) => grid[map] ? grid[map][row * grid.columns + column].toFixed(3) : "–";
@@ -105,7 +106,7 @@ element.addEventListener("pointerdown", (event) => {
   const stage = event.target.closest(".stage");
   if (!stage || !value || event.button) return;
   event.preventDefault();
-  if (tool() === "look" || !stage.querySelector(".drawing")) {
+  if (tool() === "look" || !value.hover || !stage.querySelector(".drawing")) {
     grip = {x: event.clientX, y: event.clientY, zoom: {...zoom}, box: stage.getBoundingClientRect()};
   } else if (region) {
     trigger("probe", {tool: tool(), box: region, to: place(event)});
@@ -196,8 +197,9 @@ function show() {
     figure.querySelectorAll(".contour").forEach((line) => line.setAttribute("d", view.contour));
     figure.querySelector(".lines").setAttribute("viewBox", `0 0 ${value.size} ${value.size}`);
   });
-  one(".expected .photo").src = value.reference.photo;
-  one(".expected figcaption").title = value.reference.name;
+  if (value.reference) one(".expected .photo").src = value.reference.photo;
+  one(".expected figcaption").title = value.reference?.name ?? "";
+  one(".expected").style.visibility = value.reference ? "visible" : "hidden";
   one(".legend").innerHTML = value.legend;
   draw();
 }

@@ -1,0 +1,263 @@
+"""What comes from a browser is only a name: it is looked up among what is there, and opens nothing else.
+
+EVENTS lists every event of the app with what it does with names and paths. One that is missing there fails a
+test, and so does one that lets a path through.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from conftest import DEMO_MODEL, DEMO_PHOTOS
+from gradio import components
+
+from ulsad import runs
+from ulsad.images import find_images
+from ulsad.ui import page, places
+from ulsad.ui.attention_views import MODEL as MODEL_ABOVE
+
+NO_NAME = "takes no name and no path"
+MODEL = "looks the model's name up among runs, lone model files and the demo"
+RUN = "looks the run's name up among the runs that are there"
+LISTED = "looks the name up in the list of runs and models"
+FOLDER = "looks a folder up below --data-root, step by step; links that lead out of it are refused"
+UPLOAD = "takes a file where gradio says that it was uploaded"
+EVENTS = {
+    "slot._added": "takes files that gradio says were uploaded; their names must stay inside the slot",
+    "slot._taken_out": "takes names out that are in the slot, passes over others",
+    "slot._emptied": NO_NAME, "slot._value": NO_NAME,
+    "inspect_tab._score": MODEL,
+    "inspect_tab._own_settings": NO_NAME, "inspect_tab._draw": NO_NAME, "inspect_tab._stop": NO_NAME,
+    "inspect_tab._opened": NO_NAME, "inspect_tab._opened_folder": FOLDER,
+    "inspect_tab._alpha_moved": NO_NAME, "inspect_tab._beta_moved": NO_NAME,
+    "inspect_tab._suggested": NO_NAME, "inspect_tab._dragged": NO_NAME, "inspect_tab._picked": NO_NAME,
+    "inspect_tab._probed": NO_NAME, "inspect_tab._ignored": NO_NAME,
+    "take_away._save": "keeps a criterion under any name inside the open model's file",
+    "take_away._restore": "looks the criterion's name up in the open model's file",
+    "take_away._table": NO_NAME, "take_away._report": NO_NAME, "take_away._raw_maps": NO_NAME,
+    "runs_list._listed": LISTED,
+    "runs_list._clicked": "hands a row's name back to the browser",
+    "runs_list._compared": LISTED,
+    "runs_list._rename": f"{LISTED}; a new one must be a plain file name",
+    "runs_list._ask": "repeats the name in a question",
+    "runs_list._kept": NO_NAME, "runs_list._delete": LISTED,
+    "train_order.check": FOLDER, "train_order.check_again": FOLDER, "train_order.cost": UPLOAD,
+    "train_tab._start": f"{UPLOAD}; the new run's name must be a plain file name that is free",
+    "train_tab._check_stopped": NO_NAME, "train_tab._emptied": NO_NAME,
+    "train_tab._stop": RUN, "train_tab._resume": RUN, "train_tab._open": RUN, "train_tab._watch": RUN,
+    "train_tab._remembered": "keeps the run's name in the browser", "train_tab._mine": RUN,
+    "train_tab._models": MODEL,
+    "photo_list._open": UPLOAD, "photo_list._pick": NO_NAME, "photo_list.follow": NO_NAME,
+    "photo_list._beside": "looks the name up in the list of photos",
+    "attention_tab._layers": NO_NAME, "attention_tab._later": NO_NAME,
+    "attention_tab._show": f"{MODEL}; {UPLOAD}", "attention_tab._find": f"{MODEL}; {UPLOAD}",
+    "attention_tab._typed": f"{MODEL}; {UPLOAD}", "attention_tab._draw": f"{MODEL}; {UPLOAD}",
+    "attention_tab.ask": f"{MODEL}; {UPLOAD}", "attention_tab.peek": f"{MODEL}; {UPLOAD}",
+    "evaluate_tab.evaluated": f"{MODEL}; {FOLDER}", "evaluate_tab._report": NO_NAME,
+    "evaluate_tab._at_threshold": NO_NAME, "evaluate_tab._stopped": NO_NAME, "evaluate_tab._open": NO_NAME,
+    "page._refreshed": NO_NAME,
+}
+# Where a strange name is not refused, because it does nothing: it is passed over, shown, or kept as a text.
+HARMLESS = {"take_away._save", "runs_list._listed", "runs_list._compared", "runs_list._ask",
+            "train_tab._watch", "train_tab._remembered", "train_tab._models", "train_tab._mine",
+            "train_order.cost"}
+NO_NAMES = {"Captions"}  # texts that are drawn
+SECRET = "the secret of another folder"
+
+
+class Visitor:
+    """Somebody who sends whatever he likes, without the page."""
+
+    def __init__(self, address: str) -> None:
+        self.client = httpx.Client(base_url=f"{address.rstrip('/')}/gradio_api", timeout=120)
+        self.session = uuid.uuid4().hex
+
+    def post(self, fn: int, data: list, event_data: Any = None) -> dict[str, Any]:
+        """The answer of an event; 'success' says whether it was refused."""
+        body = {"fn_index": fn, "data": data, "event_data": event_data, "session_hash": self.session}
+        joined = self.client.post("/queue/join", content=json.dumps(body),
+                                  headers={"content-type": "application/json"})
+        if not joined.is_success:
+            return {"success": False}
+        with self.client.stream("GET", "/queue/data", params={"session_hash": self.session}) as stream:
+            for line in stream.iter_lines():
+                message = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
+                if message.get("msg") == "process_completed":
+                    return message
+        raise AssertionError("the stream ended without an answer")
+
+    def upload(self, files: list[Path]) -> list[str]:
+        return self.client.post("/upload", files=[("files", (path.name, path.read_bytes())) for path in files]
+                                ).json()
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory) -> Path:
+    """models: a run, and a link that leads out; data: photos, and a link that leads out; beside them what
+    nobody may reach: a run that could be resumed, a model, photos, and a secret."""
+    root = tmp_path_factory.mktemp("server")
+    for place in ("models/mine", "outside/run", "data/good", "outside/photos"):
+        (root / place).mkdir(parents=True)
+    for run in ("models/mine", "outside/run"):
+        runs.append(root / run, "stopped")
+        (root / run / runs.ORDER).write_text(json.dumps({"photos": [str(root / "outside/photos")]}))
+        shutil.copy(DEMO_MODEL, root / run / runs.MODEL)
+        (root / run / runs.OUTCOME).write_text(SECRET)
+    shutil.copy(DEMO_MODEL, root / "outside/lone.safetensors")
+    (root / "outside/secret.txt").write_text(SECRET)
+    for i, photo in enumerate(DEMO_PHOTOS):
+        shutil.copy(photo, root / "outside/photos" / f"{SECRET} {i}.jpg")
+        shutil.copy(photo, root / "data/good" / f"{i}.jpg")
+    for link, target in (("models/link", "outside/run"), ("data/link", "outside/photos"),
+                         ("models/link.safetensors", "outside/lone.safetensors")):
+        (root / link).symlink_to(root / target)
+    return root
+
+
+@pytest.fixture(scope="module")
+def app(there):
+    """The app itself, served; its folder of models is the present one as far as relative paths go."""
+    blocks = page.build(there / "models", there / "data")
+    before = Path.cwd()
+    os.chdir(there / "models")
+    blocks.launch(prevent_thread_lock=True, quiet=True, show_error=True, max_file_size="2gb",
+                  allowed_paths=[str(places.shown())], server_port=None)
+    yield blocks
+    blocks.close()
+    os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def visitor(app) -> Visitor:
+    """With the demo photos open, and good parts in the slot of Train that could be trained on."""
+    visitor = Visitor(app.local_url)
+    fns = {name: fn for fn, name in named(app)}
+    assert visitor.post(fns["inspect_tab._score"], [":demo", None, None])["success"]
+    good = next(fn for fn, name in named(app) if name == "slot._added"
+                and app.fns[fn].targets[0][0] == slot_of(app, "good-parts"))
+    uploaded = visitor.upload(DEMO_PHOTOS)
+    files = [{"path": path, "name": Path(path).name} for path in uploaded]
+    assert visitor.post(good, [None], {"files": files, "left_out": []})["success"]
+    checked = visitor.post(fns["train_order.check"], [None] * 4 + [""] * 3)
+    assert checked["success"] and "good parts" in json.dumps(checked)
+    return visitor
+
+
+def slot_of(app, elem_id: str) -> int:
+    return next(number for number, block in app.blocks.items() if getattr(block, "elem_id", None) == elem_id)
+
+
+def named(app) -> Iterator[tuple[int, str]]:
+    """Every event that runs something here, as its number and module.function."""
+    for number, fn in app.fns.items():
+        inner = inspect.unwrap(fn.fn) if fn.fn else None
+        while isinstance(inner, partial):
+            inner = inspect.unwrap(inner.func)
+        if inner and inner.__module__.startswith("ulsad."):
+            yield number, f"{inner.__module__.rpartition('.')[2]}.{inner.__name__}"
+
+
+def evil(there: Path) -> list[str]:
+    outside = there / "outside"
+    return ["../outside/run", "mine/../../outside/run", str(outside / "run"), "..", "/etc/hostname", "mine\0",
+            "../outside/lone.safetensors", str(outside / "lone.safetensors"), "link", "link.safetensors",
+            "mine/model.safetensors"]
+
+
+def is_text(component: components.Component) -> bool:
+    return isinstance(component, components.Textbox | components.Dropdown | components.File
+                      | components.UploadButton | components.Radio)
+
+
+def sent(component: components.Component, text: str) -> Any:
+    """A text as the browser would send it for a component; for files the path of one that was never sent."""
+    if not isinstance(component, components.File | components.UploadButton):
+        return text
+    file = {"path": text, "orig_name": "x.pth", "meta": {"_type": "gradio.FileData"}}
+    return [file] if component.file_count == "multiple" else file
+
+
+def usual(component: components.Component) -> Any:
+    """What the component holds on the page when nobody has touched it; Attention looks through the model."""
+    if component.elem_id == "attention-network":
+        return MODEL_ABOVE
+    return None if component.stateful else getattr(component, "value", None)
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
+    return {str(path.relative_to(folder)): (path.lstat().st_size, path.lstat().st_mtime_ns)
+            for path in sorted(folder.rglob("*")) if not path.is_dir() or path.is_symlink()}
+
+
+def test_the_list_of_events_is_whole(app):
+    assert {name for _, name in named(app)} == set(EVENTS)
+
+
+def test_names_from_a_browser_open_nothing_else(app, visitor, there):
+    before = contents(there)
+    for number, name in named(app):
+        inputs = app.fns[number].inputs
+        for place, component in enumerate(inputs):
+            for text in evil(there) if is_text(component) else ():
+                data = [usual(other) for other in inputs]
+                data[place] = sent(component, text)
+                answer = visitor.post(number, data, {"x": 0.5, "y": 0.5})
+                if name not in HARMLESS and component.label not in NO_NAMES:
+                    assert is_refused(answer), f"{name} took {text!r} as {component.label}: {answer}"
+                assert SECRET not in json.dumps(answer), f"{name} told of {text!r}"
+    after = contents(there)
+    # a criterion named like a path went into a copy of the demo model, and nothing anywhere else
+    assert {place for place in before.keys() | after.keys() if before.get(place) != after.get(place)} == {
+        "models/demo tray, own criteria.safetensors"}
+
+
+def is_refused(answer: dict[str, Any]) -> bool:
+    """An error, or the words of one in its place."""
+    said = json.dumps(answer.get("output", {}))
+    return not answer["success"] or "This did not work" in said or "There is no" in said
+
+
+@pytest.mark.parametrize("name", ["../x.jpg", "/etc/x.jpg", "a/../../x.jpg", "..\\x.jpg", "C:x.jpg",
+                                  "a\0.jpg", "\ud800.jpg", "a" * 300 + ".jpg"])
+def test_an_upload_can_not_be_put_outside_its_slot(app, visitor, there, name):
+    added = next(fn for fn, of in named(app) if of == "slot._added")
+    path, = visitor.upload(DEMO_PHOTOS[:1])
+    before = contents(places.private())
+    answer = visitor.post(added, [None], {"files": [{"path": path, "name": name}], "left_out": []})
+    assert not answer["success"] and "refused" in json.dumps(answer)
+    assert contents(places.private()) == before
+
+
+def test_only_uploads_are_taken_into_a_slot(app, visitor, there):
+    added = next(fn for fn, of in named(app) if of == "slot._added")
+    link = places.private() / "link.jpg"
+    link.symlink_to(there / "outside/photos" / f"{SECRET} 0.jpg")
+    for path in (there / "outside/secret.txt", find_images(there / "outside/photos")[0], link,
+                 DEMO_PHOTOS[0], "/etc/hostname", "../outside/secret.txt", "\0"):
+        files = [{"path": str(path), "name": "x.jpg"}]
+        answer = visitor.post(added, [None], {"files": files, "left_out": []})
+        assert not answer["success"] and "uploaded" in json.dumps(answer)
+
+
+def test_files_are_fetched_by_nobody_but_those_shown(app, visitor, there):
+    (places.shown() / "shown.txt").write_text("hello")
+    assert visitor.client.get(f"/file={places.shown() / 'shown.txt'}").text == "hello"
+    for path in (there / "models/mine" / runs.ORDER, there / "models/mine" / runs.MODEL,
+                 there / "models/link",
+                 there / "outside/secret.txt", "/etc/hostname", "mine/order.json",
+                 places.private(), *find_images(places.private())[:1],
+                 places.shown() / ".." / places.private().name,
+                 f"{places.shown()}/../../{there}/outside/secret.txt"):
+        answer = visitor.client.get(f"/file={path}")
+        assert answer.status_code in (403, 404), path
+        assert SECRET not in answer.text
