@@ -21,6 +21,7 @@ from ulsad.rows import Rows, batches
 
 BATCH = 16  # photos that are looked at before the next are fetched; bounds memory, changes nothing else
 FITTED_ON = 40  # training photos that say what errors are usual: 40,960 patches, plenty
+FIELDS = 16  # 4 × 4 parts of a photo, whose means describe it
 WHOLE_PHOTO = (False, True)  # local, global: whether the patch or the photo says what is expected
 
 
@@ -28,12 +29,12 @@ class Analysis(NamedTuple):
     """Of n photos, at every position of the g × g grid."""
 
     distances: np.ndarray  # float32 (n, b, g, g), ≥ 0: local and, where there is one, global (Eq. 7 and 8)
-    descriptors: np.ndarray  # float32 (n, c* · 16), see `describe`
+    descriptors: np.ndarray  # float32 (n, c* · FIELDS), see `describe`
 
 
 def describe(features: Tensor) -> Tensor:
     """Standardised features (n, c*, g, g) → (n, c* · 16): means in 4 × 4 fields, to compare photos by."""
-    return F.adaptive_avg_pool2d(features, 4).flatten(1)
+    return F.adaptive_avg_pool2d(features, math.isqrt(FIELDS)).flatten(1)
 
 
 @dataclass(frozen=True)

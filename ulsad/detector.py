@@ -147,10 +147,11 @@ class Ulsad:
     def _predict(self, photos: list[_Photo]) -> list[Prediction]:
         distances, descriptors = self.branches.analyse(torch.stack([photo.square for photo in photos]))
         nearest = self.references.nearest(descriptors)
+        strangeness = self.references.strangeness(descriptors).tolist()
         return [
             Prediction(photo.path, photo.size, distances[i], self.branches.resampling, self.calibration,
                        self.config.alpha, self.config.beta, int(nearest[i]), digest(photo.square),
-                       photo.notes)
+                       photo.notes + _remark(strangeness[i]), strangeness[i])
             for i, photo in enumerate(photos)
         ]
 
@@ -238,6 +239,15 @@ class Ulsad:
             raise InputError(f"{path}: its tensors do not fit its own configuration "
                              f"({str(error)[:150]} …).") from error
         return cls(*parts, header["record"], criteria, optimiser_of(tensors))
+
+
+def _remark(strangeness: float) -> tuple[str, ...]:
+    """What people should know of a photo that is so strange, see `References.strangeness`."""
+    if strangeness <= 1:
+        return ()
+    return (f"Looks like none of the good photos that the model was trained on ({strangeness:.1f} times as "
+            "far from them as a photo of such a part may be), so its score says little. Is it the right "
+            "model?",)
 
 
 def _pieces(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -31,6 +31,12 @@ class Prediction:
     reference: int  # which of the model's `References` it resembles most
     digest: str  # fingerprint of the photo, see `images.digest`
     notes: tuple[str, ...] = ()  # sentences on the photo that people should read before the verdict
+    strangeness: float = 0.0  # how unlike all `References` it is; > 1: unlike a part of their kind
+
+    @property
+    def is_strange(self) -> bool:
+        """Whether it looks like nothing that the model was trained on, so that its score says little."""
+        return self.strangeness > 1
 
     @property
     def raw_local(self) -> np.ndarray:
