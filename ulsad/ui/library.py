@@ -193,4 +193,5 @@ def _shown() -> Iterator[None]:
 def toast(error: Exception) -> gr.Error:
     """A message that stays until it is closed; gradio takes its text as HTML, and breaks off at what is no
     UTF-8."""
-    return gr.Error(escape(str(error).encode(errors="replace").decode()), title="This did not work", duration=None)
+    text = str(error).encode(errors="replace").decode()
+    return gr.Error(escape(text), title="This did not work", duration=None)
