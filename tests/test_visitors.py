@@ -69,8 +69,8 @@ EVENTS = {
 }
 # Where a strange name is not refused, because it does nothing: it is passed over, shown, or kept as a text.
 HARMLESS = {"take_away._save", "take_away._restore", "runs_list._listed", "runs_list._compared",
-            "runs_list._ask", "train_tab._watch", "train_tab._remembered", "train_tab._models", "train_tab._mine",
-            "train_order.cost", "attention_tab._find"}
+            "runs_list._ask", "train_tab._watch", "train_tab._remembered", "train_tab._models",
+            "train_tab._mine", "train_order.cost", "attention_tab._find"}
 SECRET = "the secret of another folder"
 
 

@@ -15,7 +15,7 @@ from ulsad import attention_figure, distributed, experiments, model_file, photo_
 from ulsad.archives import gather_photos
 from ulsad.attention import patch_features, standardised
 from ulsad.backbones import BACKBONES, load_backbone
-from ulsad.batch import Batch, Table
+from ulsad.batch import Batch, Table, said_of_strange
 from ulsad.concepts import GROUPS, concepts
 from ulsad.config import PRESETS, Config
 from ulsad.criterion import Criterion, unpacked
@@ -210,12 +210,15 @@ def predict_command(options: argparse.Namespace) -> None:
             names = _named_photos(options.photos, Path(scratch))
             mine = dict(list(names.items())[distributed.rank()::distributed.size()])
             table = options.out / ("scores.csv" if distributed.size() == 1 else f".scores-{os.getpid()}.csv")
-            skipped = distributed.gathered(_write_predictions(
+            skipped, strange = map(distributed.gathered, _write_predictions(
                 detector, mine, table, options.out / "maps", criterion, options.raw))
         if distributed.size() > 1:
             _merge(table, options.out / "scores.csv", list(names.values()))
         if distributed.rank() == 0:
-            print(f"{len(names) - len(skipped)} photos scored, {options.out / 'scores.csv'}")
+            scored = len(names) - len(skipped)
+            if strange:
+                print(said_of_strange(len(strange), scored), file=sys.stderr)
+            print(f"{scored} photos scored, {options.out / 'scores.csv'}")
             _write_skipped(options.out / "skipped.csv", skipped)
 
 
@@ -255,9 +258,10 @@ def _criterion(detector: Ulsad, options: argparse.Namespace) -> Criterion:
 
 def _write_predictions(
     detector: Ulsad, names: dict[Path, str], table_file: Path, maps: Path, criterion: Criterion, raw: bool
-) -> list[tuple[str, str]]:
-    """The table and the maps; return names and reasons of photos that could not be read."""
-    skipped = []
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """The table and the maps; return names and reasons of photos that could not be read, and the names of
+    those that look like nothing the model was trained on."""
+    skipped, strange = [], []
     with Table(table_file) as table:
         for result in detector.predict_many(names):
             name = names[result.path]
@@ -267,7 +271,9 @@ def _write_predictions(
             table.add(name, Batch((name,), (result,)).judged(criterion)[0], detector.seen_in(result),
                       result.notes)
             _write_maps(result, maps / name, criterion, raw)
-    return skipped
+            if result.is_strange:
+                strange.append(name)
+    return skipped, strange
 
 
 def _write_maps(prediction: Prediction, place: Path, criterion: Criterion, raw: bool) -> None:

@@ -64,6 +64,15 @@ def tally(verdicts: Sequence[str]) -> dict[str, int]:
     return {verdict: counts[verdict] for verdict in (PASS, REVIEW, FAIL)}
 
 
+def said_of_strange(strange: int, photos: int) -> str:
+    """A sentence to put before the results of so many photos; "" where none looks strange."""
+    if not strange:
+        return ""
+    looks = "looks" if strange == 1 else "look"
+    return (f"{strange:,} of {photos:,} photos {looks} like none of the good ones that the model was trained "
+            "on, so their scores say little. Is it the right model?")
+
+
 class Table(spreadsheet.Writer):
     """A CSV file that grows by a row for every photo."""
 

@@ -39,6 +39,7 @@ class Evaluation:
     calibration: Calibration
     alpha: float
     beta: float
+    strange: int = 0  # photos that look like nothing the model was trained on, see `Prediction.is_strange`
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -108,7 +109,8 @@ def gathered(
     raw = [np.array([getattr(result, name) for _, result in kept]) for name in ("raw_local", "raw_global")]
     return Evaluation(tuple(photo for photo, _ in kept), skipped, raw[0],
                       None if kept[0][1].raw_global is None else raw[1],
-                      detector.calibration, detector.config.alpha, detector.config.beta)
+                      detector.calibration, detector.config.alpha, detector.config.beta,
+                      sum(result.is_strange for _, result in kept))
 
 
 def subsets(photos: Sequence[LabelledPhoto]) -> dict[str, np.ndarray]:
@@ -140,6 +142,7 @@ def summarise(evaluation: Evaluation, false_reject: float = FALSE_REJECT) -> dic
         "held_out": len(held_out),
         "false_reject": false_reject,
         "skipped": [item.reason for item in evaluation.skipped],
+        "strange": evaluation.strange,
         "maps": {name: _of_scores(scores[:, i], held_out[:, i], evaluation, false_reject)
                  | _of_pixels(evaluation.pixel_metrics(name)) for i, name in enumerate(names)},
     }

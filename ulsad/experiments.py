@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ulsad import ablation, benchmark, comparison, figures
+from ulsad.batch import said_of_strange
 from ulsad.config import PRESETS, Config
 from ulsad.criterion import FALSE_REJECT
 from ulsad.datasets import LOGICAL, STRUCTURAL, Category, find_categories
@@ -69,6 +70,9 @@ def evaluate_command(options: argparse.Namespace) -> None:
         results = {categories[0].name: [_of_model(options, bench, categories)]}
     else:
         results = benchmark.run_seeds(bench, categories, config, options.seeds)
+    for name, trials in results.items():
+        if said := said_of_strange(trials[0].get("strange", 0), trials[0]["photos"]["all"]):
+            print(f"{name}: {said}", file=sys.stderr)
     _write(options.out, "table", benchmark.evaluation_table(results, categories[0].layout))
     if (kinds := benchmark.kinds_table(results)).rows:
         _write(options.out, "kinds", kinds)

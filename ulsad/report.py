@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from ulsad import rendering
-from ulsad.batch import Batch, Judged, Table, tally
+from ulsad.batch import Batch, Judged, Table, said_of_strange, tally
 from ulsad.criterion import Criterion, rejected
 from ulsad.detector import Ulsad
 from ulsad.errors import InputError
@@ -65,7 +65,7 @@ def write_report(
     title = f"{len(batch)} photos, {escape(model)}"
     file.write_text(page(
         title, f"<p>{counts}. Verdicts are the model's, not the truth: 'fired' says which branch "
-        f"found a photo strange.</p>{_overlap(batch, seen)}"
+        f"found a photo strange.</p>{_overlap(batch, seen)}{_strange(batch)}"
         f"<h2>Run card</h2>{_card(detector, model, batch, criterion)}"
         f"<h2>The {len(figures)} strangest photos</h2><p>Photo, local map (structural), global map (logical) "
         f"and combined map, all on one colour scale from 0 to {rendering.HIGH:g}.</p>{''.join(figures)}"
@@ -101,7 +101,8 @@ def _figure(batch: Batch, index: int, judged: Judged, seen_in: str, criterion: C
     prediction = batch.predictions[index]
     maps = prediction.maps(criterion.alpha, criterion.beta, criterion.combine)
     note = f" (in the model's {seen_in} photos)" if seen_in else ""
-    caption = (f"<b>{escape(batch.names[index])}</b>{note}: "
+    remarks = "".join(f"<p class='warning'>{escape(remark)}</p>" for remark in prediction.notes)
+    caption = (f"{remarks}<b>{escape(batch.names[index])}</b>{note}: "
                f"<span class='{judged.verdict}'>{judged.verdict}</span>, "
                f"fired: {judged.fired}; score {number(judged.score, 3)}, local "
                f"{number(judged.local_score, 3)}, global {number(judged.global_score, 3)}")
@@ -126,6 +127,11 @@ def _overlap(batch: Batch, seen: Sequence[str]) -> str:
         return ""
     return (f"<p class='warning'>{len(names)} of these photos were used to make the model, so they say "
             f"little about it: {escape(', '.join(names[:10]))}{' …' if len(names) > 10 else ''}.</p>")
+
+
+def _strange(batch: Batch) -> str:
+    said = said_of_strange(sum(prediction.is_strange for prediction in batch.predictions), len(batch))
+    return f"<p class='warning'>{said}</p>" if said else ""
 
 
 def _card(detector: Ulsad, model: str, batch: Batch, criterion: Criterion) -> str:

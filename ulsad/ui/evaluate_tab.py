@@ -12,6 +12,7 @@ import gradio as gr
 import numpy as np
 
 from ulsad import ablation, figures, metrics, rendering
+from ulsad.batch import said_of_strange
 from ulsad.criterion import FALSE_REJECT
 from ulsad.datasets import GOOD, LabelledPhoto, find_categories
 from ulsad.demo import write_demo
@@ -119,7 +120,9 @@ def _said(evaluation: Evaluation, model: str) -> str:
     """What has been scored and by what, and what should be known before the numbers are read."""
     skipped = "".join(f"<pre>skipped {escape(slot.plain(item.reason))}</pre>" for item in evaluation.skipped)
     text = f"{len(evaluation.photos)} photos scored by '{escape(library.label(model))}'"
-    return f"<div class='run'><b>{text}</b>{skipped}</div>"
+    strange = said_of_strange(evaluation.strange, len(evaluation.photos))
+    note = f"<div class='note'>⚠ {strange}</div>" if strange else ""
+    return f"<div class='run'>{note}<b>{text}</b>{skipped}</div>"
 
 
 def _remember(evaluation: Evaluation, model: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ulsad.batch import Judged, tally
+from ulsad.batch import Judged, said_of_strange, tally
 from ulsad.calibration import LEVELS, Combination, QuantileFunction
 from ulsad.criterion import BOTH, GLOBAL, LINES, LOCAL, NEITHER, Criterion, rejected
 from ulsad.detector import Ulsad
@@ -135,7 +135,9 @@ def _summary(opened: OpenBatch, judged: list[Judged], criterion: Criterion, inde
     one = judged[index]
     prediction = opened.batch.predictions[index]
     seen_in = opened.detector.seen_in(prediction)
-    notes = "".join(f"<div class='note'>⚠ {escape(note)}</div>" for note in prediction.notes)
+    strange = sum(other.is_strange for other in opened.batch.predictions)
+    notes = "".join(f"<div class='note'>⚠ {escape(note)}</div>" for note in (
+        *([said_of_strange(strange, len(judged))] if strange > 1 else []), *prediction.notes))
     warning = (f" <b>This photo is one of the model's own {seen_in} photos</b>, so its score says little."
                if seen_in else "")
     rows = [("Combined", one.score, criterion.review),
