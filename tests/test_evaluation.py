@@ -238,9 +238,9 @@ def test_the_alpha_beta_grid_is_the_auroc_at_each(evaluation):
 
 
 def test_the_photos_of_real_sets_are_told_apart():
-    categories = find_categories(shared("data"))
-    assert [(category.name, len(category.train)) for category in categories] == [
-        ("aliens", 38), ("fourscrews", 19), ("magnetic_tile", 240)]
-    tiles = categories[2]
+    categories = {category.name: category for category in find_categories(shared("data"))}
+    trained_on = {name: len(category.train) for name, category in categories.items()}
+    assert trained_on.items() >= {"aliens": 38, "fourscrews": 19, "magnetic_tile": 240}.items()
+    tiles = categories["magnetic_tile"]
     assert sum(bool(photo.masks) for photo in tiles.test) == 150
     assert not {photo.path for photo in tiles.test} & set(tiles.train)

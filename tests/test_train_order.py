@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import gradio as gr
+import pytest
 
+from ulsad import InputError
 from ulsad.images import find_images
 from ulsad.ui import incoming
-from ulsad.ui.train_order import SETTINGS, check, check_again, cost
+from ulsad.ui.slot import Slot
+from ulsad.ui.train_order import SETTINGS, check, check_again, cost, start
 
 
 def test_slots_that_were_filled_meanwhile_are_checked_again(good_photos, tmp_path):
-    photos = [str(photo) for photo in find_images(good_photos)]
-    both = (photos, None, photos[:1], "", "", "")
-    looked, key, found, *_ = list(check(tmp_path, None, "", photos, None, None, "", "", ""))[-1]
+    photos = Slot().add((photo, photo.name) for photo in find_images(good_photos))
+    one = Slot().add([(find_images(good_photos)[0], "0.png")])
+    both = (photos, Slot(), one, "", "", "")
+    looked, key, found, *_ = list(check(tmp_path, None, "", photos, Slot(), Slot(), "", "", ""))[-1]
     assert "good parts" in found and "known defects" not in found
     looked, newer, found, *_ = list(check_again(tmp_path, None, looked, key, *both))[-1]
-    assert "among the known defects" in found and newer == ""  # there is nothing to train on
-    assert not list((tmp_path / incoming.FOLDER).iterdir())
+    assert "the same picture in good parts and in known defects" in found
+    assert [folder.name for folder in (tmp_path / incoming.FOLDER).iterdir()] == [newer] != [key]
+    with pytest.raises(InputError, match="Take copies out"):
+        start(tmp_path, newer, "never", "quick", *[""] * len(SETTINGS), None)
     assert list(check_again(tmp_path, None, looked, newer, *both)) == [(gr.skip(),) * 6]
 
 
 def test_the_cost_is_told_or_why_there_is_none(good_photos, tmp_path):
-    slots = ([str(photo) for photo in find_images(good_photos)], None, None, "", "", "")
+    photos = Slot().add((photo, photo.name) for photo in find_images(good_photos))
+    slots = (photos, Slot(), Slot(), "", "", "")
     key = list(check(tmp_path, None, "", *slots))[-1][1]
 
     def last(key: str, **values: str) -> str:
