@@ -33,12 +33,17 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the 
 
 @pytest.fixture(scope="module")
 def models_dir(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("models")
+    """Where gradio would serve nothing from: in a hidden folder behind a link, neither below the working
+    directory nor below what the app takes for the system's temporary folder."""
+    root = tmp_path_factory.mktemp("models")
+    (root / ".local/share/mödels of mine").mkdir(parents=True)
+    (root / "link").symlink_to(root / ".local/share/mödels of mine")
+    return root / "link"
 
 
 @pytest.fixture(scope="module")
-def address(models_dir):
-    with bench.served(models_dir) as address:
+def address(models_dir, tmp_path_factory):
+    with bench.served(models_dir, TMPDIR=str(tmp_path_factory.mktemp("temporary"))) as address:
         yield address
 
 
@@ -123,14 +128,20 @@ def heat(page: Page, name: str) -> str:
 
 
 def open_photos(page: Page, files: list[Path]) -> None:
-    page.locator("#inspect-open input[type=file]").set_input_files(
-        [str(file) for file in files])
+    """In place of what is in the slot."""
+    if page.locator("#inspect-open .empty").is_visible():
+        page.locator("#inspect-open .empty").click()
+        expect(page.locator("#batch .row")).to_have_count(8)
+    drop(page, "inspect-open", files)
 
 
 def test_inspect_opens_with_the_demo_strangest_first(page):
     expect(page.locator("#batch .row")).to_have_count(8)
-    expect(page.locator("#summary .verdict")).to_contain_text("0 good.jpg: Neither branch fired")
-    keep(page, "0-inspect-good")
+    expect(page.locator("#summary .verdict")).to_contain_text("FAIL")
+    first = page.locator("#batch .row").first
+    expect(first).to_have_class("row selected")
+    expect(page.locator("#summary .verdict")).to_contain_text(first.locator(".name").inner_text())
+    keep(page, "0-inspect")
     shown = [float(text.split()[-1]) for text in page.locator("#batch .row b").all_inner_texts()]
     assert shown == sorted(shown, reverse=True)
     reference = page.locator("#viewer .expected .photo")
@@ -348,6 +359,113 @@ def test_a_zip_with_a_broken_photo_is_scored_but_for_that_one(page, demo_set, tm
         assert row["verdict"] == there[path]["verdict"] and row["fired"] == there[path]["fired"]
 
 
+def give_folder(page: Page, slot: str, folder: Path) -> None:
+    """As chosen in the dialogue of 'Choose a folder …'."""
+    page.locator(f"#{slot} input.folder").set_input_files(str(folder))
+
+
+def drop_on(page: Page, slot: str, *paths: Path) -> None:
+    """With the mouse, out of a file manager."""
+    area = page.locator(f"#{slot} .area")
+    area.scroll_into_view_if_needed()
+    box = area.bounding_box()
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    session = page.context.new_cdp_session(page)
+    for event in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": event, "x": box["x"] + 20, "y": box["y"] + 8,
+                                                 "data": data})
+    session.detach()
+
+
+def said(page: Page, slot: str):
+    return page.locator(f"#{slot} .said")
+
+
+def test_a_dropped_folder_is_scored_under_its_own_names_and_a_second_drop_adds(page, demo_set, tmp_path):
+    page.reload()
+    expect(page.locator("#batch .row b")).to_have_count(8)
+    photos = shutil.copytree(demo_set / "test/structural_anomalies", tmp_path / "line 2/ä früh")
+    (photos / "notes.txt").write_text("no photo")
+    drop_on(page, "inspect-open", tmp_path / "line 2")
+    expect(page.locator("#batch .shown")).to_have_text("3 photos")
+    names = [f"line 2/ä früh/{path.name}" for path in find_images(photos)]
+    assert sorted(rows(page)) == names
+    expect(page.locator("#inspect-open .left-out")).to_have_text(
+        "1 is no photo and was left out: line 2/ä früh/notes.txt")
+    nudge(page, "beta", "ArrowLeft", 4)  # what was set stays when photos are added
+    drop_on(page, "inspect-open", *find_images(demo_set / "test/good")[:2])
+    expect(page.locator("#batch .shown")).to_have_text("5 photos")
+    expect(page.locator("#beta input[type=number]")).to_have_value("0.993")
+    give_folder(page, "inspect-open", demo_set / "test/good")
+    expect(said(page, "inspect-open")).to_have_text("8 photos in 2 folders")
+    keep(page, "6-inspect-folder")
+    page.locator("#inspect-open summary").click()
+    page.get_by_label(f"Take {names[0]} out").click()
+    expect(page.locator("#batch .shown")).to_have_text("7 photos")
+    assert names[0] not in rows(page)
+    page.locator("#inspect-open .empty").click()
+    expect(page.locator("#batch .row b")).to_have_count(8)
+    expect(page.locator("#inspect-open .content")).to_be_hidden()
+
+
+def test_attention_shows_the_photos_that_are_open_in_inspect(page, demo_set):
+    photos = find_images(demo_set / "test/good")
+    open_photos(page, photos)
+    expect(page.locator("#batch .row")).to_have_count(len(photos))
+    strangest = page.locator("#batch .name").first.inner_text()
+    page.get_by_role("tab", name="Attention").click()
+    expect(page.locator("#attention-photos .thumbnail-item")).to_have_count(len(photos))
+    expect(page.locator("#attention-photos .caption-label").first).to_have_text(Path(strangest).stem)
+    with page.expect_download() as download:  # named after photo A
+        page.locator("#attention [data-name=self] .save").click()
+    assert Path(strangest).stem in download.value.suggested_filename
+    page.get_by_role("tab", name="Inspect").click()
+    page.locator("#inspect-open .empty").click()
+    expect(page.locator("#batch .row")).to_have_count(8)
+    page.get_by_role("tab", name="Attention").click()
+    expect(page.locator("#attention-photos .thumbnail-item")).to_have_count(8)
+    page.get_by_role("tab", name="Inspect").click()
+
+
+def test_an_upload_can_be_stopped_and_leaves_nothing(page, tmp_path):
+    for i in range(300):
+        Image.effect_noise((64, 64), 80).save(tmp_path / f"{i:03}.png")
+    session = page.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 20, "downloadThroughput": -1, "uploadThroughput": 300_000}
+    session.send("Network.enable")
+    session.send("Network.emulateNetworkConditions", slow)
+    give_folder(page, "inspect-open", tmp_path)
+    expect(page.locator("#inspect-open .sending span")).to_have_text("Uploading 100 of 300")
+    keep(page, "6-uploading")
+    page.locator("#inspect-open .stop").click()
+    expect(page.locator("#inspect-open .problem")).to_have_text("Stopped: nothing of it was added.")
+    session.send("Network.emulateNetworkConditions", slow | {"latency": 0, "uploadThroughput": -1})
+    session.detach()
+    expect(page.locator("#inspect-open .content")).to_be_hidden()
+    assert page.locator("#batch .row").count() == 8
+
+
+def test_the_page_shows_the_demo_photos_before_the_first_answer(page, address):
+    context = page.context.browser.new_context()
+    early = context.new_page()
+    held = []
+    early.route("**/queue/join*", lambda route: held.append(route))
+    early.goto(address)
+    expect(early.locator("#summary")).to_contain_text("are being scored")
+    expect(early.locator("#batch .row")).to_have_count(8)
+    shown = early.locator("#viewer [data-name=photo] .photo, #batch .row img").first
+    assert shown.evaluate("image => image.decode().then(() => image.naturalWidth)") == 640
+    early.locator("#batch .row").nth(3).click()  # nothing to choose yet, and no error
+    early.locator("#viewer [data-name=combined] .stage").hover()
+    keep(early, "0-before-the-first-answer")
+    expect(early.locator(".toast-body")).to_have_count(0)
+    for route in held:
+        route.continue_()
+    early.unroute("**/queue/join*")
+    expect(early.locator("#batch .row b")).to_have_count(8)
+    context.close()
+
+
 def test_stop_keeps_what_is_scored_and_the_old_photos_stay_until_then(page, tmp_path):
     page.reload()
     expect(page.locator("#batch .row")).to_have_count(8)
@@ -431,7 +549,7 @@ def test_two_visitors_never_see_each_others_photos(page, demo_set, address):
 
 
 def drop(page: Page, slot: str, files: list[Path]) -> None:
-    page.locator(f"#{slot} input[type=file]").set_input_files([str(file) for file in files])
+    page.locator(f"#{slot} input.files").set_input_files([str(file) for file in files])
 
 
 def set_steps(page: Page, steps: int) -> None:
@@ -465,10 +583,15 @@ def test_train_on_dropped_photos_and_inspect_the_result(page, demo_set, models_d
     expect(page.locator("#run-status")).to_contain_text("Finished", timeout=240_000)
     expect(page.locator("#outcome")).to_contain_text("2 held-out good photos")
     keep(page, "5-train-finished")
+    assert page.locator("#preview img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 900
     with page.expect_download() as download:
         page.locator("#take-card").click()
     assert "my parts" in Path(download.value.path()).read_text(encoding="utf-8")
-    assert (models_dir / "my parts" / "model.safetensors").exists()
+    with page.expect_download() as download:
+        page.locator("#take-model").click()
+    written = models_dir / "my parts/model.safetensors"
+    assert Path(download.value.path()).read_bytes() == written.read_bytes()
+    expect(page.locator(".toast-body")).to_have_count(0)
     page.locator("#open-in-inspect").click()
     expect(page.locator("#model input")).to_have_value("my parts")
     expect(page.locator("#batch .seen")).to_have_text(["one of the model's held-out photos"] * 2)
@@ -483,6 +606,34 @@ def test_a_zip_of_a_whole_data_set_fills_the_slots(page, demo_set, tmp_path):
     expect(found.locator("tr").nth(1)).to_contain_text(re.compile(r"good parts\s*12\s*640 × 480"))
     expect(found.locator("tr").nth(2)).to_contain_text(re.compile(r"held-out good parts\s*2"))
     expect(found.locator("tr").nth(3)).to_contain_text("4 logical_anomalies, 3 structural_anomalies")
+    expect(page.locator("#cost")).to_contain_text("of memory", timeout=180_000)
+
+
+def test_a_chosen_folder_in_the_layout_of_mvtec_ad_fills_the_slots(page, demo_set, tmp_path):
+    bottle = tmp_path / "sets/bottle"
+    shutil.copytree(demo_set / "train/good", bottle / "train/good")
+    shutil.copytree(demo_set / "test/good", bottle / "test/good")
+    shutil.copytree(demo_set / "test/structural_anomalies", bottle / "test/broken_large")
+    (bottle / "ground_truth/broken_large").mkdir(parents=True)
+    for photo in find_images(bottle / "test/broken_large"):
+        Image.new("L", (640, 480), 255).save(bottle / f"ground_truth/broken_large/{photo.stem}_mask.png")
+    (bottle / "readme.txt").write_text("no photo")
+    page.locator("#good-parts .empty").click()
+    expect(page.locator("#found")).to_have_text("")
+    give_folder(page, "good-parts", bottle)
+    found = page.locator("#found")
+    expect(found).to_contain_text("Recognised: MVTec AD", timeout=180_000)
+    expect(found.locator("tr").nth(1)).to_contain_text(re.compile(r"good parts\s*12\s*640 × 480"))
+    expect(found.locator("tr").nth(2)).to_contain_text("3 broken_large, 3 with masks, and 3 good parts to test on")
+    expect(page.locator("#good-parts .left-out")).to_contain_text("bottle/readme.txt")
+    keep(page, "6-train-folder")
+    page.locator("#good-parts .empty").click()
+    expect(found).to_have_text("")
+    drop(page, "good-parts", find_images(demo_set / "train/good")[:9])
+    expect(found.locator("tr").nth(1)).to_contain_text(re.compile(r"good parts\s*9"), timeout=180_000)
+    drop_on(page, "good-parts", demo_set / "train/good")  # three more; the others are there already
+    expect(said(page, "good-parts")).to_have_text("21 photos in 1 folder")
+    expect(found).to_contain_text("the same picture as another in good parts", timeout=180_000)
     expect(page.locator("#cost")).to_contain_text("of memory", timeout=180_000)
 
 
@@ -533,7 +684,7 @@ def test_defects_among_the_good_parts_are_refused(page, demo_set, models_dir):
     photos = find_images(demo_set / "train/good")
     drop(page, "good-parts", photos)
     drop(page, "known-defects", photos[:1])
-    expect(page.locator("#found")).to_contain_text("among the known defects", timeout=180_000)
+    expect(page.locator("#found")).to_contain_text("in good parts and in known defects", timeout=180_000)
     page.locator("#train").click()
     page.wait_for_timeout(2000)
     assert [file.parent.name for file in models_dir.glob("*/events.jsonl")] == ["my parts"]
@@ -675,9 +826,9 @@ def test_evaluate_on_labelled_photos_and_open_a_mistake(page, demo_set):
     page.locator("#model").get_by_role("option", name="my parts").click()  # a dozen steps: it makes mistakes
     page.get_by_role("tab", name="Evaluate").click()
     for slot, folder in (("test-good", "good"), ("test-defects", "logical_anomalies")):
-        photos = [str(path) for path in find_images(demo_set / "test" / folder)]
-        page.locator(f"#{slot} input[type=file]").set_input_files(photos)
-        expect(page.locator(f"#{slot}")).to_contain_text(Path(photos[0]).stem)
+        photos = find_images(demo_set / "test" / folder)
+        drop(page, slot, photos)
+        expect(page.locator(f"#{slot} .said")).to_have_text(f"{len(photos)} photos")
     page.locator("#evaluate").click()
     expect(page.locator("#confusion")).to_contain_text("held-out good photos", timeout=240_000)
     expect(page.locator("#evaluation-status")).to_contain_text("photos scored by 'my parts'")
@@ -691,9 +842,21 @@ def test_evaluate_on_labelled_photos_and_open_a_mistake(page, demo_set):
     expect(page.get_by_role("tab", name="Inspect")).to_have_attribute("aria-selected", "true")
 
 
+def test_the_demo_of_evaluate_uses_the_demo_model(page):
+    page.get_by_role("tab", name="Evaluate").click()
+    expect(page.locator("#model input")).to_have_value("my parts")
+    expect(page.locator("#evaluate-stop")).to_be_disabled()
+    page.locator("#evaluate-demo").click()
+    expect(page.locator("#evaluate-stop")).to_be_enabled()
+    expect(page.locator("#evaluation-status")).to_contain_text("photos scored by 'demo tray'", timeout=240_000)
+    expect(page.locator("#evaluate-stop")).to_be_disabled()
+    expect(page.locator("#model input")).to_have_value("my parts")
+
+
 def test_evaluate_without_defects_says_what_is_missing(page):
     page.get_by_role("tab", name="Evaluate").click()
-    page.locator("#test-defects button[aria-label='Clear']").first.click()
+    page.locator("#test-defects .empty").click()
+    expect(page.locator("#test-defects .content")).to_be_hidden()
     page.locator("#evaluate").click()
     expect(page.locator("#evaluation-status")).to_contain_text("at least one of each")
     keep(page, "b-evaluate-incomplete")

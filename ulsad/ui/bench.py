@@ -199,13 +199,13 @@ def _repeated(page, script: str, arguments: list[float]) -> list[float]:
 
 
 @contextmanager
-def served(models_dir: Path) -> Iterator[str]:
+def served(models_dir: Path, *options: str, **environment: str) -> Iterator[str]:
     """The app as a process of its own, and its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    app = subprocess.Popen([sys.executable, "app.py", "--port", str(port), "--models-dir", str(models_dir)],
-                           cwd=ROOT, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "app.py", "--port", str(port), "--models-dir", str(models_dir), *options]
+    app = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=os.environ | environment)
     try:
         address = f"http://127.0.0.1:{port}"
         _wait_until_served(address, app)
