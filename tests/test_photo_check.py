@@ -141,7 +141,7 @@ def test_modes_are_those_of_the_files(tmp_path):
     result = check({GOOD: files})
     assert result.slots[0].modes == {"I;16": 1, "P": 1, "L": 1}
     assert [pair.first for pair in result.duplicates] == files[:1] * 2  # all are loaded as the same grey
-    assert "Photos are mixed, 1 16-bit grey and 1 colour and 1 grey" in result.problems()[-1]
+    assert "Photos are mixed, 1 grey of more than 8 bits and 1 colour and 1 grey" in result.problems()[-1]
 
 
 def test_a_phone_photo_is_reported_upright(tmp_path):

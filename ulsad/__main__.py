@@ -183,7 +183,7 @@ def check_command(options: argparse.Namespace) -> None:
     order = _order(options)
     with tempfile.TemporaryDirectory() as scratch:
         intake = order.intake(Path(scratch))
-        result = photo_check.check(intake.slots)
+        result = photo_check.check(intake.slots, order.config.white_level)
     for slot in result.slots:
         print(f"{slot.name}: {slot.readable} photos")
     for problem in result.problems():
@@ -267,13 +267,15 @@ def _write_predictions(
                 skipped.append((name, result.reason))
                 continue
             table.add(name, Batch((name,), (result,)).judged(criterion)[0], detector.seen_in(result))
-            _write_maps(result, maps / name, criterion, raw)
+            _write_maps(detector, result, maps / name, criterion, raw)
     return skipped
 
 
-def _write_maps(prediction: Prediction, place: Path, criterion: Criterion, raw: bool) -> None:
+def _write_maps(
+    detector: Ulsad, prediction: Prediction, place: Path, criterion: Criterion, raw: bool
+) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    photo = rendering.fit_within(read_image(prediction.path), 512)
+    photo = rendering.fit_within(detector.reading(prediction.path).image, 512)
     maps = prediction.maps(criterion.alpha, criterion.beta, criterion.combine)
     rendering.sheet(rendering.views(photo, maps)).save(f"{place}.png")
     if raw:

@@ -204,7 +204,8 @@ def _raw(branches: Branches, distances: np.ndarray) -> tuple[np.ndarray, np.ndar
 def _references(prepared: Prepared) -> References:
     good = prepared.good.paths  # the first of the training images; copies follow
     descriptors = torch.cat([describe(batch) for batch in batches(prepared.data.features, BATCH)])
-    return References.chosen(good, descriptors[: len(good)].numpy(), prepared.branches.config.seed)
+    config = prepared.branches.config
+    return References.chosen(good, descriptors[: len(good)].numpy(), config.seed, config.white_level)
 
 
 def _digests(prepared: Prepared) -> dict[str, list[str]]:
@@ -218,6 +219,7 @@ def _record(prepared: Prepared, steps: int, planned: int, seconds: float) -> dic
         "train": [path.name for path in prepared.good.paths],
         "held_out": [path.name for path in prepared.held_out.paths],
         "skipped": [item.reason for item in skipped.values()],
+        "notes": _notes(prepared),
         "digests": _digests(prepared),
         "copies": len(prepared.data.images) - len(prepared.good.paths),
         "steps": steps,
@@ -226,3 +228,9 @@ def _record(prepared: Prepared, steps: int, planned: int, seconds: float) -> dic
         "created": time.strftime("%Y-%m-%d %H:%M:%S"),
         "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
     }
+
+
+def _notes(prepared: Prepared) -> list[str]:
+    """What people should know of the photos, each sentence once: split ones have those of all."""
+    said = [*prepared.good.notes, *prepared.held_out.notes]
+    return list(dict.fromkeys([str(prepared.white), *said] if prepared.white else said))

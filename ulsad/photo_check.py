@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations, count
 from pathlib import Path
@@ -15,9 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from ulsad import depth
 from ulsad.contact_sheet import PICTURE, Shown, contact_sheet, evenly_spaced
 from ulsad.errors import InputError
-from ulsad.images import Skipped, read_image
+from ulsad.images import Skipped, read_photo
 from ulsad.intake import GOOD_PARTS, HELD_OUT
 from ulsad.preparation import MINIMUM_PHOTOS
 from ulsad.rendering import fit_within
@@ -36,7 +38,8 @@ class SlotReport:
     photos: int
     skipped: tuple[Skipped, ...]
     sizes: dict[tuple[int, int], int]  # (width, height), upright
-    modes: dict[str, int]  # as Pillow names what is in the file: L, RGB, I;16, P, …
+    modes: dict[str, int]  # of the files, see `images.Reading`
+    notes: tuple[tuple[Path, str], ...] = ()  # on photos that could be read, see there
 
     @property
     def readable(self) -> int:
@@ -61,6 +64,7 @@ class PhotoCheck:
     duplicates: tuple[Duplicates, ...]
     seconds_per_photo: float  # the median to read one; 0 when none could be read
     contact_sheet: Image.Image
+    white: depth.White | None = None  # found in photos of good parts; None: given, or all have 8 bits
 
     @property
     def refused(self) -> list[str]:
@@ -69,8 +73,8 @@ class PhotoCheck:
 
     def problems(self) -> list[str]:
         """All that the user should know, the gravest first: what is refused, then what can be put up with."""
-        return [*self.refused, *_overlaps(self, exact=False), *_unreadable(self), *_few(self), *_copies(self),
-                *_shapes(self), *_kinds(self), *_uncompared(self)]
+        return [*self.refused, *_overlaps(self, exact=False), *_unreadable(self), *_noted(self),
+                *_few(self), *_copies(self), *_shapes(self), *_white(self), *_kinds(self), *_uncompared(self)]
 
     def pairs(self, one: str, other: str, exact: bool) -> list[Duplicates]:
         """The duplicates between two slots, or within one."""
@@ -94,51 +98,63 @@ class _Look(NamedTuple):
     digest: bytes  # of size and RGB pixels
     grey: np.ndarray  # float32 (32, 32), 0 … 255
     picture: Image.Image | None  # for the contact sheet
+    notes: tuple[str, ...]
 
 
-def check(slots: dict[str, Sequence[Path]]) -> PhotoCheck:
-    """Read every photo of an `Intake`'s slots once.
+def check(slots: dict[str, Sequence[Path]], white_level: float | None = None) -> PhotoCheck:
+    """Read every photo of an `Intake`'s slots once, and before that those of more than 8 bits: what is white
+    in them is found as a training would find it, if `white_level` doesn't say so.
 
     Photos that can't be read are reported, not raised. 5 KB are kept of each photo.
     """
-    *_, result = checking(slots)
+    *_, result = checking(slots, white_level)
     return result
 
 
-def checking(slots: dict[str, Sequence[Path]]) -> Iterator[tuple[int, int] | PhotoCheck]:
+def checking(
+    slots: dict[str, Sequence[Path]], white_level: float | None = None
+) -> Iterator[tuple[int, int] | PhotoCheck]:
     """`check` photo by photo: how many are done and of how many, and the result last."""
-    done, total = count(1), sum(map(len, slots.values()))
+    done, total, white = count(1), sum(map(len, slots.values())), None
+    if white_level is None:
+        good: list[depth.Seen] = []
+        for path in (*slots.get(GOOD_PARTS, ()), *slots.get(HELD_OUT, ())):
+            if found := depth.look(path):
+                good.append(found)
+                yield 0, total
+        with suppress(InputError):  # then every photo that can't be read says so
+            white = depth.white_of(good)
+        white_level = white and white.level
     seen: dict[str, list[_Look | Skipped]] = {slot: [] for slot in slots}
     for slot, paths in slots.items():
         shown = evenly_spaced(len(paths))
         for i, path in enumerate(paths):
-            seen[slot].append(_look(path, slot, i in shown))
+            seen[slot].append(_look(path, slot, i in shown, white_level))
             yield next(done), total
     looks = [item for items in seen.values() for item in items if isinstance(item, _Look)]
     yield PhotoCheck(tuple(_report(slot, items) for slot, items in seen.items()), tuple(_duplicates(looks)),
-                     median([look.seconds for look in looks] or [0.0]), _contact_sheet(seen))
+                     median([look.seconds for look in looks] or [0.0]), _contact_sheet(seen), white)
 
 
-def _look(path: Path, slot: str, shown: bool) -> _Look | Skipped:
+def _look(path: Path, slot: str, shown: bool, white_level: float | None) -> _Look | Skipped:
     started = perf_counter()
     try:
-        photo = read_image(path)
+        photo, notes, mode, _ = read_photo(path, white_level)
     except InputError as error:
         return Skipped(path, str(error))
     seconds = perf_counter() - started
-    with Image.open(path) as opened:
-        mode = opened.mode
     digest = hashlib.sha256(f"{photo.size}".encode() + photo.tobytes()).digest()
     # in floating point: rounding to whole grey levels would be a third of NEAR
     grey = photo.convert("L").convert("F").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     return _Look(path, slot, seconds, photo.size, mode, digest, np.array(grey),
-                 fit_within(photo, PICTURE) if shown else None)
+                 fit_within(photo, PICTURE) if shown else None, notes)
 
 
 def _report(slot: str, items: list[_Look | Skipped]) -> SlotReport:
     looks = [item for item in items if isinstance(item, _Look)]
     return SlotReport(slot, len(items), tuple(item for item in items if isinstance(item, Skipped)),
-                      _frequencies(look.size for look in looks), _frequencies(look.mode for look in looks))
+                      _frequencies(look.size for look in looks), _frequencies(look.mode for look in looks),
+                      tuple((look.path, note) for look in looks for note in look.notes))
 
 
 def _frequencies(values: Iterable) -> dict:
@@ -204,6 +220,14 @@ def _unreadable(check: PhotoCheck) -> Iterator[str]:
                    f"{reasons}{more}")
 
 
+def _noted(check: PhotoCheck) -> Iterator[str]:
+    for slot in check.slots:
+        if slot.notes:
+            some = " ".join(f"{_name(path)}: {note}" for path, note in slot.notes[:3])
+            more = f" And {len(slot.notes) - 3} more." if len(slot.notes) > 3 else ""
+            yield f"Some {slot.name} are not all that their files hold. {some}{more}"
+
+
 def _copies(check: PhotoCheck) -> Iterator[str]:
     for slot in check.slots:
         exact, near = (check.pairs(slot.name, slot.name, exact) for exact in (True, False))
@@ -233,6 +257,11 @@ def _shapes(check: PhotoCheck) -> Iterator[str]:
                "side: cut such photos into pieces.")
 
 
+def _white(check: PhotoCheck) -> Iterator[str]:
+    if check.white:
+        yield str(check.white)
+
+
 def _kinds(check: PhotoCheck) -> Iterator[str]:
     kinds = Counter(_kind(mode) for slot in check.slots for mode in Counter(slot.modes).elements())
     if len(kinds) > 1:
@@ -242,7 +271,11 @@ def _kinds(check: PhotoCheck) -> Iterator[str]:
 
 
 def _kind(mode: str) -> str:
-    return "16-bit grey" if mode.startswith("I") else "grey" if mode in ("1", "L", "LA") else "colour"
+    if mode[0] in "IF":
+        return "grey of more than 8 bits"
+    if mode.endswith(";16"):
+        return "colour of more than 8 bits"
+    return "grey" if mode in ("1", "L", "LA") else "colour"
 
 
 def _uncompared(check: PhotoCheck) -> Iterator[str]:
