@@ -103,8 +103,8 @@ def run_baseline(
     """
     check_baselines([method])
     job = {"method": method, "backbone": backbone, "weights": weights and str(weights),
-           "image_size": image_size, "seed": seed, "epochs": epochs, "minutes": minutes, "white_level": white_level,
-           "train": [str(path) for path in category.train],
+           "image_size": image_size, "seed": seed, "epochs": epochs, "minutes": minutes,
+           "white_level": white_level, "train": [str(path) for path in category.train],
            "held_out": [str(path) for path in category.held_out],
            "test": [str(photo.path) for photo in category.test]}
     with tempfile.TemporaryDirectory() as scratch:

@@ -16,7 +16,7 @@ _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF", "GI
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 PHOTOMETRIC, STRIP_LENGTHS, PLANAR = 262, 279, 284  # TIFF tags
-_YCBCR, _SEPARATE = 6, 2
+SEPARATE, _YCBCR = 2, 6
 _RARE = {"lzma", "zstd", "webp", "thunderscan", "tiff_sgilog", "tiff_sgilog24", "tiff_raw_16"}  # compressions
 # What Pillow says of whole files that it knows no way to read.
 _UNSUPPORTED = ("unknown pixel mode", "unknown data organization", "unsupported", "not yet supported",
@@ -95,7 +95,7 @@ def _mended(image: ImageFile.ImageFile) -> ImageFile.ImageFile:
         return image
     if image.tag_v2.get(PHOTOMETRIC) == _YCBCR:
         return _as_ycbcr(image)
-    if image.tag_v2.get(PLANAR) == _SEPARATE and set(image.tag_v2.get(258, ())) == {16}:
+    if image.tag_v2.get(PLANAR) == SEPARATE and set(image.tag_v2.get(258, ())) == {16}:
         order = "L" if image.tag_v2.prefix == b"II" else "B"
         return with_rawmode(image, lambda band: f"{band};16{order}")
     return image
@@ -103,7 +103,7 @@ def _mended(image: ImageFile.ImageFile) -> ImageFile.ImageFile:
 
 def _as_ycbcr(image: ImageFile.ImageFile) -> ImageFile.ImageFile:
     subsampled = sum(image.tag_v2.get(STRIP_LENGTHS, ())) != 3 * image.width * image.height
-    if subsampled or image.tag_v2.get(PLANAR) == _SEPARATE:
+    if subsampled or image.tag_v2.get(PLANAR) == SEPARATE:
         raise InputError(_unsupported("TIFF", "uncompressed YCbCr with subsampled or separate colours"))
     image._mode = "YCbCr"  # Pillow takes it for four bytes of RGBX
     return with_rawmode(image, lambda rawmode: "YCbCr")

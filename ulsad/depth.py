@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
-from ulsad.containers import opened, rawmode, reopened, with_rawmode
+from ulsad.containers import PLANAR, SEPARATE, opened, rawmode, reopened, with_rawmode
 from ulsad.errors import InputError
 
 DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras have
@@ -158,8 +158,7 @@ def is_deep(image: Image.Image) -> bool:
         return True
     if not _on_disk(image):
         return False
-    packed = rawmode(image)
-    is_deep_colour = image.mode in ("RGB", "RGBA") and ";16" in packed and not packed.startswith("RGBa")
+    is_deep_colour = image.mode in ("RGB", "RGBA") and ";16" in rawmode(image) and not shortfall(image)
     return is_deep_colour or (image.format == "PPM" and _netpbm_white(image) > 255)
 
 
@@ -170,11 +169,15 @@ def _on_disk(image: Image.Image) -> bool:
 
 def shortfall(image: Image.Image) -> str | None:
     """A sentence where a photo has 16 bits but only the upper 8 of each value can be had."""
+    if not _on_disk(image) or image.mode not in ("RGB", "RGBA"):
+        return None
     premultiplied = rawmode(image).startswith("RGBa;16")
-    colour_2000 = image.format == "JPEG2000" and image.mode != "I;16" and _on_disk(image)
-    if premultiplied or (colour_2000 and _jpeg_2000_bits(image) == 16):
+    colour_2000 = image.format == "JPEG2000" and _jpeg_2000_bits(image) == 16
+    # Of planes that libtiff unpacks, Pillow takes the upper bytes whatever one tells it.
+    planes = rawmode(image).endswith(";16N") and image.tag_v2.get(PLANAR) == SEPARATE
+    if premultiplied or colour_2000 or planes:
         return ("Only the upper 8 of its 16 bits can be read from such a file: it is too dark if its camera "
-                "has fewer. Save it as PNG or TIFF, without transparency.")
+                "has fewer. Save it as PNG, or as TIFF without transparency and separate planes.")
     return None
 
 
