@@ -80,8 +80,9 @@ def test_heic_without_its_package(tmp_path, monkeypatch):
 
 def test_truncated_heic(tmp_path):
     whole = heic(tmp_path).read_bytes()
-    with pytest.raises(InputError, match=r"cut.heic: truncated or damaged"):
-        read_image(written(tmp_path, "cut.heic", whole[:len(whole) - 60]))
+    for length in (len(whole) - 60, 200):
+        with pytest.raises(InputError, match=r"cut.heic: truncated or damaged"):
+            read_image(written(tmp_path, "cut.heic", whole[:length]))
 
 
 def test_the_package_for_heic_is_not_loaded_for_other_photos(tmp_path):

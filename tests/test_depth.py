@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import photo_bytes as made
 import pytest
+from conftest import DEMO_MODEL
 from PIL import Image
 
 from ulsad import Config, InputError, Ulsad, depth
+from ulsad.__main__ import main
 from ulsad.containers import opened
-from ulsad.depth import Seen, white_of
+from ulsad.depth import DEPTH, TAGS, Seen, white_of
 from ulsad.images import as_reading, read_image, read_photo
 from ulsad.model_file import read_header
 
@@ -137,17 +140,17 @@ def test_a_tiff_packed_to_12_bits_needs_no_tag(tmp_path):
     assert found.values.tolist() == [[0x123, 0xABC]] and found.tag == 4095
 
 
-@pytest.mark.parametrize("seen, level, is_tagged", [
-    ([Seen(None, 200, False)], 255, False), ([Seen(None, 256, False)], 1023, False),
-    ([Seen(None, 4095, False), Seen(None, 12, False)], 4095, False),
-    ([Seen(None, 4096, False), Seen(4095, 12, False)], 16383, False),
-    ([Seen(4095, 900, False), Seen(4095, 3900, False)], 4095, True),
-    ([Seen(900, 900, False), Seen(3900, 3900, False)], 4095, False),  # merely the largest of each
-    ([Seen(None, 0.7, True), Seen(None, 1.0, True)], 1, False),
-    ([Seen(None, 1.01, True)], 255, False), ([Seen(None, 1, False)], 255, False),
-    ([Seen(2**20 - 1, 2.0**18, False)], 2**20 - 1, True)])
-def test_the_white_of_photos_that_belong_together(seen, level, is_tagged):
-    assert white_of(seen)[0] == level and white_of(seen).is_tagged == is_tagged
+@pytest.mark.parametrize("seen, level, source", [
+    ([Seen(None, 200, False)], 255, DEPTH), ([Seen(None, 256, False)], 1023, DEPTH),
+    ([Seen(None, 4095, False), Seen(None, 12, False)], 4095, DEPTH),
+    ([Seen(None, 4096, False), Seen(4095, 12, False)], 16383, DEPTH),
+    ([Seen(4095, 900, False), Seen(4095, 3900, False)], 4095, TAGS),
+    ([Seen(900, 900, False), Seen(3900, 3900, False)], 4095, DEPTH),  # merely the largest of each
+    ([Seen(None, 0.7, True), Seen(None, 1.0, True)], 1, DEPTH),
+    ([Seen(None, 1.01, True)], 255, DEPTH), ([Seen(None, 1, False)], 255, DEPTH),
+    ([Seen(2**20 - 1, 2.0**18, False)], 2**20 - 1, TAGS)])
+def test_the_white_of_photos_that_belong_together(seen, level, source):
+    assert white_of(seen)[0] == level and white_of(seen).source == source
     assert white_of(seen[::-1]) == white_of(seen)
 
 
@@ -288,7 +291,29 @@ def test_a_given_white_is_kept_and_what_exceeds_it_said(versions):
     assert all("brighter than white (2047)" in note for note in model.record["notes"])
 
 
+def test_a_training_that_goes_on_keeps_white_and_what_was_said_of_it(versions, tmp_path):
+    part = Ulsad.fit(versions / "12" / "good", replace(SMALL, steps=3), should_stop=lambda: True)
+    part.save(tmp_path / "part.safetensors", resumable=True)
+    again = Ulsad.fit(versions / "12" / "good", resume=Ulsad.load(tmp_path / "part.safetensors"))
+    assert part.record["steps"] == 1 and again.record["steps"] == 3
+    assert again.config.white_level == 4095 and again.record["notes"] == part.record["notes"] != []
+
+
+def test_predict_says_and_draws_what_the_model_sees(models, versions, tmp_path, capsys):
+    models[12].save(tmp_path / "m.safetensors")
+    for bits in (8, 12, 16):
+        out = tmp_path / str(bits)
+        assert main(["predict", str(tmp_path / "m.safetensors"), str(versions / f"{bits}" / "defect"),
+                     "--out", str(out)]) == 0
+    said = capsys.readouterr().err
+    assert said.count("brighter than white (4095)") == 1
+    eight, twelve = (np.asarray(Image.open(next((tmp_path / bits / "maps").iterdir())))
+                     for bits in ("8", "12"))
+    np.testing.assert_array_equal(eight, twelve)
+
+
 def test_older_models_keep_their_white():
+    assert Ulsad.load(DEMO_MODEL).config.white_level == 65535
     older = json.loads(Config().to_json())
     del older["white_level"]
     assert Config.from_json(json.dumps(older)).white_level == 65535

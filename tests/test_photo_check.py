@@ -160,12 +160,12 @@ def deep(trays, folder, bits, colour=False, **how):
 
 
 def test_white_of_deep_photos_is_found_and_said(trays, tmp_path):
-    slots = {GOOD: deep(trays[:20], tmp_path / "good", 12), HELD_OUT: deep(trays[20:25], tmp_path / "held", 12)}
-    result = check(slots)
+    result = check({GOOD: deep(trays[:20], tmp_path / "good", 12),
+                    HELD_OUT: deep(trays[20:25], tmp_path / "held", 12)})
     assert result.white.level == 4095 and result.white.photos == 25
     [said] = [problem for problem in result.problems() if "white" in problem]
-    assert said == ("25 photos have more than 8 bits: white is 4095 (12 bits), the smallest depth that none of "
-                    "them exceeds. Set white_level if your camera says otherwise.")
+    assert said == ("25 photos have more than 8 bits: white is 4095 (12 bits), the smallest depth that none "
+                    "of them exceeds. Set white_level if your camera says otherwise.")
     grey = np.asarray(result.contact_sheet.convert("L"))
     eight = [saved(Image.open(tray).convert("L"), tmp_path / f"8-{tray.name}") for tray in trays[:25]]
     plain = np.asarray(check({GOOD: eight[:20], HELD_OUT: eight[20:]}).contact_sheet.convert("L"))
@@ -187,7 +187,8 @@ def test_white_that_files_say_or_users(trays, tmp_path):
     assert str(result.white).startswith(
         "30 photos have more than 8 bits: white is 4095 (12 bits), as all their files say.")
     given = check({GOOD: tagged}, white_level=511)
-    assert given.white is None and len(given.slots[0].notes) == 30
+    assert str(given.white) == "30 photos have more than 8 bits: white is 511 (9 bits), as set."
+    assert len(given.slots[0].notes) == 30
     [said] = [problem for problem in given.problems() if "brighter than white (511)" in problem]
     assert "0.tif: " in said and said.endswith("And 27 more.")
 

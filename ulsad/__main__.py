@@ -266,6 +266,8 @@ def _write_predictions(
             if isinstance(result, Skipped):
                 skipped.append((name, result.reason))
                 continue
+            for note in result.notes:
+                print(f"{name}: {note}", file=sys.stderr)
             table.add(name, Batch((name,), (result,)).judged(criterion)[0], detector.seen_in(result))
             _write_maps(detector, result, maps / name, criterion, raw)
     return skipped

@@ -125,7 +125,9 @@ def rawmode(image: ImageFile.ImageFile) -> str:
 
 def _complaint(path: Path, image: ImageFile.ImageFile | None, error: Exception) -> str:
     """What is wrong with a file, and what to do."""
-    kind, cause = (image.format, error) if image else _hidden_cause(path)
+    if isinstance(error, OSError) and error.errno:
+        return f"could not be read ({error.strerror}). Look at its permissions and its disk."
+    kind, cause = (image.format, error) if image else _hidden_cause(path, error)
     if kind is None:
         return ("not a PNG, JPEG, BMP, TIFF, WebP, PNM, JPEG 2000, AVIF, GIF or HEIC image, whatever its "
                 "name says. Export it again or leave it out.")
@@ -142,13 +144,13 @@ def _unsupported(kind: str, reason: str) -> str:
             "or RGB of 8 or 16 bits.")
 
 
-def _hidden_cause(path: Path) -> tuple[str | None, Exception | None]:
-    """The format that a file begins like, and why it wasn't opened, which `Image.open` keeps to itself."""
+def _hidden_cause(path: Path, error: Exception) -> tuple[str | None, Exception]:
+    """The format that a file begins like, if any, and why it isn't opened, which `Image.open` doesn't say."""
     for kind in _FORMATS:
         factory, accepts = Image.OPEN[kind]
         if accepts(_head(path)) is True:
             try:
                 factory(str(path)).close()
-            except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:
-                return kind, error
-    return None, None
+            except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as cause:
+                return kind, cause
+    return "HEIF" if _is_heif(path) else None, error

@@ -62,20 +62,26 @@ class White(NamedTuple):
 
     level: float
     photos: int  # of more than 8 bits
-    is_tagged: bool  # else it is the smallest depth that no photo exceeds
+    source: str  # one of those below
 
     def __str__(self) -> str:
         has = "1 photo has" if self.photos == 1 else f"{self.photos:,} photos have"
-        return (f"{has} more than 8 bits: white is {self.reason(self.photos)}. Set white_level if your "
-                "camera says otherwise.")
+        remedy = "" if self.source == SET else " Set white_level if your camera says otherwise."
+        return f"{has} more than 8 bits: white is {self.reason}.{remedy}"
 
-    def reason(self, photos: int) -> str:
+    @property
+    def reason(self) -> str:
         """The level, and why it is that."""
         level = written(self.level) + (f" ({bits} bits)" if (bits := _bits_of(self.level)) else "")
-        if self.is_tagged:
-            return f"{level}, as {'its file says' if photos == 1 else 'all their files say'}"
+        if self.source == SET:
+            return f"{level}, as set"
+        if self.source == TAGS:
+            return f"{level}, as {'its file says' if self.photos == 1 else 'all their files say'}"
         which = "the range of floating point" if self.level == 1 else "the smallest depth"
-        return f"{level}, {which} that {'it does not exceed' if photos == 1 else 'none of them exceeds'}"
+        return f"{level}, {which} that {'it does not exceed' if self.photos == 1 else 'none of them exceeds'}"
+
+
+SET, TAGS, DEPTH = "set", "tags", "depth"  # by the user; by all files; the smallest that no photo exceeds
 
 
 def look(path: Path) -> Seen | None:
@@ -98,15 +104,15 @@ def white_of(photos: Sequence[Seen]) -> White | None:
     if not photos:
         return None
     if tag := _agreed(photos):
-        return White(tag, len(photos), True)
+        return White(tag, len(photos), TAGS)
     highest = max(photo.highest for photo in photos)
     if highest <= 1 and all(photo.is_float for photo in photos):
-        return White(1.0, len(photos), False)
+        return White(1.0, len(photos), DEPTH)
     fitting = [2**bits - 1 for bits in DEPTHS if highest <= 2**bits - 1]
     if not fitting:
         raise InputError(f"there are values up to {written(highest)}, more than 16 bits have, and nothing "
                          "says what is white. Set white_level to the value that is.")
-    return White(fitting[0], len(photos), False)
+    return White(fitting[0], len(photos), DEPTH)
 
 
 def _agreed(photos: Sequence[Seen]) -> float | None:

@@ -119,7 +119,7 @@ def _white(deep: Samples, given: float | None) -> tuple[float, tuple[str, ...]]:
     if given is not None:
         return given, depth.remarks(deep, given)
     white = depth.white_of([deep.seen])
-    own = f"It has more than 8 bits: white is {white.reason(1)}."
+    own = f"It has more than 8 bits: white is {white.reason}."
     return white.level, (own, *depth.remarks(deep, white.level))
 
 

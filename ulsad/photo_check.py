@@ -64,7 +64,7 @@ class PhotoCheck:
     duplicates: tuple[Duplicates, ...]
     seconds_per_photo: float  # the median to read one; 0 when none could be read
     contact_sheet: Image.Image
-    white: depth.White | None = None  # found in photos of good parts; None: given, or all have 8 bits
+    white: depth.White | None = None  # of photos of good parts, found or given; None: all have 8 bits
 
     @property
     def refused(self) -> list[str]:
@@ -133,7 +133,8 @@ def checking(
             yield next(done), total
     looks = [item for items in seen.values() for item in items if isinstance(item, _Look)]
     yield PhotoCheck(tuple(_report(slot, items) for slot, items in seen.items()), tuple(_duplicates(looks)),
-                     median([look.seconds for look in looks] or [0.0]), _contact_sheet(seen), white)
+                     median([look.seconds for look in looks] or [0.0]), _contact_sheet(seen),
+                     white or _as_set(white_level, looks))
 
 
 def _look(path: Path, slot: str, shown: bool, white_level: float | None) -> _Look | Skipped:
@@ -148,6 +149,11 @@ def _look(path: Path, slot: str, shown: bool, white_level: float | None) -> _Loo
     grey = photo.convert("L").convert("F").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     return _Look(path, slot, seconds, photo.size, mode, digest, np.array(grey),
                  fit_within(photo, PICTURE) if shown else None, notes)
+
+
+def _as_set(white_level: float | None, looks: list[_Look]) -> depth.White | None:
+    deep = sum(_is_deep(look.mode) for look in looks)
+    return depth.White(white_level, deep, depth.SET) if white_level is not None and deep else None
 
 
 def _report(slot: str, items: list[_Look | Skipped]) -> SlotReport:
@@ -271,11 +277,13 @@ def _kinds(check: PhotoCheck) -> Iterator[str]:
 
 
 def _kind(mode: str) -> str:
-    if mode[0] in "IF":
-        return "grey of more than 8 bits"
-    if mode.endswith(";16"):
-        return "colour of more than 8 bits"
-    return "grey" if mode in ("1", "L", "LA") else "colour"
+    grey = mode[0] in "IF" or mode in ("1", "L", "LA")
+    return f"{'grey' if grey else 'colour'}{' of more than 8 bits' if _is_deep(mode) else ''}"
+
+
+def _is_deep(mode: str) -> bool:
+    """Whether a `Reading`'s mode has more than 8 bits."""
+    return mode[0] in "IF" or mode.endswith(";16")
 
 
 def _uncompared(check: PhotoCheck) -> Iterator[str]:

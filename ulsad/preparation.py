@@ -204,7 +204,7 @@ def read_photos(
                 failures.append((start + i, photo.reason))
             else:
                 result[i] = photo.pixels
-                notes.extend((start + i, f"{photo.path}: {note}") for note in photo.notes)
+                notes.extend((start + i, f"{photo.path.name}: {note}") for note in photo.notes)
         return result
 
     distributed.fill(squares, READ_AT_ONCE, read, lambda done: on_count("reading", done, len(paths)))
