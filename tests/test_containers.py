@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -71,6 +72,18 @@ def test_heic(tmp_path, name):
     assert find_images(tmp_path) == [tmp_path / name]
 
 
+def test_heic_of_10_bits_is_read_as_8(tmp_path):
+    """The file says how many bits it has, so white is known."""
+    import pillow_heif
+
+    ramp = np.tile((np.arange(64) * 1023).astype(np.uint16), (48, 1))
+    colours = np.dstack([ramp] * 3)
+    pillow_heif.from_bytes("RGB;16", (64, 48), colours.tobytes()).save(tmp_path / "deep.heic", quality=95)
+    reading = read_photo(tmp_path / "deep.heic", 4095)
+    assert reading.notes == () and reading.white is None
+    assert np.abs(np.asarray(reading.image) - colours / 257).max() < 6
+
+
 def test_heic_without_its_package(tmp_path, monkeypatch):
     file = heic(tmp_path)
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
@@ -93,6 +106,17 @@ def test_the_package_for_heic_is_not_loaded_for_other_photos(tmp_path):
 
 
 # --- pages and frames
+
+def test_a_file_of_several_heic_photos(tmp_path):
+    import pillow_heif
+
+    file = pillow_heif.from_pillow(Image.fromarray(COLOURS))
+    file.add_from_pillow(Image.new("RGB", (48, 32), "white"))
+    file.save(tmp_path / "burst.heic", quality=95)
+    reading = read_photo(tmp_path / "burst.heic")
+    red, green, _ = reading.image.getpixel((5, 5))
+    assert reading.notes == (PAGES,) and red > 200 > green
+
 
 @pytest.mark.parametrize("suffix", ["tif", "gif", "webp", "png", "avif"])
 def test_of_several_pages_the_first_is_used_and_that_is_said(tmp_path, suffix):
@@ -171,6 +195,14 @@ DEEP = np.full((9, 9, 3), 900, np.uint16)
 def test_truncated_deep_photos(tmp_path, content):
     with pytest.raises(InputError, match=r"cut.img: truncated or damaged"):
         read_image(written(tmp_path, "cut.img", content[:len(content) // 2]))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_photo_that_must_not_be_read(tmp_path):
+    file = saved(Image.fromarray(COLOURS), tmp_path / "secret.png")
+    file.chmod(0)
+    with pytest.raises(InputError, match=r"secret.png: could not be read \(Permission denied\)"):
+        read_image(file)
 
 
 def test_suffixes_are_lower_case_and_once():

@@ -24,7 +24,9 @@ RGB = RNG.integers(0, 65536, (11, 9, 3)).astype(np.uint16)
 RGBA = np.dstack([RGB, RNG.integers(0, 65536, (11, 9)).astype(np.uint16)])
 PLANES = np.ascontiguousarray(RGB.transpose(2, 0, 1))
 MAX_SAMPLE, FLOAT_MAX_SAMPLE, ORIENTATION = 281, 341, 274
-SHORT, DOUBLE = 3, 12
+SHORT, LONG, DOUBLE = 3, 4, 12
+# Eleven rows of nine pixels of six bytes, in strips of four rows at most.
+STRIPS = {273: (LONG, [8, 8 + 216, 8 + 432]), 278: (LONG, [4]), 279: (LONG, [216, 216, 162])}
 
 
 def written(folder, name, content):
@@ -48,6 +50,7 @@ def samples_of(file):
     *((f"rgb{order}{packed}.tif", made.tiff(RGB, 2, order=order, compression=packed), RGB)
       for order in "<>" for packed in (1, 8)),
     *((f"planes{order}.tif", made.tiff(PLANES, 2, planar=2, order=order), RGB) for order in "<>"),
+    *((f"strips{order}.tif", made.tiff(RGB, 2, order=order, tags=STRIPS), RGB) for order in "<>"),
     ("rgba.tif", made.tiff(RGBA, 2, tags={338: (SHORT, [2])}), RGB),
     ("rgbx.tif", made.tiff(RGBA, 2, tags={338: (SHORT, [0])}), RGB),
     ("signed.tif", made.tiff((GREY // 2).astype(np.int16)), GREY // 2),

@@ -10,11 +10,13 @@ from conftest import shared
 from photo_bytes import tiff
 from PIL import Image, ImageOps
 
+from ulsad import Config, InputError
 from ulsad.demo import render
 from ulsad.images import find_images
 from ulsad.intake import DEFECTS, HELD_OUT
 from ulsad.intake import GOOD_PARTS as GOOD
 from ulsad.photo_check import Duplicates, check, checking
+from ulsad.preparation import with_white_level
 from ulsad.twins import NEAR, NEAR_CAP, compared
 
 
@@ -201,11 +203,15 @@ def test_mixed_depths_are_said(trays, tmp_path):
 
 
 def test_values_in_which_nothing_tells_white(trays, tmp_path):
-    """Every such photo says what to do."""
+    """A training would refuse it; and every such photo says what to do."""
     file = tmp_path / "scan.tif"
     file.write_bytes(tiff(np.full((80, 80), 100_000, np.uint32)))
     result = check({GOOD: [*trays[:20], file]})
-    assert result.white is None
+    [refused] = result.refused
+    assert refused.startswith("Among the photos of more than 8 bits there are values up to 100000")
+    assert result.white is None and check({GOOD: [*trays[:20], file]}, white_level=2**17 - 1).refused == []
+    with pytest.raises(InputError, match="Among the photos of more than 8 bits"):
+        with_white_level(Config(), [*trays[:20], file])
     assert any("scan.tif: there are values up to 100000" in problem and "Set white_level" in problem
                for problem in result.problems())
 

@@ -115,6 +115,14 @@ def white_of(photos: Sequence[Seen]) -> White | None:
     return White(fitting[0], len(photos), DEPTH)
 
 
+def white_of_set(photos: Sequence[Seen]) -> White | None:
+    """`white_of` the photos of a training; its `InputError` speaks of them all."""
+    try:
+        return white_of(photos)
+    except InputError as error:
+        raise InputError(f"Among the photos of more than 8 bits {error}") from error
+
+
 def _agreed(photos: Sequence[Seen]) -> float | None:
     """What all files say. In TIFF it may merely be the largest value of each, so the last word of a single
     photo has to be a camera's range, or more than its pixels have."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations, count
 from pathlib import Path
@@ -65,11 +64,12 @@ class PhotoCheck:
     seconds_per_photo: float  # the median to read one; 0 when none could be read
     contact_sheet: Image.Image
     white: depth.White | None = None  # of photos of good parts, found or given; None: all have 8 bits
+    white_unknown: tuple[str, ...] = ()  # why it could not be found
 
     @property
     def refused(self) -> list[str]:
         """What must stop a training, in sentences for the user; [] when nothing does."""
-        return [*_overlaps(self, exact=True), *_too_few(self)]
+        return [*self.white_unknown, *_overlaps(self, exact=True), *_too_few(self)]
 
     def problems(self) -> list[str]:
         """All that the user should know, the gravest first: what is refused, then what can be put up with."""
@@ -115,16 +115,14 @@ def checking(
     slots: dict[str, Sequence[Path]], white_level: float | None = None
 ) -> Iterator[tuple[int, int] | PhotoCheck]:
     """`check` photo by photo: how many are done and of how many, and the result last."""
-    done, total, white = count(1), sum(map(len, slots.values())), None
-    if white_level is None:
-        good: list[depth.Seen] = []
-        for path in (*slots.get(GOOD_PARTS, ()), *slots.get(HELD_OUT, ())):
-            if found := depth.look(path):
-                good.append(found)
-                yield 0, total
-        with suppress(InputError):  # then every photo that can't be read says so
-            white = depth.white_of(good)
-        white_level = white and white.level
+    done, total = count(1), sum(map(len, slots.values()))
+    good: list[depth.Seen] = []
+    for path in (*slots.get(GOOD_PARTS, ()), *slots.get(HELD_OUT, ())) if white_level is None else ():
+        if found := depth.look(path):
+            good.append(found)
+            yield 0, total
+    white, unknown = _white_of(good)
+    white_level = white.level if white else white_level
     seen: dict[str, list[_Look | Skipped]] = {slot: [] for slot in slots}
     for slot, paths in slots.items():
         shown = evenly_spaced(len(paths))
@@ -134,7 +132,15 @@ def checking(
     looks = [item for items in seen.values() for item in items if isinstance(item, _Look)]
     yield PhotoCheck(tuple(_report(slot, items) for slot, items in seen.items()), tuple(_duplicates(looks)),
                      median([look.seconds for look in looks] or [0.0]), _contact_sheet(seen),
-                     white or _as_set(white_level, looks))
+                     white or _as_set(white_level, looks), unknown)
+
+
+def _white_of(photos: list[depth.Seen]) -> tuple[depth.White | None, tuple[str, ...]]:
+    """What is white, or why a training would refuse to say."""
+    try:
+        return depth.white_of_set(photos), ()
+    except InputError as error:
+        return None, (str(error),)
 
 
 def _look(path: Path, slot: str, shown: bool, white_level: float | None) -> _Look | Skipped:

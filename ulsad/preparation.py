@@ -110,10 +110,7 @@ def with_white_level(
         if photo:
             seen.append(photo)
             on_count("reading", 0, len(paths))
-    try:
-        white = depth.white_of(distributed.gathered(seen))
-    except InputError as error:
-        raise InputError(f"Among the photos of more than 8 bits {error}") from error
+    white = depth.white_of_set(distributed.gathered(seen))
     return (replace(config, white_level=white.level) if white else config), white
 
 
