@@ -98,11 +98,6 @@ def as_reading(image: Image.Image | np.ndarray, white_level: float | None = None
     return _reading(Image.fromarray(array), white_level)
 
 
-def to_rgb(image: Image.Image | np.ndarray, white_level: float | None = None) -> Image.Image:
-    """The image of `as_reading`."""
-    return as_reading(image, white_level).image
-
-
 def _reading(image: Image.Image, white_level: float | None) -> Reading:
     mode, lost = image.mode, depth.shortfall(image)
     deep = depth.samples(image)

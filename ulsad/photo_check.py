@@ -237,7 +237,8 @@ def _noted(check: PhotoCheck) -> Iterator[str]:
         if slot.notes:
             some = " ".join(f"{_name(path)}: {note}" for path, note in slot.notes[:3])
             more = f" And {len(slot.notes) - 3} more." if len(slot.notes) > 3 else ""
-            yield f"Some {slot.name} are not all that their files hold. {some}{more}"
+            remarks = "1 remark" if len(slot.notes) == 1 else f"{len(slot.notes):,} remarks"
+            yield f"{remarks} on {slot.name}: {some}{more}"
 
 
 def _copies(check: PhotoCheck) -> Iterator[str]:
