@@ -14,13 +14,16 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import TINY
+from PIL import Image
 from torch import nn
 
 from ulsad import InputError, Ulsad, distributed, runs, spreadsheet
 from ulsad.__main__ import main
+from ulsad.images import digest, read_squares
 from ulsad.rows import MappedRows
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +45,24 @@ def torchrun(*command: object, seconds: float = 180) -> subprocess.CompletedProc
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     return subprocess.CompletedProcess(command, process.returncode, output)
+
+
+def test_two_processes_agree_on_white(good_photos, tmp_path):
+    """Only one of them looks at the photo that has more than 10 bits."""
+    for i, path in enumerate(sorted(good_photos.iterdir())):
+        values = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 4
+        values[0, 0] = 4000 if i == 5 else 1000
+        Image.fromarray(values).save(tmp_path / path.name, compress_level=1)
+    settings = (f"{name}={value}" for name, value in (SETTINGS | {"steps": 2}).items())
+    done = torchrun("-m", "ulsad", "train", tmp_path, "--out", tmp_path / "m.safetensors", "--set", *settings)
+    assert done.returncode == 0, done.stdout
+    said = "12 photos have more than 8 bits: white is 4095 (12 bits)"
+    assert done.stdout.count(said) == 1
+    model = Ulsad.load(tmp_path / "m.safetensors")
+    assert model.config.white_level == 4095 and model.record["notes"][0].startswith(said)
+    alone = read_squares(sorted(tmp_path.glob("*.png")), 256, white_level=4095)[1]
+    assert {digest(square) for square in alone} == {*model.record["digests"]["train"],
+                                                    *model.record["digests"]["held_out"]}
 
 
 def test_two_processes_train_as_one(good_photos, tmp_path):

@@ -62,7 +62,7 @@ def broken(tmp_path, kind):
         file.touch()
     elif kind == "float":
         file = file.with_suffix(".tif")
-        Image.fromarray(np.ones((4, 4), np.float32)).save(file)
+        Image.fromarray(np.full((4, 4), np.nan, np.float32)).save(file)
     else:
         Image.effect_noise((64, 64), 50).save(file)
         file.write_bytes(file.read_bytes()[:800])

@@ -7,13 +7,16 @@ import hashlib
 import numpy as np
 import pytest
 from conftest import shared
+from photo_bytes import tiff
 from PIL import Image, ImageOps
 
+from ulsad import Config, InputError
 from ulsad.demo import render
 from ulsad.images import find_images
 from ulsad.intake import DEFECTS, HELD_OUT
 from ulsad.intake import GOOD_PARTS as GOOD
 from ulsad.photo_check import Duplicates, check, checking
+from ulsad.preparation import with_white_level
 from ulsad.twins import NEAR, NEAR_CAP, compared
 
 
@@ -141,7 +144,76 @@ def test_modes_are_those_of_the_files(tmp_path):
     result = check({GOOD: files})
     assert result.slots[0].modes == {"I;16": 1, "P": 1, "L": 1}
     assert [pair.first for pair in result.duplicates] == files[:1] * 2  # all are loaded as the same grey
-    assert "Photos are mixed, 1 16-bit grey and 1 colour and 1 grey" in result.problems()[-1]
+    assert "Photos are mixed, 1 grey of more than 8 bits and 1 colour and 1 grey" in result.problems()[-1]
+
+
+def deep(trays, folder, bits, colour=False, **how):
+    """The trays in files of 16 bits, with the values of a camera that has fewer."""
+    folder.mkdir(exist_ok=True)
+    files = []
+    for tray in trays:
+        eight = np.asarray(Image.open(tray) if colour else Image.open(tray).convert("L")).astype(float)
+        eight = np.where(eight == eight.max(), 255, eight)
+        values = np.rint(eight / 255 * (2**bits - 1)).astype(np.uint16)
+        file = folder / f"{tray.stem}.tif"
+        file.write_bytes(tiff(values, 2 if colour else 1, **how))
+        files.append(file)
+    return files
+
+
+def test_white_of_deep_photos_is_found_and_said(trays, tmp_path):
+    result = check({GOOD: deep(trays[:20], tmp_path / "good", 12),
+                    HELD_OUT: deep(trays[20:25], tmp_path / "held", 12)})
+    assert result.white.level == 4095 and result.white.photos == 25
+    [said] = [problem for problem in result.problems() if "white" in problem]
+    assert said == ("25 photos have more than 8 bits: white is 4095 (12 bits), the smallest depth that none "
+                    "of them exceeds. Set white_level if your camera says otherwise.")
+    grey = np.asarray(result.contact_sheet.convert("L"))
+    eight = [saved(Image.open(tray).convert("L"), tmp_path / f"8-{tray.name}") for tray in trays[:25]]
+    plain = np.asarray(check({GOOD: eight[:20], HELD_OUT: eight[20:]}).contact_sheet.convert("L"))
+    photos = np.s_[34:34 + 90, 12:12 + 120]
+    assert np.abs(grey[photos].astype(int) - plain[photos]).max() <= 255 - 200  # one grey was made white
+    assert grey[photos].mean() == pytest.approx(plain[photos].mean(), abs=3)
+
+
+def test_white_of_deep_colour_photos(trays, tmp_path):
+    """Their upper bytes are almost black."""
+    result = check({GOOD: deep(trays, tmp_path / "deep", 12, colour=True)})
+    assert result.white.level == 4095 and result.slots[0].modes == {"RGB;16": 30}
+    assert np.asarray(result.contact_sheet)[34:124, 12:132].mean() > 60
+
+
+def test_white_that_files_say_or_users(trays, tmp_path):
+    tagged = deep(trays, tmp_path / "tagged", 10, tags={281: (3, [4095])})
+    result = check({GOOD: tagged})
+    assert str(result.white).startswith(
+        "30 photos have more than 8 bits: white is 4095 (12 bits), as all their files say.")
+    given = check({GOOD: tagged}, white_level=511)
+    assert str(given.white) == "30 photos have more than 8 bits: white is 511 (9 bits), as set."
+    assert len(given.slots[0].notes) == 30
+    [said] = [problem for problem in given.problems() if "brighter than white (511)" in problem]
+    assert "0.tif: " in said and said.endswith("And 27 more.")
+
+
+def test_mixed_depths_are_said(trays, tmp_path):
+    result = check({GOOD: [*trays[:20], *deep(trays[20:25], tmp_path / "deep", 12)]})
+    assert any(problem.startswith("5 photos have more than 8 bits: white is 4095")
+               for problem in result.problems())
+    assert "Photos are mixed, 20 colour and 5 grey of more than 8 bits" in result.problems()[-1]
+
+
+def test_values_in_which_nothing_tells_white(trays, tmp_path):
+    """A training would refuse it; and every such photo says what to do."""
+    file = tmp_path / "scan.tif"
+    file.write_bytes(tiff(np.full((80, 80), 100_000, np.uint32)))
+    result = check({GOOD: [*trays[:20], file]})
+    [refused] = result.refused
+    assert refused.startswith("Among the photos of more than 8 bits there are values up to 100000")
+    assert result.white is None and check({GOOD: [*trays[:20], file]}, white_level=2**17 - 1).refused == []
+    with pytest.raises(InputError, match="Among the photos of more than 8 bits"):
+        with_white_level(Config(), [*trays[:20], file])
+    assert any("scan.tif: there are values up to 100000" in problem and "Set white_level" in problem
+               for problem in result.problems())
 
 
 def test_a_phone_photo_is_reported_upright(tmp_path):

@@ -15,8 +15,8 @@ from ulsad.ui.train_order import SETTINGS, check, check_again, cost, start
 def test_slots_that_were_filled_meanwhile_are_checked_again(good_photos, tmp_path):
     photos = Slot().add((photo, photo.name) for photo in find_images(good_photos))
     one = Slot().add([(find_images(good_photos)[0], "0.png")])
-    both = (photos, Slot(), one, "", "", "")
-    looked, key, found, *_ = list(check(tmp_path, None, "", photos, Slot(), Slot(), "", "", ""))[-1]
+    both = (photos, Slot(), one, "", "", "", "")
+    looked, key, found, *_ = list(check(tmp_path, None, "", photos, Slot(), Slot(), "", "", "", ""))[-1]
     assert "good parts" in found and "known defects" not in found
     looked, newer, found, *_ = list(check_again(tmp_path, None, looked, key, *both))[-1]
     assert "the same picture in good parts and in known defects" in found
@@ -28,7 +28,7 @@ def test_slots_that_were_filled_meanwhile_are_checked_again(good_photos, tmp_pat
 
 def test_the_cost_is_told_or_why_there_is_none(good_photos, tmp_path):
     photos = Slot().add((photo, photo.name) for photo in find_images(good_photos))
-    slots = (photos, Slot(), Slot(), "", "", "")
+    slots = (photos, Slot(), Slot(), "", "", "", "")
     key = list(check(tmp_path, None, "", *slots))[-1][1]
 
     def last(key: str, **values: str) -> str:

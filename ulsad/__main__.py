@@ -181,7 +181,7 @@ def check_command(options: argparse.Namespace) -> None:
     order = _order(options)
     with tempfile.TemporaryDirectory() as scratch:
         intake = order.intake(Path(scratch))
-        result = photo_check.check(intake.slots)
+        result = photo_check.check(intake.slots, order.config.white_level)
     for slot in result.slots:
         print(f"{slot.name}: {slot.readable} photos")
     for problem in result.problems():
@@ -210,7 +210,7 @@ def predict_command(options: argparse.Namespace) -> None:
             names = _named_photos(options.photos, Path(scratch))
             mine = dict(list(names.items())[distributed.rank()::distributed.size()])
             table = options.out / ("scores.csv" if distributed.size() == 1 else f".scores-{os.getpid()}.csv")
-            skipped, strange = map(distributed.gathered, _write_predictions(
+            skipped, strange, noted = map(distributed.gathered, _write_predictions(
                 detector, mine, table, options.out / "maps", criterion, options.raw))
         if distributed.size() > 1:
             _merge(table, options.out / "scores.csv", list(names.values()))
@@ -218,6 +218,9 @@ def predict_command(options: argparse.Namespace) -> None:
             scored = len(names) - len(skipped)
             if strange:
                 print(said_of_strange(len(strange), scored), file=sys.stderr)
+            if noted:
+                print(f"There are notes on {len(noted)} photos, {noted[0]} for one: see the column 'notes'.",
+                      file=sys.stderr)
             print(f"{scored} photos scored, {options.out / 'scores.csv'}")
             _write_skipped(options.out / "skipped.csv", skipped)
 
@@ -258,10 +261,10 @@ def _criterion(detector: Ulsad, options: argparse.Namespace) -> Criterion:
 
 def _write_predictions(
     detector: Ulsad, names: dict[Path, str], table_file: Path, maps: Path, criterion: Criterion, raw: bool
-) -> tuple[list[tuple[str, str]], list[str]]:
+) -> tuple[list[tuple[str, str]], list[str], list[str]]:
     """The table and the maps; return names and reasons of photos that could not be read, and the names of
-    those that look like nothing the model was trained on."""
-    skipped, strange = [], []
+    those that look like nothing the model was trained on, and of all that there are notes on."""
+    skipped, strange, noted = [], [], []
     with Table(table_file) as table:
         for result in detector.predict_many(names):
             name = names[result.path]
@@ -270,15 +273,19 @@ def _write_predictions(
                 continue
             table.add(name, Batch((name,), (result,)).judged(criterion)[0], detector.seen_in(result),
                       result.notes)
-            _write_maps(result, maps / name, criterion, raw)
+            _write_maps(detector, result, maps / name, criterion, raw)
             if result.is_strange:
                 strange.append(name)
-    return skipped, strange
+            if result.notes:
+                noted.append(name)
+    return skipped, strange, noted
 
 
-def _write_maps(prediction: Prediction, place: Path, criterion: Criterion, raw: bool) -> None:
+def _write_maps(
+    detector: Ulsad, prediction: Prediction, place: Path, criterion: Criterion, raw: bool
+) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    photo = rendering.fit_within(read_image(prediction.path), 512)
+    photo = rendering.fit_within(detector.reading(prediction.path).image, 512)
     maps = prediction.maps(criterion.alpha, criterion.beta, criterion.combine)
     rendering.sheet(rendering.views(photo, maps)).save(f"{place}.png")
     if raw:

@@ -34,7 +34,7 @@ from ulsad.datasets import Category
 from ulsad.errors import InputError
 from ulsad.images import read_squares
 from ulsad.memory import peak_memory_mb
-from ulsad.preparation import choose_device
+from ulsad.preparation import choose_device, with_white_level
 
 _JOB, _RESULT, _LOG = "job.json", "result.npz", "log.txt"
 _SCORED_AT_ONCE = 8
@@ -93,6 +93,7 @@ def check_baselines(methods: Iterable[str]) -> None:
 def run_baseline(
     method: str, category: Category, weights: Path | None = None, *, backbone: str = "resnet18",
     image_size: int = 256, seed: int = 0, epochs: int | None = None, minutes: float = 3.0,
+    white_level: float | None = None,
 ) -> Outcome:
     """Train one of `BASELINES` on a category's training photos, in a process of its own, and score its test.
 
@@ -103,7 +104,7 @@ def run_baseline(
     check_baselines([method])
     job = {"method": method, "backbone": backbone, "weights": weights and str(weights),
            "image_size": image_size, "seed": seed, "epochs": epochs, "minutes": minutes,
-           "train": [str(path) for path in category.train],
+           "white_level": white_level, "train": [str(path) for path in category.train],
            "held_out": [str(path) for path in category.held_out],
            "test": [str(photo.path) for photo in category.test]}
     with tempfile.TemporaryDirectory() as scratch:
@@ -162,6 +163,7 @@ def _run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     options, remark = _options(job)
     module = _build(job, options)
     started = time.monotonic()
+    job["white_level"] = _white_level(job)
     train, test = _read(job["train"], job), _read(job["test"], job, all_needed=True)
     length = _train(module, train, job, folder)
     scores, maps = _score(module, test)
@@ -253,9 +255,15 @@ def _build(job: dict[str, Any], options: dict[str, Any]) -> nn.Module:
     return module
 
 
+def _white_level(job: dict[str, Any]) -> float | None:
+    """The one that `Ulsad.fit` would read these photos with."""
+    train, held_out = (list(map(Path, job[name])) for name in ("train", "held_out"))
+    return with_white_level(Config(white_level=job["white_level"]), train, held_out or None)[0].white_level
+
+
 def _read(paths: list[str], job: dict[str, Any], all_needed: bool = False) -> Tensor:
     """float32 (n, 3, s, s) in 0..1, as anomalib's modules take photos; unreadable ones are left out."""
-    _, images, skipped = read_squares(map(Path, paths), job["image_size"])
+    _, images, skipped = read_squares(map(Path, paths), job["image_size"], white_level=job["white_level"])
     if skipped and all_needed:
         raise InputError(skipped[0].reason)
     return images.float() / 255

@@ -45,7 +45,8 @@ def run_method(
     """Train on a category's good photos and score its test photos, in a process of its own."""
     if method not in OWN:
         return run_baseline(method, category, weights, backbone=config.backbone,
-                            image_size=config.image_size, seed=config.seed, minutes=minutes)
+                            image_size=config.image_size, seed=config.seed, minutes=minutes,
+                            white_level=config.white_level)
     config = replace(config, **OWN[method])
     try:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -22,6 +23,8 @@ class Config:
     backbone: str = "efficientnet_lite0"  # frozen pre-trained network, a key of `backbones.BACKBONES`
     weights_enum: str | None = None  # torchvision weights by name; None: the backbone's first, V1
     layers: tuple[str, str] | None = None  # layers j and j+1; None: the backbone's own default pair
+    # White in photos of more than 8 bits; those of 8 have 255. None: found from the good photos, see `depth`.
+    white_level: float | None = None
     feature_dim: int = 384  # c*: more channels than this are average-pooled over the channel axis
 
     # --- feature reconstruction network ψ (Table 4) and global autoencoder φ (Table 5)
@@ -92,6 +95,8 @@ class Config:
         _require(self.batch_size >= 2, "batch_size must be at least 2 (BatchNorm needs two photos)")
         _require(self.attention_queries is None or self.attention_queries > 0,
                  "attention_queries must be greater than 0, or null for all of them")
+        _require(self.white_level is None or 0 < self.white_level < math.inf,
+                 "white_level must be greater than 0, or null to find it from the photos")
         _require(self.layers is None or len(self.layers) == 2, "layers must name two layers")
         _require(0 < self.held_out <= 0.5, "held_out must be greater than 0 and at most 0.5")
         _require(0 <= self.seed < 2**63, "seed must be 0 or more, and below 2**63")
@@ -102,7 +107,8 @@ class Config:
 
     @classmethod
     def from_json(cls, text: str) -> Config:
-        values = json.loads(text)
+        """What `to_json` wrote, or a version of this program before there was `white_level`."""
+        values = {"white_level": _WHITE_BEFORE} | json.loads(text)
         unknown = set(values) - {field.name for field in fields(cls)}
         _require(not unknown, f"unknown setting: {', '.join(sorted(unknown))}")
         if values.get("layers") is not None:
@@ -153,6 +159,7 @@ def _require(condition: bool, message: str) -> None:
         raise InputError(f"Settings: {message}.")
 
 
+_WHITE_BEFORE = 65535  # of every photo of more than 8 bits, in models whose configuration doesn't say
 _NAMES = {field.name for field in fields(Config)}
 _CHOICES = {
     "frn_output": ("linear", "relu"),

@@ -30,6 +30,7 @@ VISA, PLAIN = "VisA", "plain"
 
 _MPDD = {"tubes", "metal_plate", "connector", "bracket_white", "bracket_black", "bracket_brown"}
 _TABLE = "split_csv/1cls.csv"
+_MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")  # JPEG and its like would blur the labels
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def _masks_of(photo: Path, folder: Path) -> tuple[Path, ...]:
     """The masks of a photo in its kind's folder: NAME_mask.*, NAME.*, or all in a folder NAME."""
     if (several := folder / photo.stem).is_dir():
         return tuple(find_images(several))
-    names = [f"{photo.stem}{tail}{suffix}" for tail in ("_mask", "") for suffix in (".png", ".bmp", ".tif")]
+    names = [f"{photo.stem}{tail}{suffix}" for tail in ("_mask", "") for suffix in _MASKS]
     return tuple([folder / name for name in names if (folder / name).is_file()][:1])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from ulsad.config import CALIBRATION, Config
 from ulsad.criterion import Criterion
 from ulsad.errors import InputError
 from ulsad.fitting import Fit, Fitted, Progress, Watch, calibrate, held_out_distances
-from ulsad.images import Skipped, digest, read_image, to_rgb, to_square, try_to_read
+from ulsad.images import Reading, Skipped, Square, as_reading, digest, read_photo, read_square, square_of
 from ulsad.prediction import Prediction
 from ulsad.preparation import Photos, check_enough, choose_device, read_photos
 from ulsad.references import References
@@ -29,15 +29,6 @@ from ulsad.snapshot import Parts, optimiser_of, rebuilt, tensors_of
 from ulsad.workers import in_parallel
 
 Item = TypeVar("Item")
-
-
-class _Photo(NamedTuple):
-    """What is kept of a photo until the networks look at it."""
-
-    path: Path | None
-    size: tuple[int, int]  # its own height and width
-    square: Tensor  # uint8 (3, s, s)
-    notes: tuple[str, ...] = ()  # see `Prediction`
 
 
 class Ulsad:
@@ -83,8 +74,10 @@ class Ulsad:
         """Train on good photos: a folder, or a list of files.
 
         The quantiles of Eq. 9 come from `held_out`, or from a seeded share of `photos` that training
-        never sees. `weights`: see `load_backbone`. Unreadable photos are skipped and listed in
-        `record`. Once `should_stop()` is true, the state so far is calibrated and returned.
+        never sees. `weights`: see `load_backbone`. Unreadable photos are skipped and listed in `record`, with
+        notes on others. Where the configuration doesn't say what is white in photos of more than 8 bits,
+        that is found from all of them, and kept in the model's. Once `should_stop()` is true, the state so
+        far is calibrated and returned.
 
         Now and then `on_checkpoint` receives a complete detector, to be saved at once: training goes on with
         the same networks. Load it again and give it as `resume`, with the same photos, and an interrupted
@@ -118,8 +111,15 @@ class Ulsad:
         Raises `InputError` when it cannot be read.
         """
         path = Path(photo) if isinstance(photo, (str, Path)) else None
-        image = to_rgb(photo) if path is None else read_image(path)
-        return self._predict([self._photo(path, image)])[0]
+        return self._predict([square_of(path, self.reading(photo), self.config.image_size)])[0]
+
+    def reading(self, photo: Path | str | Image.Image | np.ndarray) -> Reading:
+        """A photo as the model sees it, but at its own size: what is white in it is the model's to say.
+
+        Raises `InputError` when it cannot be read.
+        """
+        read = read_photo if isinstance(photo, (str, Path)) else as_reading
+        return read(photo, self.config.white_level)
 
     def predict_many(self, paths: Iterable[Path]) -> Iterator[Prediction | Skipped]:
         """The same for many files, in order; one that cannot be read comes back as `Skipped`."""
@@ -131,29 +131,32 @@ class Ulsad:
             results = map(self._predict_read, _pieces(in_parallel(self._read, paths), extractor.at_once))
         yield from chain.from_iterable(results)
 
-    def _photo(self, path: Path | None, image: Image.Image) -> _Photo:
-        return _Photo(path, (image.height, image.width), to_square(image, self.config.image_size))
+    def _read(self, path: Path) -> Square | Skipped:
+        return read_square(path, self.config.image_size, self.config.white_level)
 
-    def _read(self, path: Path) -> _Photo | Skipped:
-        image = try_to_read(path)
-        return image if isinstance(image, Skipped) else self._photo(path, image)
-
-    def _predict_read(self, results: Iterable[_Photo | Skipped]) -> list[Prediction | Skipped]:
+    def _predict_read(self, results: Iterable[Square | Skipped]) -> list[Prediction | Skipped]:
         results = list(results)
         photos = [result for result in results if not isinstance(result, Skipped)]
         predictions = iter(self._predict(photos) if photos else [])
         return [result if isinstance(result, Skipped) else next(predictions) for result in results]
 
-    def _predict(self, photos: list[_Photo]) -> list[Prediction]:
-        distances, descriptors = self.branches.analyse(torch.stack([photo.square for photo in photos]))
+    def _predict(self, photos: list[Square]) -> list[Prediction]:
+        distances, descriptors = self.branches.analyse(torch.stack([photo.pixels for photo in photos]))
         nearest = self.references.nearest(descriptors)
         strangeness = self.references.strangeness(descriptors).tolist()
         return [
             Prediction(photo.path, photo.size, distances[i], self.branches.resampling, self.calibration,
-                       self.config.alpha, self.config.beta, int(nearest[i]), digest(photo.square),
-                       photo.notes + _remark(strangeness[i]), strangeness[i])
+                       self.config.alpha, self.config.beta, int(nearest[i]), digest(photo.pixels),
+                       self._notes(photo, strangeness[i]), strangeness[i])
             for i, photo in enumerate(photos)
         ]
+
+    def _notes(self, photo: Square, strangeness: float) -> tuple[str, ...]:
+        """What people should know of a photo before they read its score."""
+        notes = (*_remark(strangeness), *photo.notes)
+        if self.config.white_level is None and photo.white is not None:
+            return (*notes, "The model learned from photos of 8 bits.")
+        return notes
 
     def recalibrated(self, held_out: Photos, **changes: Any) -> Ulsad:
         """The same networks with the quantiles of these good photos, which they must not have seen.
@@ -171,7 +174,8 @@ class Ulsad:
         branches = replace(self.branches, config=config)
         record = self.record | {
             "held_out": [path.name for path in photos.paths],
-            "digests": self.record["digests"] | {"held_out": photos.digests}}
+            "digests": self.record["digests"] | {"held_out": photos.digests},
+            "notes": [*self.record.get("notes", []), *photos.notes]}
         distances = held_out_distances(branches, photos.images)
         calibration = calibrate(branches, distances, self.calibration.ignored)
         return Ulsad(branches, calibration, distances, self.references, record)

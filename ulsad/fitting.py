@@ -169,7 +169,34 @@ class Fit:
         branches = self.prepared.branches.fitted(images)
         distances = held_out_distances(branches, held_out)
         return Fitted(Parts(branches, calibrate(branches, distances), distances, self.references),
-                      _record(self.prepared, training.done, planned, self.seconds), training.state())
+                      self._record(training.done, planned), training.state())
+
+    def _record(self, steps: int, planned: int) -> dict[str, Any]:
+        """What set the weights and what set the quantiles, for whoever asks later."""
+        prepared = self.prepared
+        skipped = {item.path: item for item in prepared.good.skipped + prepared.held_out.skipped}
+        return {
+            "train": [path.name for path in prepared.good.paths],
+            "held_out": [path.name for path in prepared.held_out.paths],
+            "skipped": [item.reason for item in skipped.values()],
+            "notes": self._notes(),
+            "digests": _digests(prepared),
+            "copies": len(prepared.data.images) - len(prepared.good.paths),
+            "steps": steps,
+            "planned_steps": planned,
+            "seconds": round(self.seconds, 1),
+            "created": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
+        }
+
+    def _notes(self) -> list[str]:
+        """What people should know of the photos, each sentence once: split ones have those of all.
+
+        How white was found was only known to the training that this one goes on from.
+        """
+        before = self.earlier.record.get("notes", []) if self.earlier else []
+        found = [str(self.prepared.white)] if self.prepared.white else []
+        return list(dict.fromkeys(before + found + self.prepared.good.notes + self.prepared.held_out.notes))
 
 
 def held_out_distances(branches: Branches, images: Rows) -> np.ndarray:
@@ -204,25 +231,9 @@ def _raw(branches: Branches, distances: np.ndarray) -> tuple[np.ndarray, np.ndar
 def _references(prepared: Prepared) -> References:
     good = prepared.good.paths  # the first of the training images; copies follow
     descriptors = torch.cat([describe(batch) for batch in batches(prepared.data.features, BATCH)])
-    return References.chosen(good, descriptors[: len(good)].numpy(), prepared.branches.config.seed)
+    config = prepared.branches.config
+    return References.chosen(good, descriptors[: len(good)].numpy(), config.seed, config.white_level)
 
 
 def _digests(prepared: Prepared) -> dict[str, list[str]]:
     return {"train": prepared.good.digests, "held_out": prepared.held_out.digests}
-
-
-def _record(prepared: Prepared, steps: int, planned: int, seconds: float) -> dict[str, Any]:
-    """What set the weights and what set the quantiles, for whoever asks later."""
-    skipped = {item.path: item for item in prepared.good.skipped + prepared.held_out.skipped}
-    return {
-        "train": [path.name for path in prepared.good.paths],
-        "held_out": [path.name for path in prepared.held_out.paths],
-        "skipped": [item.reason for item in skipped.values()],
-        "digests": _digests(prepared),
-        "copies": len(prepared.data.images) - len(prepared.good.paths),
-        "steps": steps,
-        "planned_steps": planned,
-        "seconds": round(seconds, 1),
-        "created": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
-    }

@@ -7,17 +7,18 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from ulsad import depth
+from ulsad.containers import SUFFIXES, has_more, opened
+from ulsad.depth import Samples
 from ulsad.errors import InputError
 from ulsad.workers import in_parallel
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 
 
 @dataclass(frozen=True)
@@ -55,72 +56,82 @@ def _natural_order(path: Path) -> list[tuple[bool, int, str]]:
             for part in re.split(r"(\d+)", path.as_posix())]
 
 
-def read_image(path: Path | str) -> Image.Image:
-    """One photo as 8-bit RGB, upright (EXIF rotation applied), at its own size.
+class Reading(NamedTuple):
+    """A photo as the networks and people see it."""
 
-    16-bit values are divided by 257, so that equal exposures stay equal; transparency is laid over
-    white. Raises `InputError` naming the file and the remedy.
+    image: Image.Image  # 8-bit RGB, upright, at its own size
+    notes: tuple[str, ...]  # sentences on what was lost or had to be guessed; mostly none
+    mode: str  # of the file, as Pillow names it: L, RGB, I;16, P, …; or RGB;16, which it has no name for
+    white: float | None  # the value that is white here, in a photo of more than 8 bits
+
+
+def read_photo(path: Path | str, white_level: float | None = None) -> Reading:
+    """One photo upright (EXIF rotation applied), with what is to be said of it.
+
+    `white_level` is white in photos of more than 8 bits; None: what the file says, or else the smallest
+    depth (of 8, 10, 12, 14, 16 bits) that this photo doesn't exceed. Transparency is laid over white, and of
+    several pages or frames the first is taken. Raises `InputError` naming the file and the remedy.
     """
-    try:
-        with Image.open(path, formats=_FORMATS) as opened:
-            opened.load()
-            return _to_rgb(ImageOps.exif_transpose(opened))
-    except UnidentifiedImageError as error:
-        raise InputError(f"{path}: not a PNG, JPEG, BMP, TIFF or WebP image, whatever its name says. "
-                         "Export it again or leave it out.") from error
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{path}: more than {2 * Image.MAX_IMAGE_PIXELS // 10**6} megapixels. "
-                         "Scale it down first.") from error
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder. Give one photo.") from error
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist.") from error
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
-        raise InputError(f"{path}: truncated or damaged ({error}). "
-                         "Copy it from the camera again or leave it out.") from error
+    with opened(path) as file:
+        more = has_more(file)
+        reading = _reading(file, white_level)
+    pages = ("It has several pages or frames: only the first is used.",) if more else ()
+    return reading._replace(notes=pages + reading.notes)
 
 
-def to_rgb(image: Image.Image | np.ndarray) -> Image.Image:
-    """A Pillow image of any mode, or an (H, W) or (H, W, 3) uint8 array, as 8-bit RGB.
+def read_image(path: Path | str, white_level: float | None = None) -> Image.Image:
+    """The image of `read_photo`."""
+    return read_photo(path, white_level).image
+
+
+def as_reading(image: Image.Image | np.ndarray, white_level: float | None = None) -> Reading:
+    """A Pillow image of any mode, or an (H, W) or (H, W, 3) uint8 array, as `read_photo` reads files.
 
     Raises `InputError` for anything else.
     """
     if isinstance(image, Image.Image):
-        return _to_rgb(image)
+        return _reading(image, white_level)
     array = np.asarray(image)
     fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
     if array.dtype != np.uint8 or not fits or not array.size:
         raise InputError(f"Give a uint8 array of shape (H, W) or (H, W, 3), not {array.dtype} {array.shape}.")
-    return _to_rgb(Image.fromarray(array))
+    return _reading(Image.fromarray(array), white_level)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise InputError("32-bit floating point pixels have no fixed white. Save it with 8 or 16 bits.")
-    if image.mode.startswith("I"):
-        return _from_16_bit(image)
+def _reading(image: Image.Image, white_level: float | None) -> Reading:
+    mode, lost = image.mode, depth.shortfall(image)
+    deep = depth.samples(image)
+    if deep is None:
+        image.load()
+        return Reading(_flat(ImageOps.exif_transpose(image)), (lost,) if lost else (), mode, None)
+    mode = mode if mode[0] in "IF" else f"{mode};16"
+    white, notes = _white(deep, white_level)
+    return Reading(_from_samples(deep, white), notes, mode, white)
+
+
+def _white(deep: Samples, given: float | None) -> tuple[float, tuple[str, ...]]:
+    """What is white in a photo, and what is to be said of that."""
+    if given is not None:
+        return given, depth.remarks(deep, given)
+    white = depth.white_of([deep.seen])
+    own = f"It has more than 8 bits: white is {white.reason}."
+    return white.level, (own, *depth.remarks(deep, white.level))
+
+
+def _from_samples(deep: Samples, white: float) -> Image.Image:
+    image = Image.fromarray(deep.at(white)).convert("RGB")
+    if deep.alpha is not None:
+        image.putalpha(Image.fromarray(deep.alpha))
+    return _flat(image)
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    """RGB, transparency laid over white."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
-
-
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise InputError("32-bit integer pixels have no fixed white. Save it with 8 or 16 bits.")
-    return Image.fromarray(np.rint(values / 257).astype(np.uint8)).convert("RGB")
-
-
-def try_to_read(path: Path) -> Image.Image | Skipped:
-    """`read_image`, or why it was not possible."""
-    try:
-        return read_image(path)
-    except InputError as error:
-        return Skipped(path, str(error))
 
 
 def to_square(image: Image.Image, size: int) -> Tensor:
@@ -134,24 +145,43 @@ def digest(square: Tensor) -> str:
     return hashlib.sha256(square.numpy().tobytes()).hexdigest()[:16]
 
 
+class Square(NamedTuple):
+    """What is kept of a photo until the networks look at it."""
+
+    path: Path | None
+    size: tuple[int, int]  # its own height and width
+    pixels: Tensor  # uint8 (3, s, s)
+    notes: tuple[str, ...]  # those of its `Reading`
+    white: float | None  # likewise
+
+
+def square_of(path: Path | None, reading: Reading, size: int) -> Square:
+    """A reading as the networks' square."""
+    image = reading.image
+    return Square(path, (image.height, image.width), to_square(image, size), reading.notes, reading.white)
+
+
+def read_square(path: Path, size: int, white_level: float | None = None) -> Square | Skipped:
+    """A photo as a square, or why that was not possible. See `read_photo` for `white_level`."""
+    try:
+        return square_of(path, read_photo(path, white_level), size)
+    except InputError as error:
+        return Skipped(path, str(error))
+
+
 def read_squares(
-    paths: Iterable[Path], size: int, on_photo: Callable[[], None] | None = None
+    paths: Iterable[Path], size: int, on_photo: Callable[[], None] | None = None,
+    white_level: float | None = None,
 ) -> tuple[list[Path], Tensor, list[Skipped]]:
     """All readable photos as one uint8 tensor (n, 3, size, size), their paths, and what was skipped."""
     kept, squares, skipped = [], [], []
-    paths = list(paths)
-    for path, square in zip(paths, in_parallel(lambda path: _square_of(path, size), paths), strict=True):
+    for square in in_parallel(lambda path: read_square(path, size, white_level), paths):
         if isinstance(square, Skipped):
             skipped.append(square)
         else:
-            squares.append(square)
-            kept.append(path)
+            squares.append(square.pixels)
+            kept.append(square.path)
         if on_photo:
             on_photo()
     images = torch.stack(squares) if squares else torch.empty(0, 3, size, size, dtype=torch.uint8)
     return kept, images, skipped
-
-
-def _square_of(path: Path, size: int) -> Tensor | Skipped:
-    image = try_to_read(path)
-    return image if isinstance(image, Skipped) else to_square(image, size)

@@ -19,7 +19,14 @@ from ulsad.config import Config
 from ulsad.errors import InputError
 from ulsad.images import read_squares
 from ulsad.maps import resample, resampling_matrix
-from ulsad.preparation import Photos, choose_device, extract_features, feature_statistics, read_and_split
+from ulsad.preparation import (
+    Photos,
+    choose_device,
+    extract_features,
+    feature_statistics,
+    read_and_split,
+    with_white_level,
+)
 
 SIZE = 8000  # patches in the bank, drawn at random from all training photos
 STRANGEST = 5  # a photo's score is the mean of this many largest distances
@@ -42,6 +49,7 @@ class Bank:
     ) -> Bank:
         """From the photos that `Ulsad.fit` would train on; those that it would hold out stay unseen."""
         extractor = load_backbone(config, weights).to(choose_device(device))
+        config, _ = with_white_level(config, photos, held_out)
         good, _ = read_and_split(photos, held_out, config)
         features = extract_features(extractor, good.images, lambda *counts: None)
         mean, std = feature_statistics(features)
@@ -51,7 +59,7 @@ class Bank:
 
     def score(self, photos: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
         """Scores (n,) and maps float32 (n, s, s). Raises `InputError` when a photo can't be read."""
-        _, images, skipped = read_squares(photos, self.config.image_size)
+        _, images, skipped = read_squares(photos, self.config.image_size, white_level=self.config.white_level)
         if skipped:
             raise InputError(skipped[0].reason)
         features = extract_features(self.extractor, images, lambda *counts: None)

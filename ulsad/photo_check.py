@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from ulsad import depth
 from ulsad.contact_sheet import PICTURE, Shown, contact_sheet, evenly_spaced
 from ulsad.errors import InputError
-from ulsad.images import Skipped, read_image
+from ulsad.images import Skipped, read_photo
 from ulsad.intake import GOOD_PARTS, HELD_OUT
 from ulsad.preparation import MINIMUM_PHOTOS
 from ulsad.rendering import fit_within
@@ -36,7 +37,8 @@ class SlotReport:
     photos: int
     skipped: tuple[Skipped, ...]
     sizes: dict[tuple[int, int], int]  # (width, height), upright
-    modes: dict[str, int]  # as Pillow names what is in the file: L, RGB, I;16, P, …
+    modes: dict[str, int]  # of the files, see `images.Reading`
+    notes: tuple[tuple[Path, str], ...] = ()  # on photos that could be read, see there
 
     @property
     def readable(self) -> int:
@@ -61,16 +63,18 @@ class PhotoCheck:
     duplicates: tuple[Duplicates, ...]
     seconds_per_photo: float  # the median to read one; 0 when none could be read
     contact_sheet: Image.Image
+    white: depth.White | None = None  # of photos of good parts, found or given; None: all have 8 bits
+    white_unknown: tuple[str, ...] = ()  # why it could not be found
 
     @property
     def refused(self) -> list[str]:
         """What must stop a training, in sentences for the user; [] when nothing does."""
-        return [*_overlaps(self, exact=True), *_too_few(self)]
+        return [*self.white_unknown, *_overlaps(self, exact=True), *_too_few(self)]
 
     def problems(self) -> list[str]:
         """All that the user should know, the gravest first: what is refused, then what can be put up with."""
-        return [*self.refused, *_overlaps(self, exact=False), *_unreadable(self), *_few(self), *_copies(self),
-                *_shapes(self), *_kinds(self), *_uncompared(self)]
+        return [*self.refused, *_overlaps(self, exact=False), *_unreadable(self), *_noted(self),
+                *_few(self), *_copies(self), *_shapes(self), *_white(self), *_kinds(self), *_uncompared(self)]
 
     def pairs(self, one: str, other: str, exact: bool) -> list[Duplicates]:
         """The duplicates between two slots, or within one."""
@@ -94,51 +98,75 @@ class _Look(NamedTuple):
     digest: bytes  # of size and RGB pixels
     grey: np.ndarray  # float32 (32, 32), 0 … 255
     picture: Image.Image | None  # for the contact sheet
+    notes: tuple[str, ...]
 
 
-def check(slots: dict[str, Sequence[Path]]) -> PhotoCheck:
-    """Read every photo of an `Intake`'s slots once.
+def check(slots: dict[str, Sequence[Path]], white_level: float | None = None) -> PhotoCheck:
+    """Read every photo of an `Intake`'s slots once, and before that those of more than 8 bits: what is white
+    in them is found as a training would find it, if `white_level` doesn't say so.
 
     Photos that can't be read are reported, not raised. 5 KB are kept of each photo.
     """
-    *_, result = checking(slots)
+    *_, result = checking(slots, white_level)
     return result
 
 
-def checking(slots: dict[str, Sequence[Path]]) -> Iterator[tuple[int, int] | PhotoCheck]:
+def checking(
+    slots: dict[str, Sequence[Path]], white_level: float | None = None
+) -> Iterator[tuple[int, int] | PhotoCheck]:
     """`check` photo by photo: how many are done and of how many, and the result last."""
     done, total = count(1), sum(map(len, slots.values()))
+    good: list[depth.Seen] = []
+    for path in (*slots.get(GOOD_PARTS, ()), *slots.get(HELD_OUT, ())) if white_level is None else ():
+        if found := depth.look(path):
+            good.append(found)
+            yield 0, total
+    white, unknown = _white_of(good)
+    white_level = white.level if white else white_level
     seen: dict[str, list[_Look | Skipped]] = {slot: [] for slot in slots}
     for slot, paths in slots.items():
         shown = evenly_spaced(len(paths))
         for i, path in enumerate(paths):
-            seen[slot].append(_look(path, slot, i in shown))
+            seen[slot].append(_look(path, slot, i in shown, white_level))
             yield next(done), total
     looks = [item for items in seen.values() for item in items if isinstance(item, _Look)]
     yield PhotoCheck(tuple(_report(slot, items) for slot, items in seen.items()), tuple(_duplicates(looks)),
-                     median([look.seconds for look in looks] or [0.0]), _contact_sheet(seen))
+                     median([look.seconds for look in looks] or [0.0]), _contact_sheet(seen),
+                     white or _as_set(white_level, looks), unknown)
 
 
-def _look(path: Path, slot: str, shown: bool) -> _Look | Skipped:
+def _white_of(photos: list[depth.Seen]) -> tuple[depth.White | None, tuple[str, ...]]:
+    """What is white, or why a training would refuse to say."""
+    try:
+        return depth.white_of_set(photos), ()
+    except InputError as error:
+        return None, (str(error),)
+
+
+def _look(path: Path, slot: str, shown: bool, white_level: float | None) -> _Look | Skipped:
     started = perf_counter()
     try:
-        photo = read_image(path)
+        photo, notes, mode, _ = read_photo(path, white_level)
     except InputError as error:
         return Skipped(path, str(error))
     seconds = perf_counter() - started
-    with Image.open(path) as opened:
-        mode = opened.mode
     digest = hashlib.sha256(f"{photo.size}".encode() + photo.tobytes()).digest()
     # in floating point: rounding to whole grey levels would be a third of NEAR
     grey = photo.convert("L").convert("F").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     return _Look(path, slot, seconds, photo.size, mode, digest, np.array(grey),
-                 fit_within(photo, PICTURE) if shown else None)
+                 fit_within(photo, PICTURE) if shown else None, notes)
+
+
+def _as_set(white_level: float | None, looks: list[_Look]) -> depth.White | None:
+    deep = sum(_is_deep(look.mode) for look in looks)
+    return depth.White(white_level, deep, depth.SET) if white_level is not None and deep else None
 
 
 def _report(slot: str, items: list[_Look | Skipped]) -> SlotReport:
     looks = [item for item in items if isinstance(item, _Look)]
     return SlotReport(slot, len(items), tuple(item for item in items if isinstance(item, Skipped)),
-                      _frequencies(look.size for look in looks), _frequencies(look.mode for look in looks))
+                      _frequencies(look.size for look in looks), _frequencies(look.mode for look in looks),
+                      tuple((look.path, note) for look in looks for note in look.notes))
 
 
 def _frequencies(values: Iterable) -> dict:
@@ -204,6 +232,15 @@ def _unreadable(check: PhotoCheck) -> Iterator[str]:
                    f"{reasons}{more}")
 
 
+def _noted(check: PhotoCheck) -> Iterator[str]:
+    for slot in check.slots:
+        if slot.notes:
+            some = " ".join(f"{_name(path)}: {note}" for path, note in slot.notes[:3])
+            more = f" And {len(slot.notes) - 3} more." if len(slot.notes) > 3 else ""
+            remarks = "1 remark" if len(slot.notes) == 1 else f"{len(slot.notes):,} remarks"
+            yield f"{remarks} on {slot.name}: {some}{more}"
+
+
 def _copies(check: PhotoCheck) -> Iterator[str]:
     for slot in check.slots:
         exact, near = (check.pairs(slot.name, slot.name, exact) for exact in (True, False))
@@ -233,6 +270,11 @@ def _shapes(check: PhotoCheck) -> Iterator[str]:
                "side: cut such photos into pieces.")
 
 
+def _white(check: PhotoCheck) -> Iterator[str]:
+    if check.white:
+        yield str(check.white)
+
+
 def _kinds(check: PhotoCheck) -> Iterator[str]:
     kinds = Counter(_kind(mode) for slot in check.slots for mode in Counter(slot.modes).elements())
     if len(kinds) > 1:
@@ -242,7 +284,13 @@ def _kinds(check: PhotoCheck) -> Iterator[str]:
 
 
 def _kind(mode: str) -> str:
-    return "16-bit grey" if mode.startswith("I") else "grey" if mode in ("1", "L", "LA") else "colour"
+    grey = mode[0] in "IF" or mode in ("1", "L", "LA")
+    return f"{'grey' if grey else 'colour'}{' of more than 8 bits' if _is_deep(mode) else ''}"
+
+
+def _is_deep(mode: str) -> bool:
+    """Whether a `Reading`'s mode has more than 8 bits."""
+    return mode[0] in "IF" or mode.endswith(";16")
 
 
 def _uncompared(check: PhotoCheck) -> Iterator[str]:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
 
-from ulsad import distributed, rows
+from ulsad import depth, distributed, rows
 from ulsad.augmentation import size_with_copies, with_copies
 from ulsad.backbones import FeatureExtractor, load_backbone
 from ulsad.branches import BATCH, Branches
 from ulsad.config import Config
 from ulsad.errors import InputError
-from ulsad.images import Skipped, digest, find_images, read_squares
+from ulsad.images import Skipped, Square, digest, find_images, read_square
 from ulsad.maps import attention
 from ulsad.networks import Networks
 from ulsad.rows import IN_MEMORY, Rows, Space, batches, take
 from ulsad.training import TrainingData
+from ulsad.workers import in_parallel
 
 MINIMUM_PHOTOS = 8
 READ_AT_ONCE = 4  # photos between two words on the progress
@@ -39,10 +40,11 @@ class PhotoSet:
     images: Rows
     digests: list[str]  # see `images.digest`
     skipped: list[Skipped]
+    notes: list[str] = field(default_factory=list)  # on photos that were read, see `images.Reading`
 
     def subset(self, indices: Tensor) -> PhotoSet:
         return PhotoSet([self.paths[i] for i in indices], take(self.images, indices),
-                        [self.digests[i] for i in indices], self.skipped)
+                        [self.digests[i] for i in indices], self.skipped, self.notes)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Prepared:
     held_out: PhotoSet
     branches: Branches
     data: TrainingData
+    white: depth.White | None  # where the photos themselves had to say it
 
 
 @contextmanager
@@ -72,13 +75,14 @@ def preparing(
         scratch.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="features-", dir=scratch) as folder:
         space = Space(Path(folder) if is_large else None)
+        config, white = with_white_level(config, paths, held_out, on_count)
         good, kept_back = read_and_split(paths, held_out, config, on_count, space)
-        yield _prepared(good, kept_back, config, extractor, space, on_count)
+        yield _prepared(good, kept_back, config, extractor, space, on_count, white)
 
 
 def _prepared(
     good: PhotoSet, held_out: PhotoSet, config: Config, extractor: FeatureExtractor, space: Space,
-    on_count: OnCount,
+    on_count: OnCount, white: depth.White | None,
 ) -> Prepared:
     images = with_copies(good.images, config, space)
     features = extract_features(extractor, images, on_count, space)
@@ -87,7 +91,27 @@ def _prepared(
     data = TrainingData(images, features, standardise(features, mean, std, config, space, device))
     networks = _seeded_networks(config, extractor).to(device)
     return Prepared(good, held_out, Branches(config, extractor, networks, mean.to(device), std.to(device)),
-                    data)
+                    data, white)
+
+
+def with_white_level(
+    config: Config, photos: Photos, held_out: Photos | None = None, on_count: OnCount = lambda *counts: None
+) -> tuple[Config, depth.White | None]:
+    """The configuration, with what is white in all these photos if it doesn't say so, and how it was found.
+
+    It stays None when all have 8 bits, whose pixels are not looked at. Each process looks at a share. Raises
+    `InputError` when nothing says what is white.
+    """
+    if config.white_level is not None:
+        return config, None
+    paths = paths_of(photos) + (paths_of(held_out) if held_out is not None else [])
+    seen = []
+    for photo in in_parallel(depth.look, paths[distributed.rank()::distributed.size()]):
+        if photo:
+            seen.append(photo)
+            on_count("reading", 0, len(paths))
+    white = depth.white_of_set(distributed.gathered(seen))
+    return (replace(config, white_level=white.level) if white else config), white
 
 
 def bytes_needed(photos: int, config: Config, extractor: FeatureExtractor, per_value: int = 4) -> int:
@@ -165,13 +189,19 @@ def read_photos(
     squares = space.empty(f"{name}-squares", (len(paths), 3, config.image_size, config.image_size),
                           torch.uint8)
     failures: list[tuple[int, str]] = []  # by number: each process may have unpacked its own copy of a zip
+    notes: list[tuple[int, str]] = []
+
+    def look(path: Path) -> Square | Skipped:
+        return read_square(path, config.image_size, config.white_level)
 
     def read(start: int, end: int) -> Tensor:
-        some = paths[start:end]
-        kept, images, failed = read_squares(some, config.image_size)
-        failures.extend((start + some.index(item.path), item.reason) for item in failed)
-        result = torch.zeros(len(some), *squares.shape[1:], dtype=torch.uint8)
-        result[[some.index(path) for path in kept]] = images
+        result = torch.zeros(end - start, *squares.shape[1:], dtype=torch.uint8)
+        for i, photo in enumerate(in_parallel(look, paths[start:end])):
+            if isinstance(photo, Skipped):
+                failures.append((start + i, photo.reason))
+            else:
+                result[i] = photo.pixels
+                notes.extend((start + i, f"{photo.path.name}: {note}") for note in photo.notes)
         return result
 
     distributed.fill(squares, READ_AT_ONCE, read, lambda done: on_count("reading", done, len(paths)))
@@ -179,7 +209,8 @@ def read_photos(
     digests = [digest(square) for square in _each(squares)]
     kept = [i for i in range(len(paths)) if i not in unreadable]
     skipped = [Skipped(paths[i], reason) for i, reason in unreadable.items()]
-    return _without_copies(paths, squares, digests, kept, skipped)
+    said = [note for _, note in sorted(distributed.gathered(notes))]
+    return replace(_without_copies(paths, squares, digests, kept, skipped), notes=said)
 
 
 def _without_copies(

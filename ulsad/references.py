@@ -34,14 +34,16 @@ class References:
     jpegs: tuple[bytes, ...]
 
     @classmethod
-    def chosen(cls, paths: Sequence[Path], descriptors: np.ndarray, seed: int = 0) -> References:
+    def chosen(cls, paths: Sequence[Path], descriptors: np.ndarray, seed: int = 0,
+               white_level: float | None = None) -> References:
         """At most `MOST` of n good photos, so that every one has a similar one among them.
 
-        They are the medoids of as many k-means clusters of the descriptors (n, d).
+        They are the medoids of as many k-means clusters of the descriptors (n, d). See `read_photo` for
+        `white_level`.
         """
         indices = _medoids(descriptors, seed) if len(paths) > MOST else range(len(paths))
         return cls(tuple(paths[i].name for i in indices), descriptors[list(indices)].astype(np.float16),
-                   tuple(_jpeg(paths[i]) for i in indices))
+                   tuple(_jpeg(paths[i], white_level) for i in indices))
 
     def nearest(self, descriptors: np.ndarray) -> np.ndarray:
         """For each of (m, d), the index of the photo with the smallest Euclidean distance: int (m,)."""
@@ -92,8 +94,8 @@ def _medoids(descriptors: np.ndarray, seed: int) -> list[int]:
                   for label in np.unique(clusters.labels_))
 
 
-def _jpeg(path: Path) -> bytes:
-    photo = read_image(path)
+def _jpeg(path: Path, white_level: float | None) -> bytes:
+    photo = read_image(path, white_level)
     photo.thumbnail((SIDE, SIDE))
     buffer = BytesIO()
     photo.save(buffer, "JPEG", quality=80)

@@ -18,7 +18,6 @@ from ulsad.batch import Batch, Judged, Table, said_of_strange, tally
 from ulsad.criterion import Criterion, rejected
 from ulsad.detector import Ulsad
 from ulsad.errors import InputError
-from ulsad.images import read_image
 
 PICTURED = 60  # photos with their maps in a report; the strangest ones
 SIDE = 360  # px, their longer side
@@ -58,7 +57,7 @@ def write_report(
     seen = [detector.seen_in(prediction) for prediction in batch.predictions]
     figures = []
     for done, i in enumerate(order[:PICTURED], start=1):
-        figures.append(_figure(batch, i, judged[i], seen[i], criterion))
+        figures.append(_figure(detector, batch, i, judged[i], seen[i], criterion))
         on_photo(done, min(len(order), PICTURED))
     counts = ", ".join(f"{count} {verdict}" for verdict, count in
                        tally([of.verdict for of in judged]).items())
@@ -97,7 +96,9 @@ def number(value: float, digits: int) -> str:
     return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _figure(batch: Batch, index: int, judged: Judged, seen_in: str, criterion: Criterion) -> str:
+def _figure(
+    detector: Ulsad, batch: Batch, index: int, judged: Judged, seen_in: str, criterion: Criterion
+) -> str:
     prediction = batch.predictions[index]
     maps = prediction.maps(criterion.alpha, criterion.beta, criterion.combine)
     note = f" (in the model's {seen_in} photos)" if seen_in else ""
@@ -107,7 +108,7 @@ def _figure(batch: Batch, index: int, judged: Judged, seen_in: str, criterion: C
                f"fired: {judged.fired}; score {number(judged.score, 3)}, local "
                f"{number(judged.local_score, 3)}, global {number(judged.global_score, 3)}")
     try:
-        photo = rendering.fit_within(read_image(prediction.path), SIDE)
+        photo = rendering.fit_within(detector.reading(prediction.path).image, SIDE)
     except InputError as error:
         return f"<figure><figcaption>{caption}</figcaption><p>{escape(str(error))}</p></figure>"
     pictures = "".join(f"<img alt='{title}' src='{_jpeg(picture)}'>" for picture, title in

@@ -23,7 +23,7 @@ from ulsad.backbones import load_backbone
 from ulsad.config import PRESETS, Config
 from ulsad.demo import write_demo
 from ulsad.detector import Ulsad
-from ulsad.images import find_images, read_image, read_squares, to_square
+from ulsad.images import find_images, read_squares, to_square
 from ulsad.maps import attention
 from ulsad.networks import Networks
 from ulsad.preparation import choose_device, feature_statistics
@@ -145,7 +145,7 @@ def plain_maps(
 ) -> list[Image.Image]:
     """Local, global and combined map of one photo, float32 images of its size, done step by step."""
     branches, config = detector.branches, detector.config
-    photo = read_image(file)
+    photo = detector.reading(file).image
     square = to_square(photo, config.image_size)[None].to(branches.mean.device)
     image = branches.extractor.normalise(square)
     features = (backbone(image) - branches.mean) / branches.std

@@ -26,7 +26,6 @@ from ulsad.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.files import replacing, write_text
 from ulsad.fitting import Progress, TrainingDiverged
-from ulsad.images import read_image
 from ulsad.intake import Intake, is_kept, kept, take_in
 from ulsad.memory import peak_memory_mb
 from ulsad.outcome import Outcome, judge
@@ -198,12 +197,12 @@ class _Preview:
         for photo in self.intake.test:
             if photo.kind != GOOD:
                 try:
-                    return rendering.fit_within(read_image(photo.path), PREVIEW_SIDE)
+                    return rendering.fit_within(detector.reading(photo.path).image, PREVIEW_SIDE)
                 except InputError:
                     continue
         name = detector.record["held_out"][0]
         path = next(path for path in (*self.intake.held_out, *self.intake.good) if path.name == name)
-        return spoiled(rendering.fit_within(read_image(path), PREVIEW_SIDE))
+        return spoiled(rendering.fit_within(detector.reading(path).image, PREVIEW_SIDE))
 
 
 def spoiled(photo: Image.Image) -> Image.Image:
@@ -251,5 +250,7 @@ def _print_result(detector: Ulsad, out: Path, outcome: Outcome | None) -> None:
         against = "held-out good photos" if outcome.is_against_held_out else "good test photos"
         print(f"known defects against {against}, image AUROC: "
               + ", ".join(f"{name} {auroc.value:.3f}" for name, auroc in outcome.aurocs.items()))
+    for note in record.get("notes", []):
+        print(note, file=sys.stderr)
     for reason in record["skipped"]:
         print(f"skipped {reason}", file=sys.stderr)

@@ -85,7 +85,7 @@ class OpenBatch:
         return [(self.batch.predictions[i].path, self.batch.names[i]) for i in order]
 
     def photo(self, index: int) -> Image.Image:
-        return library.photo(str(self.batch.predictions[index].path))
+        return library.photo(str(self.batch.predictions[index].path), self.detector.config.white_level)
 
     def thumbnail(self, index: int) -> Path:
         return self._picture(index, "small", THUMBNAIL)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import cache, partial
 from html import escape
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import gradio as gr
 import numpy as np
@@ -33,7 +34,15 @@ other photos of the same parts may give. The **threshold** comes from the good p
 the model was trained, never from the photos tested here, so the confusion matrix is an honest one.
 """
 
-_results: dict[str, tuple[Evaluation, str]] = {}  # the last few; the browser holds their keys
+
+
+class _Result(NamedTuple):
+    evaluation: Evaluation
+    model: str  # its name
+    white_level: float | None  # of the model
+
+
+_results: dict[str, _Result] = {}  # the last few; the browser holds their keys
 
 
 def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: Inspected, models_dir: Path,
@@ -112,7 +121,8 @@ def _generator(choose, models_dir: Path):
             text = escape(slot.plain(str(error)))
             yield f"<div class='run'><b>{text}</b></div>", skip, skip, idle
             raise library.toast(InputError(slot.plain(str(error)))) from error
-        yield _said(evaluation, model), gr.Column(visible=True), _remember(evaluation, model), idle
+        key = _remember(_Result(evaluation, model, detector.config.white_level))
+        yield _said(evaluation, model), gr.Column(visible=True), key, idle
     return evaluated
 
 
@@ -125,16 +135,15 @@ def _said(evaluation: Evaluation, model: str) -> str:
     return f"<div class='run'>{note}<b>{text}</b>{skipped}</div>"
 
 
-def _remember(evaluation: Evaluation, model: str) -> str:
+def _remember(result: _Result) -> str:
     while len(_results) > 2:
         _results.pop(next(iter(_results)))
     key = uuid.uuid4().hex
-    _results[key] = evaluation, model
+    _results[key] = result
     return key
 
 
-def _recalled(key: str | None) -> tuple[Evaluation, str]:
-    """An evaluation, and the name of its model."""
+def _recalled(key: str | None) -> _Result:
     if key not in _results:
         raise InputError("This evaluation is no longer in memory. Press Evaluate again.")
     return _results[key]
@@ -202,7 +211,7 @@ _OPENING = {_demo: "Drawing some trays that no model has seen"}
 
 
 def _report(key: str):
-    evaluation, _ = _recalled(key)
+    evaluation = _recalled(key).evaluation
     grid = ablation.alpha_beta_grid(evaluation)
     return (_numbers(evaluation), figures.curves(evaluation), figures.kinds(evaluation),
             figures.alpha_beta(grid, ablation.ALPHAS, ablation.BETAS))
@@ -231,13 +240,13 @@ def _value(value: float, interval: tuple[float, float] | None = None) -> str:
 
 def _at_threshold(key: str, share: float):
     """Confusion matrix, a word on the mistakes, the gallery of the worst ones, and their paths."""
-    evaluation, _ = _recalled(key)
+    evaluation, _, white_level = _recalled(key)
     threshold = metrics.threshold_at(evaluation.held_out_scores()[:, 0], share)
     scores, labels = evaluation.scores()[:, 0], evaluation.labels
     point = metrics.operating_point(scores, labels, threshold)
     wrong = np.flatnonzero((scores > threshold) != labels)
     worst = wrong[np.argsort(-np.abs(scores[wrong] - threshold))][:MISTAKES]
-    pictures = [(rendering.fit_within(library.photo(str(evaluation.photos[i].path)), 320),
+    pictures = [(rendering.fit_within(library.photo(str(evaluation.photos[i].path), white_level), 320),
                  f"{scores[i]:.2f} {evaluation.photos[i].kind}") for i in worst]
     paths = [str(evaluation.photos[i].path) for i in worst]
     text = (f"**Mistakes: {len(wrong)}**, the worst first. Click one to open it in Inspect." if len(wrong)
@@ -263,5 +272,4 @@ def _confusion(point: metrics.OperatingPoint, held_out: int) -> str:
 def _open(key: str, paths: list[str], event: gr.SelectData):
     """Go to Inspect with the model that made them, the mistakes, and the clicked one chosen."""
     photos = [(Path(path), Path(path).name) for path in paths]
-    _, model = _recalled(key)
-    return model, gr.Tabs(selected="inspect"), Request(tuple(photos), event.index), Slot()
+    return _recalled(key).model, gr.Tabs(selected="inspect"), Request(tuple(photos), event.index), Slot()

@@ -38,13 +38,14 @@ def clear(models_dir: Path) -> None:
     shutil.rmtree(models_dir / FOLDER, ignore_errors=True)
 
 
-def look(slots: Sequence[Sequence[Path]], models_dir: Path, lasting: Path | None) -> Iterator[tuple | str]:
+def look(slots: Sequence[Sequence[Path]], models_dir: Path, lasting: Path | None,
+         white_level: float | None = None) -> Iterator[tuple | str]:
     """Keep and check photos of the three slots; yield (done, total) on the way, and the key last."""
     folder = models_dir / FOLDER / uuid.uuid4().hex
     try:
         intake = keep(take_in(*slots, folder / "unpacked"), folder / "photos", lasting)
         shutil.rmtree(folder / "unpacked", ignore_errors=True)
-        for step in photo_check.checking(intake.slots):
+        for step in photo_check.checking(intake.slots, white_level):
             if isinstance(step, PhotoCheck):
                 _incoming[folder.name] = Incoming(folder, intake, step)
                 yield folder.name

@@ -107,14 +107,15 @@ def version(file: str) -> int:
         raise InputError(f"{file} is gone. Choose another one.") from error
 
 
-def photo(path: str) -> Image.Image:
-    """A photo through the one loader, at its own size; read again when the file has changed."""
-    return _photo(path, version(path))
+def photo(path: str, white_level: float | None = None) -> Image.Image:
+    """A photo through the one loader, at its own size; read again when the file has changed. What is white in
+    more than 8 bits is a model's to say, or else the photo's own."""
+    return _photo(path, version(path), white_level)
 
 
 @lru_cache(maxsize=16)
-def _photo(path: str, version: int) -> Image.Image:
-    return read_image(path)
+def _photo(path: str, version: int, white_level: float | None) -> Image.Image:
+    return read_image(path, white_level)
 
 
 def patch_features(
@@ -143,7 +144,7 @@ def inside(model: str, path: str, models_dir: Path) -> Inside:
 
 @lru_cache(maxsize=8)  # a few MB each, and the detectors they come from
 def _inside(opened: Ulsad, path: str, version: int) -> Inside:
-    return look_inside(opened.branches, photo(path))
+    return look_inside(opened.branches, photo(path, opened.config.white_level))
 
 
 def folder_on_server(data_root: Path | None, folder: str) -> Path:

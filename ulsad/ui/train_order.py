@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from html import escape
 from pathlib import Path
@@ -21,7 +21,8 @@ from ulsad.preparation import held_out_share
 from ulsad.ui import incoming, library, slot, train_views
 from ulsad.ui.slot import Slot
 
-SETTINGS = ("backbone", "image_size", "lambda_l", "lambda_g", "minutes", "steps", "seed", "precision")
+SETTINGS = ("backbone", "image_size", "lambda_l", "lambda_g", "minutes", "steps", "seed", "precision",
+            "white_level")
 
 
 def slots(data_root: Path | None) -> tuple[list[gr.components.Component], list]:
@@ -73,17 +74,20 @@ def settings() -> tuple[list[gr.components.Component], gr.File]:
                                   elem_id="lambda-g")
             precision = gr.Dropdown([("as the preset says", ""), "float32", "bfloat16"], value="",
                                     label="Precision", info="of the arithmetic")
-    return [backbone, image_size, lambda_l, lambda_g, minutes, steps, seed, precision], weights
+        white_level = gr.Textbox(label="White level", max_lines=1, elem_id="white-level",
+                                 info="of photos of more than 8 bits, 4095 for a camera of 12; found from the "
+                                      "good parts when left empty")
+    return [backbone, image_size, lambda_l, lambda_g, minutes, steps, seed, precision, white_level], weights
 
 
 def check(
     models_dir: Path, data_root: Path | None, previous: str, *slots: Slot | str
 ) -> Iterator[tuple]:
     """Yield what the slots hold and what is to be shown of it, with progress; gradio ends a generator when
-    asked to stop."""
+    asked to stop. `slots` are the three slots, the three folders, and the white level as text."""
     skip = gr.skip()
-    dropped, folders = slots[:3], slots[3:]
-    if not any(slots):
+    dropped, folders, white_level = slots[:3], slots[3:6], slots[6]
+    if not any((*dropped, *folders)):
         incoming.forget(previous)
         yield slots, "", "", gr.Button(visible=False), gr.Accordion(visible=False), None
         return
@@ -91,7 +95,8 @@ def check(
     incoming.forget(previous)
     try:
         given = [[*one.sources, *_folder(data_root, folder)] for one, folder in zip(dropped, folders)]
-        for done, step in enumerate(incoming.look(given, models_dir, data_root)):
+        level = Config().with_text(_filled(white_level=white_level)).white_level
+        for done, step in enumerate(incoming.look(given, models_dir, data_root, level)):
             if isinstance(step, tuple) and done % 5 == 0:
                 yield slots, "", train_views.progress("Checking", *step), skip, skip, skip
     except (InputError, OSError) as error:
@@ -120,10 +125,15 @@ def _folder(data_root: Path | None, folder: str) -> list[Path]:
     return [library.folder_on_server(data_root, folder.strip())] if folder and folder.strip() else []
 
 
-def _filled(*values: str | None) -> list[str]:
+def _filled(**values: str | None) -> list[str]:
     """What was filled in, as `name=value`."""
-    stripped = ((name, (value or "").strip()) for name, value in zip(SETTINGS, values, strict=True))
+    stripped = ((name, (value or "").strip()) for name, value in values.items())
     return [f"{name}={value}" for name, value in stripped if value]
+
+
+def _chosen(values: Sequence[str | None]) -> list[str]:
+    """The same of all settings, in their order."""
+    return _filled(**dict(zip(SETTINGS, values, strict=True)))
 
 
 def cost(key: str, preset: str, *inputs) -> Iterator[str]:
@@ -135,7 +145,7 @@ def cost(key: str, preset: str, *inputs) -> Iterator[str]:
         yield ""
         return
     try:
-        config = PRESETS[preset].with_text(_filled(*values))
+        config = PRESETS[preset].with_text(_chosen(values))
         yield "<p>Trying a few steps, to tell how long it will take …</p>"
         place = here.folder.parent  # a newer check may just be removing the folder itself
         yield train_views.cost(_estimate(here, config, weights), _free(place))
@@ -165,7 +175,7 @@ def start(models_dir: Path, key: str, name: str, preset: str, *inputs) -> str:
     here = incoming.recalled(key)
     if refused := here.check.refused:
         raise InputError("\n".join(refused))
-    settings = _filled(*values)
+    settings = _chosen(values)
     need = _estimate(here, PRESETS[preset].with_text(settings), weights).disk
     if need > _free(models_dir):
         raise InputError(f"The training needs {need / 2**30:.1f} GB of disk, but only "

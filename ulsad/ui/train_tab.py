@@ -72,9 +72,10 @@ def build(
     checked = [looked, key, found, stop_check, sheet_place, sheet]
     check, check_again = (library.shown(partial(function, models_dir, data_root))
                           for function in (train_order.check, train_order.check_again))
-    checking = gr.on(look, check, [key, *slots], checked, show_progress="hidden", concurrency_id="check",
+    given, white_level = [*slots, settings[-1]], settings[-1]
+    checking = gr.on([*look, white_level.submit, white_level.blur], check, [key, *given], checked, show_progress="hidden", concurrency_id="check",
                      concurrency_limit=2, trigger_mode="always_last")
-    again = checking.then(check_again, [looked, key, *slots], checked, show_progress="hidden",
+    again = checking.then(check_again, [looked, key, *given], checked, show_progress="hidden",
                           concurrency_id="check")
     again.then(train_order.cost, priced, cost, show_progress="hidden")
     stop_check.click(_check_stopped, None, [found, stop_check], cancels=[checking, again])

@@ -1,0 +1,156 @@
+"""Photo files as Pillow opens them: which kinds there are, and what is said of one that can't be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from ulsad.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm",
+            ".pnm", ".pbm", ".jp2", ".j2k", ".jpx", ".avif", ".gif", ".heic", ".heif")
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF", "GIF")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+PHOTOMETRIC, STRIP_LENGTHS, PLANAR = 262, 279, 284  # TIFF tags
+SEPARATE, _YCBCR = 2, 6
+_RARE = {"lzma", "zstd", "webp", "thunderscan", "tiff_sgilog", "tiff_sgilog24", "tiff_raw_16"}  # compressions
+# What Pillow says of whole files that it knows no way to read.
+_UNSUPPORTED = ("unknown pixel mode", "unknown data organization", "unsupported", "not yet supported",
+                "cannot handle", "not available", "raw mode", "image mode", "unrecognized")
+
+
+@contextmanager
+def opened(path: Path | str) -> Iterator[ImageFile.ImageFile]:
+    """A photo's file with its header read, but not its pixels.
+
+    Whatever goes wrong, in the block as well, becomes an `InputError` that names the file and the remedy.
+    """
+    image = None
+    try:
+        with _open(Path(path)) as image:
+            yield image
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: more than {2 * Image.MAX_IMAGE_PIXELS // 10**6} megapixels. "
+                         "Scale it down first.") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder. Give one photo.") from error
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist.") from error
+    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:  # what damaged files make
+        raise InputError(f"{path}: {_complaint(Path(path), image, error)}") from error
+
+
+def reopened(image: ImageFile.ImageFile) -> ImageFile.ImageFile:
+    """The same file once more, with its pixels not read yet."""
+    return _mended(Image.open(image.filename, formats=(image.format,)))
+
+
+def has_more(image: ImageFile.ImageFile) -> bool:
+    """Whether a file holds more pages or frames than the first.
+
+    The second picture in a phone's JPEG (MPO) is a preview or a depth map, and nobody asks for it.
+    """
+    return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+
+
+def _open(path: Path) -> ImageFile.ImageFile:
+    try:
+        return _mended(Image.open(path, formats=_FORMATS))
+    except UnidentifiedImageError:
+        if not _is_heif(path):
+            raise
+    _register_heif()
+    return Image.open(path, formats=("HEIF",))
+
+
+def _is_heif(path: Path) -> bool:
+    head = _head(path)
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(16)
+
+
+def _register_heif() -> None:
+    """Only when the first such file is met: most people have none, and nobody has to install it."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        raise InputError("HEIC photos are read with the package pillow-heif, which is not installed. Run "
+                         "'python -m pip install pillow-heif', or save the photo as JPEG.") from error
+    register_heif_opener()
+
+
+def _mended(image: ImageFile.ImageFile) -> ImageFile.ImageFile:
+    """Uncompressed TIFFs that Pillow would read with the wrong layout of their bytes."""
+    if image.format != "TIFF" or image.info.get("compression") != "raw":
+        return image
+    if image.tag_v2.get(PHOTOMETRIC) == _YCBCR:
+        return _as_ycbcr(image)
+    if image.tag_v2.get(PLANAR) == SEPARATE and set(image.tag_v2.get(258, ())) == {16}:
+        order = "L" if image.tag_v2.prefix == b"II" else "B"
+        return with_rawmode(image, lambda band: f"{band};16{order}")
+    return image
+
+
+def _as_ycbcr(image: ImageFile.ImageFile) -> ImageFile.ImageFile:
+    subsampled = sum(image.tag_v2.get(STRIP_LENGTHS, ())) != 3 * image.width * image.height
+    if subsampled or image.tag_v2.get(PLANAR) == SEPARATE:
+        raise InputError(_unsupported("TIFF", "uncompressed YCbCr with subsampled or separate colours"))
+    image._mode = "YCbCr"  # Pillow takes it for four bytes of RGBX
+    return with_rawmode(image, lambda rawmode: "YCbCr")
+
+
+def with_rawmode(image: ImageFile.ImageFile, change: Callable[[str], str]) -> ImageFile.ImageFile:
+    """The image, whose pixels will be unpacked from `change(rawmode)` instead."""
+    image.tile = [tile._replace(args=change(tile.args) if isinstance(tile.args, str)
+                                else (change(tile.args[0]), *tile.args[1:])) for tile in image.tile]
+    return image
+
+
+def rawmode(image: ImageFile.ImageFile) -> str:
+    """How the pixels lie in the file, as Pillow names it, such as "RGB;16B"; "" where it doesn't say."""
+    args = image.tile[0].args if getattr(image, "tile", None) else ""
+    args = args if isinstance(args, str) else (args or ("",))[0]
+    return args if isinstance(args, str) else ""
+
+
+def _complaint(path: Path, image: ImageFile.ImageFile | None, error: Exception) -> str:
+    """What is wrong with a file, and what to do."""
+    if isinstance(error, OSError) and error.errno:
+        return f"could not be read ({error.strerror}). Look at its permissions and its disk."
+    kind, cause = (image.format, error) if image else _hidden_cause(path, error)
+    if kind is None:
+        return ("not a PNG, JPEG, BMP, TIFF, WebP, PNM, JPEG 2000, AVIF, GIF or HEIC image, whatever its "
+                "name says. Export it again or leave it out.")
+    compression = image.info.get("compression") if image else None
+    if compression in _RARE:
+        return _unsupported(kind, f"compression {compression}")
+    if isinstance(cause.__cause__, KeyError) or any(words in str(cause).lower() for words in _UNSUPPORTED):
+        return _unsupported(kind, str(cause))
+    return f"truncated or damaged ({cause}). Copy it from the camera again or leave it out."
+
+
+def _unsupported(kind: str, reason: str) -> str:
+    return (f"a kind of {kind} file that can't be read here ({reason}). Save it as PNG, or as TIFF in grey "
+            "or RGB of 8 or 16 bits.")
+
+
+def _hidden_cause(path: Path, error: Exception) -> tuple[str | None, Exception]:
+    """The format that a file begins like, if any, and why it isn't opened, which `Image.open` doesn't say."""
+    for kind in _FORMATS:
+        factory, accepts = Image.OPEN[kind]
+        if accepts(_head(path)) is True:
+            try:
+                factory(str(path)).close()
+            except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as cause:
+                return kind, cause
+    return "HEIF" if _is_heif(path) else None, error
