@@ -73,12 +73,15 @@ def build(
     check, check_again = (library.shown(partial(function, models_dir, data_root))
                           for function in (train_order.check, train_order.check_again))
     given, white_level = [*slots, settings[-1]], settings[-1]
-    checking = gr.on([*look, white_level.submit, white_level.blur], check, [key, *given], checked, show_progress="hidden", concurrency_id="check",
-                     concurrency_limit=2, trigger_mode="always_last")
-    again = checking.then(check_again, [looked, key, *given], checked, show_progress="hidden",
-                          concurrency_id="check")
-    again.then(train_order.cost, priced, cost, show_progress="hidden")
-    stop_check.click(_check_stopped, None, [found, stop_check], cancels=[checking, again])
+    quiet = {"show_progress": "hidden", "concurrency_id": "check"}
+    checking = gr.on(look, check, [key, *given], checked, concurrency_limit=2, trigger_mode="always_last",
+                     **quiet)
+    again = checking.then(check_again, [looked, key, *given], checked, **quiet)
+    with_level = gr.on([white_level.submit, white_level.blur], check_again, [looked, key, *given], checked,
+                       **quiet)
+    for event in (again, with_level):
+        event.then(train_order.cost, priced, cost, show_progress="hidden")
+    stop_check.click(_check_stopped, None, [found, stop_check], cancels=[checking, again, with_level])
     gr.on([preset.change, weights.change, *(setting.change for setting in settings)], train_order.cost,
           priced, cost, show_progress="hidden", trigger_mode="always_last")
     start.click(library.shown(partial(_start, models_dir)), [key, name, preset, *settings, weights],
