@@ -849,7 +849,7 @@ def test_the_demo_of_evaluate_uses_the_demo_model(page):
     expect(page.locator("#evaluate-stop")).to_be_disabled()
     page.locator("#evaluate-demo").click()
     expect(page.locator("#evaluate-stop")).to_be_enabled()
-    expect(page.locator("#evaluation-status")).to_contain_text("photos scored by 'demo tray'", timeout=240_000)
+    expect(page.locator("#evaluation-status")).to_contain_text("scored by 'demo tray'", timeout=240_000)
     expect(page.locator("#evaluate-stop")).to_be_disabled()
     expect(page.locator("#model input")).to_have_value("my parts")
 

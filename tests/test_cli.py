@@ -7,6 +7,7 @@ import csv
 import io
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -179,6 +180,24 @@ def test_diverging_command_names_the_kept_checkpoint(good_photos, tmp_path):
                  "learning_rate=1e30", "schedule=constant")
     assert done.returncode == 2 and "no longer finite" in done.stderr
     assert not (tmp_path / "m.safetensors").exists()
+
+
+def started(*options: object) -> subprocess.CompletedProcess:
+    """The app, with options that it can't start with."""
+    return subprocess.run([sys.executable, ROOT / "app.py", *map(str, options)], cwd="/", text=True,
+                          capture_output=True, timeout=120)
+
+
+def test_app_says_what_keeps_it_from_starting(tmp_path):
+    (tmp_path / "file").touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = started("--port", port, "--models-dir", tmp_path)
+    assert done.returncode == 1 and f"choose another --port, {port + 1}" in done.stderr
+    for option, said in (("--models-dir", "file"), ("--data-root", "no folder")):
+        done = started(option, tmp_path / "file/x")
+        assert done.returncode == 1 and said in done.stderr
+        assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_app_warns_beyond_loopback_without_a_password():
