@@ -131,12 +131,12 @@ def open_photos(page: Page, files: list[Path]) -> None:
     """In place of what is in the slot."""
     if page.locator("#inspect-open .empty").is_visible():
         page.locator("#inspect-open .empty").click()
-        expect(page.locator("#batch .row")).to_have_count(8)
+        expect(page.locator("#batch .row b")).to_have_count(8)
     drop(page, "inspect-open", files)
 
 
 def test_inspect_opens_with_the_demo_strangest_first(page):
-    expect(page.locator("#batch .row")).to_have_count(8)
+    expect(page.locator("#batch .row b")).to_have_count(8)
     expect(page.locator("#summary .verdict")).to_contain_text("FAIL")
     first = page.locator("#batch .row").first
     expect(first).to_have_class("row selected")
@@ -195,7 +195,7 @@ def test_alpha_moves_colours_histograms_and_verdicts(page):
 
 def test_the_model_dropdown_brings_its_own_settings_back(page):
     page.reload()
-    expect(page.locator("#batch .row")).to_have_count(8)
+    expect(page.locator("#batch .row b")).to_have_count(8)
     expect(page.locator("#alpha input[type=number]")).to_have_value("0.9")
     expect(page.locator("#summary .flips")).to_have_text("1 pass, 0 review, 7 fail.")
 
@@ -252,7 +252,7 @@ def test_filters_leave_what_they_say(page):
     for place in ("of-verdict", "of-branch"):
         page.locator(f"#{place} input").click()
         page.locator(f"#{place}").get_by_role("option", name="all", exact=True).click()
-    expect(page.locator("#batch .row")).to_have_count(8)
+    expect(page.locator("#batch .row b")).to_have_count(8)
 
 
 def test_an_erased_part_raises_the_global_score_more_than_the_local_one(page):
@@ -416,12 +416,13 @@ def test_attention_shows_the_photos_that_are_open_in_inspect(page, demo_set):
     page.get_by_role("tab", name="Attention").click()
     expect(page.locator("#attention-photos .thumbnail-item")).to_have_count(len(photos))
     expect(page.locator("#attention-photos .caption-label").first).to_have_text(Path(strangest).stem)
-    with page.expect_download() as download:  # named after photo A
+    expect(answers(page, "self")).to_be_visible()
+    with page.expect_download() as download:
         page.locator("#attention [data-name=self] .save").click()
-    assert Path(strangest).stem in download.value.suggested_filename
+    assert download.value.suggested_filename == f"{Path(strangest).stem} self.png"
     page.get_by_role("tab", name="Inspect").click()
     page.locator("#inspect-open .empty").click()
-    expect(page.locator("#batch .row")).to_have_count(8)
+    expect(page.locator("#batch .row b")).to_have_count(8)
     page.get_by_role("tab", name="Attention").click()
     expect(page.locator("#attention-photos .thumbnail-item")).to_have_count(8)
     page.get_by_role("tab", name="Inspect").click()
@@ -431,12 +432,11 @@ def test_an_upload_can_be_stopped_and_leaves_nothing(page, tmp_path):
     for i in range(300):
         Image.effect_noise((64, 64), 80).save(tmp_path / f"{i:03}.png")
     session = page.context.new_cdp_session(page)
-    slow = {"offline": False, "latency": 20, "downloadThroughput": -1, "uploadThroughput": 300_000}
+    slow = {"offline": False, "latency": 20, "downloadThroughput": -1, "uploadThroughput": 100_000}
     session.send("Network.enable")
     session.send("Network.emulateNetworkConditions", slow)
     give_folder(page, "inspect-open", tmp_path)
     expect(page.locator("#inspect-open .sending span")).to_have_text("Uploading 100 of 300")
-    keep(page, "6-uploading")
     page.locator("#inspect-open .stop").click()
     expect(page.locator("#inspect-open .problem")).to_have_text("Stopped: nothing of it was added.")
     session.send("Network.emulateNetworkConditions", slow | {"latency": 0, "uploadThroughput": -1})
@@ -468,7 +468,7 @@ def test_the_page_shows_the_demo_photos_before_the_first_answer(page, address):
 
 def test_stop_keeps_what_is_scored_and_the_old_photos_stay_until_then(page, tmp_path):
     page.reload()
-    expect(page.locator("#batch .row")).to_have_count(8)
+    expect(page.locator("#batch .row b")).to_have_count(8)
     (tmp_path / "photos").mkdir()
     for i in range(150):
         shutil.copy(ROOT / "assets/demo/0 good.jpg", tmp_path / f"photos/{i:03}.jpg")
@@ -480,7 +480,7 @@ def test_stop_keeps_what_is_scored_and_the_old_photos_stay_until_then(page, tmp_
     expect(page.locator("#batch .row")).not_to_have_count(8)
     assert 8 < page.locator("#batch .row").count() < 150
     page.reload()
-    expect(page.locator("#batch .row")).to_have_count(8)
+    expect(page.locator("#batch .row b")).to_have_count(8)
 
 
 def open_drawer(page: Page) -> None:
@@ -524,7 +524,7 @@ def test_a_damaged_model_says_so_and_the_one_in_use_stays(page, models_dir):
     damaged = models_dir / "damaged.safetensors"
     damaged.write_bytes((ROOT / "assets/demo.safetensors").read_bytes()[:100_000])
     page.reload()
-    expect(page.locator("#batch .row")).to_have_count(8)
+    expect(page.locator("#batch .row b")).to_have_count(8)
     page.locator("#model input").click()
     page.locator("#model").get_by_role("option", name="damaged").click()
     expect(page.get_by_text("damaged.safetensors: not a model file, or truncated").first).to_be_visible()
@@ -536,7 +536,7 @@ def test_two_visitors_never_see_each_others_photos(page, demo_set, address):
     other = page.context.browser.new_context().new_page()
     other.set_default_timeout(60_000)
     other.goto(address)
-    expect(other.locator("#batch .row")).to_have_count(8)
+    expect(other.locator("#batch .row b")).to_have_count(8)
     mine = set(rows(page))
     photos = find_images(demo_set / "test/good")[:2]
     open_photos(other, photos)
@@ -599,17 +599,6 @@ def test_train_on_dropped_photos_and_inspect_the_result(page, demo_set, models_d
     keep(page, "6-inspect-own-model")
 
 
-def test_a_zip_of_a_whole_data_set_fills_the_slots(page, demo_set, tmp_path):
-    page.get_by_role("tab", name="Train").click()
-    drop(page, "good-parts", [Path(shutil.make_archive(str(tmp_path / "tray"), "zip", demo_set.parent))])
-    found = page.locator("#found")
-    expect(found).to_contain_text("Recognised: MVTec LOCO", timeout=180_000)
-    expect(found.locator("tr").nth(1)).to_contain_text(re.compile(r"good parts\s*12\s*640 × 480"))
-    expect(found.locator("tr").nth(2)).to_contain_text(re.compile(r"held-out good parts\s*2"))
-    expect(found.locator("tr").nth(3)).to_contain_text("4 logical_anomalies, 3 structural_anomalies")
-    expect(page.locator("#cost")).to_contain_text("of memory", timeout=180_000)
-
-
 def test_a_chosen_folder_in_the_layout_of_mvtec_ad_fills_the_slots(page, demo_set, tmp_path):
     bottle = tmp_path / "sets/bottle"
     shutil.copytree(demo_set / "train/good", bottle / "train/good")
@@ -619,8 +608,7 @@ def test_a_chosen_folder_in_the_layout_of_mvtec_ad_fills_the_slots(page, demo_se
     for photo in find_images(bottle / "test/broken_large"):
         Image.new("L", (640, 480), 255).save(bottle / f"ground_truth/broken_large/{photo.stem}_mask.png")
     (bottle / "readme.txt").write_text("no photo")
-    page.locator("#good-parts .empty").click()
-    expect(page.locator("#found")).to_have_text("")
+    page.get_by_role("tab", name="Train").click()
     give_folder(page, "good-parts", bottle)
     found = page.locator("#found")
     expect(found).to_contain_text("Recognised: MVTec AD", timeout=180_000)
@@ -635,6 +623,18 @@ def test_a_chosen_folder_in_the_layout_of_mvtec_ad_fills_the_slots(page, demo_se
     drop_on(page, "good-parts", demo_set / "train/good")  # three more; the others are there already
     expect(said(page, "good-parts")).to_have_text("21 photos in 1 folder")
     expect(found).to_contain_text("the same picture as another in good parts", timeout=180_000)
+    page.locator("#good-parts .empty").click()
+    expect(found).to_have_text("")
+
+
+def test_a_zip_of_a_whole_data_set_fills_the_slots(page, demo_set, tmp_path):
+    page.get_by_role("tab", name="Train").click()
+    drop(page, "good-parts", [Path(shutil.make_archive(str(tmp_path / "tray"), "zip", demo_set.parent))])
+    found = page.locator("#found")
+    expect(found).to_contain_text("Recognised: MVTec LOCO", timeout=180_000)
+    expect(found.locator("tr").nth(1)).to_contain_text(re.compile(r"good parts\s*12\s*640 × 480"))
+    expect(found.locator("tr").nth(2)).to_contain_text(re.compile(r"held-out good parts\s*2"))
+    expect(found.locator("tr").nth(3)).to_contain_text("4 logical_anomalies, 3 structural_anomalies")
     expect(page.locator("#cost")).to_contain_text("of memory", timeout=180_000)
 
 

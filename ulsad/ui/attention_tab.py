@@ -95,13 +95,13 @@ def build(tab: gr.Tab, model: gr.Dropdown, key: gr.State, models_dir: Path) -> N
 
     layers = network.input(_layers, network, [fine, coarse, kind, weights], **live)
     later = fine.input(_later, [network, fine, coarse], coarse, **live)
-    changed = gr.on([tab.select, photos.pair.change, kind.input, coarse.input, weights.upload,
-                     weights.clear, model.change], show, looking, answer, **latest)
-    for event in (changed, layers.success(show, looking, answer, **live),
-                  later.success(show, looking, answer, **live)):
+    followed = tab.select(library.shown(photo_list.follow), [key, photos.followed],
+                          [photos.followed, *photos.views], show_progress="hidden")
+    changed = gr.on([photos.pair.change, kind.input, coarse.input, weights.upload, weights.clear,
+                     model.change], show, looking, answer, **latest)
+    shown = [event.success(show, looking, answer, **live) for event in (followed, layers, later)]
+    for event in (changed, *shown):
         event.success(find, of_concepts, [found, figure], **live)
-    tab.select(library.shown(photo_list.follow), [key, photos.followed], [photos.followed, *photos.views],
-               show_progress="hidden")
     temperature.input(show, looking, answer, **latest)
     gr.on([count.input, matched.input, temperature.release], find, of_concepts, [found, figure], **latest)
     for source in (view, found):

@@ -148,7 +148,9 @@ def begun(model: str, models_dir: Path, request: Request, before: str | None = N
 
 
 def recalled(key: str | None) -> OpenBatch:
-    """Raises `InputError` when the batch had to make room for newer ones."""
+    """Raises `InputError` when the batch had to make room for newer ones, or is only coming."""
+    if key is None:
+        raise InputError("The photos are still being scored. Wait a moment, and try again.")
     if key not in _open:
         raise InputError("These photos are no longer in memory. Open them again.")
     return _open[key]

@@ -75,8 +75,8 @@ def settings() -> tuple[list[gr.components.Component], gr.File]:
             precision = gr.Dropdown([("as the preset says", ""), "float32", "bfloat16"], value="",
                                     label="Precision", info="of the arithmetic")
         white_level = gr.Textbox(label="White level", max_lines=1, elem_id="white-level",
-                                 info="of photos of more than 8 bits: 4095 for a camera of 12; left empty, it "
-                                      "is found from the good parts")
+                                 info="of photos of more than 8 bits, as 4095 for a camera of 12; left "
+                                      "empty, it is found from the good parts")
     return [backbone, image_size, lambda_l, lambda_g, minutes, steps, seed, precision, white_level], weights
 
 
