@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from ulsad import InputError
 from ulsad.images import find_images
 from ulsad.intake import take_in
-from ulsad.ui import places, slot
+from ulsad.ui import evaluate_tab, places, slot
 from ulsad.ui.slot import Slot
 
 
@@ -101,3 +102,12 @@ def test_too_many_files_are_refused_before_any_is_kept(monkeypatch, demo_set):
     with pytest.raises(InputError, match="more than the 2"):
         dropped(demo_set / "test/good")
     assert set(places.private().iterdir()) == before
+
+
+def test_evaluate_takes_kinds_from_folders_and_a_whole_set(demo_set):
+    good, bad = dropped(demo_set / "test/good"), dropped(demo_set / "test/logical_anomalies")
+    kinds = Counter(photo.kind for photo in evaluate_tab._given(None, good, bad, Slot(), ""))
+    assert kinds == {"good": 3, "logical_anomalies": 4}
+    whole = evaluate_tab._given(None, Slot(), Slot(), dropped(demo_set), "")
+    assert Counter(photo.kind for photo in whole) == kinds | {"structural_anomalies": 3}
+    assert sum(bool(photo.masks) for photo in whole) == 7
