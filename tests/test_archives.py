@@ -48,6 +48,19 @@ def test_the_table_of_visa_comes_along_unless_it_is_huge(tmp_path):
     assert not (tmp_path / "third" / table).exists()
 
 
+def test_folders_that_windows_wrote_stay_folders(tmp_path):
+    """Taken for one long name, a set's defects would be trained on as good parts."""
+    names = ["tray\\train\\good\\0.png", "tray\\test\\broken\\1.png"]
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in names:
+            info = zipfile.ZipInfo()
+            info.filename = info.orig_filename = name
+            archive.writestr(info, b"x")
+    photos = extract_photos(tmp_path / "a.zip", tmp_path / "out")
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in photos] == [
+        "tray/test/broken/1.png", "tray/train/good/0.png"]
+
+
 @pytest.mark.parametrize("name", ["../evil.png", "a/../../evil.png", "/etc/evil.png", "C:/evil.png",
                                   "..\\evil.png"])
 def test_names_that_lead_outside_are_refused(tmp_path, name):

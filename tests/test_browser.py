@@ -43,8 +43,10 @@ def models_dir(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(models_dir, tmp_path_factory):
-    with bench.served(models_dir, TMPDIR=str(tmp_path_factory.mktemp("temporary"))) as address:
+    temporary = tmp_path_factory.mktemp("temporary")
+    with bench.served(models_dir, TMPDIR=str(temporary)) as address:
         yield address
+    assert not list(temporary.glob("ulsad-*"))  # visitors' photos are gone with the app
 
 
 @pytest.fixture(scope="module")

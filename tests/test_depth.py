@@ -11,7 +11,7 @@ import pytest
 from conftest import DEMO_MODEL
 from PIL import Image
 
-from ulsad import Config, InputError, Ulsad, depth
+from ulsad import Config, InputError, Ulsad, depth, spreadsheet
 from ulsad.__main__ import main
 from ulsad.containers import opened
 from ulsad.depth import DEPTH, TAGS, Seen, white_of
@@ -258,9 +258,9 @@ def test_one_model_sees_all_depths(models, versions):
     difference = np.abs(seen[8].maps().combined - seen[12].maps().combined).max() / largest
     print(f"8 bits against 12 under one model: {difference:.2e} of {largest:.3f}")
     assert difference < 0.01 and seen[8].notes == seen[12].notes == ()
-    [note] = seen[16].notes
-    assert "brighter than white (4095), up to 65535" in note
-    assert [prediction.notes for prediction in model.predict_many(photos.values())] == [(), (), (note,)]
+    assert "brighter than white (4095), up to 65535" in seen[16].notes[-1]
+    assert [prediction.notes for prediction in model.predict_many(photos.values())] == [
+        (), (), seen[16].notes]
 
 
 def test_a_model_of_8_bits_reads_deep_photos_by_themselves(models, versions):
@@ -308,8 +308,9 @@ def test_predict_says_and_draws_what_the_model_sees(models, versions, tmp_path, 
         out = tmp_path / str(bits)
         assert main(["predict", str(tmp_path / "m.safetensors"), str(versions / f"{bits}" / "defect"),
                      "--out", str(out)]) == 0
-    said = capsys.readouterr().err
-    assert said.count("brighter than white (4095)") == 1
+    assert "Photos with notes: 1," in capsys.readouterr().err
+    notes = [spreadsheet.read(tmp_path / bits / "scores.csv")[1][-1] for bits in ("8", "12", "16")]
+    assert notes[:2] == ["", ""] and "brighter than white (4095)" in notes[2]
     eight, twelve = (np.asarray(Image.open(next((tmp_path / bits / "maps").iterdir())))
                      for bits in ("8", "12"))
     np.testing.assert_array_equal(eight, twelve)

@@ -125,6 +125,16 @@ def test_runs_wait_for_those_before_them_in_their_models_directory(good_photos, 
     assert runs.all_runs(tmp_path / "models") == [without_photos, second, first, third]
 
 
+def test_a_training_whose_folder_was_taken_away_ends_and_leaves_nothing(good_photos, tmp_path):
+    folder = tmp_path / "run"
+    process = runs.start(folder, [str(good_photos), *SETTINGS, "steps=100000"])
+    wait_for(lambda: steps_done(folder))
+    folder.rename(tmp_path / "elsewhere")
+    assert process.wait(60) == 2
+    assert "no longer there" in log(tmp_path / "elsewhere")
+    assert not (folder / runs.MODEL).exists() and not (folder / runs.EVENTS).exists()
+
+
 def test_interrupting_the_command_keeps_a_model(good_photos, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "ulsad", "train", good_photos, "--out", tmp_path / "m.safetensors", *SETTINGS,

@@ -7,7 +7,7 @@ import pytest
 
 from ulsad import InputError
 from ulsad.images import find_images
-from ulsad.ui import incoming
+from ulsad.ui import incoming, places
 from ulsad.ui.slot import Slot
 from ulsad.ui.train_order import SETTINGS, check, check_again, cost, start
 
@@ -20,7 +20,8 @@ def test_slots_that_were_filled_meanwhile_are_checked_again(good_photos, tmp_pat
     assert "good parts" in found and "known defects" not in found
     looked, newer, found, *_ = list(check_again(tmp_path, None, looked, key, *both))[-1]
     assert "the same picture in good parts and in known defects" in found
-    assert [folder.name for folder in (tmp_path / incoming.FOLDER).iterdir()] == [newer] != [key]
+    waiting = tmp_path / incoming.FOLDER / places.process()
+    assert [folder.name for folder in waiting.iterdir()] == [newer] != [key]
     with pytest.raises(InputError, match="Take copies out"):
         start(tmp_path, newer, "never", "quick", *[""] * len(SETTINGS), None)
     assert list(check_again(tmp_path, None, looked, newer, *both)) == [(gr.skip(),) * 6]

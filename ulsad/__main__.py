@@ -219,7 +219,7 @@ def predict_command(options: argparse.Namespace) -> None:
             if strange:
                 print(said_of_strange(len(strange), scored), file=sys.stderr)
             if noted:
-                print(f"There are notes on {len(noted)} photos, {noted[0]} for one: see the column 'notes'.",
+                print(f"Photos with notes: {len(noted)}, {noted[0]} for one; see the last column.",
                       file=sys.stderr)
             print(f"{scored} photos scored, {options.out / 'scores.csv'}")
             _write_skipped(options.out / "skipped.csv", skipped)

@@ -38,15 +38,15 @@ def extract_photos(
     """
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = [member for member in opened.infolist() if not member.is_dir()]
-            for member in members:
-                _refuse_unsafe(member, archive)
-            photos = [member for member in members if is_photo(PurePosixPath(member.filename))]
-            unpacked = photos + [member for member in members if is_table(PurePosixPath(member.filename))
-                                 and member.file_size <= _MAX_TABLE]
-            _refuse_too_large(unpacked, archive, folder, max_files, max_bytes)
-            for member in unpacked:
-                opened.extract(member, folder)
+            members = {_place_of(member, archive): member for member in opened.infolist()
+                       if not member.is_dir()}
+            photos = [place for place in members if is_photo(place)]
+            tables = [place for place, member in members.items()
+                      if is_table(place) and member.file_size <= _MAX_TABLE]
+            unpacked = {place: members[place] for place in (*photos, *tables)}
+            _refuse_too_large(list(unpacked.values()), archive, folder, max_files, max_bytes)
+            for place, member in unpacked.items():
+                _extract(opened, member, folder / place)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, zlib.error, LZMAError) as error:
         raise InputError(f"{archive} could not be unpacked ({error}). Is the disk full? If not, make the zip "
                          "again, or give the photos themselves.") from error
@@ -60,15 +60,24 @@ def is_table(place: PurePosixPath) -> bool:
     return place.parts[-2:] == ("split_csv", "1cls.csv")
 
 
-def _refuse_unsafe(member: zipfile.ZipInfo, archive: Path | str) -> None:
+def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path) -> None:
+    """To its place; zipfile's own way would make one long name of folders that Windows wrote with \\."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with opened.open(member) as source, open(file, "wb") as target:
+        shutil.copyfileobj(source, target)
+
+
+def _place_of(member: zipfile.ZipInfo, archive: Path | str) -> PurePosixPath:
+    """Where an entry belongs. Raises `InputError` for one that nobody should unpack."""
     try:
-        place_inside(member.orig_filename)
+        place = place_inside(member.orig_filename)
     except InputError as error:
         raise InputError(f"{archive}: {error}") from error
     if stat.S_ISLNK(member.external_attr >> 16):
         raise InputError(f"{archive}: refused, the entry '{member.filename}' is a link.")
     if member.flag_bits & 1:
         raise InputError(f"{archive}: is protected by a password. Make it again without one.")
+    return place
 
 
 def _refuse_too_large(

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from ulsad.errors import InputError
@@ -16,15 +16,16 @@ from ulsad.errors import InputError
 def replacing(file: Path) -> Iterator[Path]:
     """A place to write to, beside `file`; what is there takes its place when the block ends well.
 
-    Otherwise it is removed, and `file` stays as it was: a full disk or a kill never harms what was there.
+    Otherwise it is removed, and `file` stays as it was: a full disk or a kill never harms what was there. The
+    folder must be there; somebody may have taken it away on purpose.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.{os.getpid()}")  # a name that nobody takes for the real thing
     try:
         yield partial
         os.replace(partial, file)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that can't be written to says so above
+            partial.unlink(missing_ok=True)
 
 
 def write_text(file: Path, text: str) -> None:

@@ -37,6 +37,7 @@ def write(path: Path | str, tensors: dict[str, Tensor], header: dict[str, Any]) 
     metadata = {"format": _FORMAT, "version": str(_VERSION), "header": json.dumps(header, sort_keys=True)}
     content = save({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, metadata)
     try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(Path(path)) as partial:
             partial.write_bytes(content)  # safetensors' own writer would keep others from reading the file
     except OSError as error:

@@ -116,13 +116,16 @@ def train_in_directory(folder: Path, order: Order | None, queue: bool, out: Path
                 runs.end(folder, "stopped", message="Stopped before training began; there is no model.")
                 raise
             except BaseException as error:
-                runs.end(folder, "failed", message=str(error) or type(error).__name__)
+                with suppress(OSError):  # somebody may have taken the folder away
+                    runs.end(folder, "failed", message=str(error) or type(error).__name__)
                 raise
 
 
 def _run(folder: Path, order: Order, queue: bool, out: Path) -> None:
     with _interruptible() as interrupted, TemporaryDirectory() as scratch:
         def should_stop() -> bool:
+            if not (folder / runs.ORDER).is_file():
+                raise InputError(f"{folder} is no longer there, so nothing can be kept. The training ends.")
             return interrupted() or (folder / runs.STOP).exists()
 
         for _ in runs.wait_for_turn(folder) if queue else ():

@@ -247,7 +247,8 @@ def _at_threshold(key: str, share: float):
     wrong = np.flatnonzero((scores > threshold) != labels)
     worst = wrong[np.argsort(-np.abs(scores[wrong] - threshold))][:MISTAKES]
     pictures = [(rendering.fit_within(library.photo(str(evaluation.photos[i].path), white_level), 320),
-                 f"{scores[i]:.2f} {evaluation.photos[i].kind}") for i in worst]
+                 f"{scores[i]:.2f} {evaluation.photos[i].kind}: {evaluation.photos[i].path.name}")
+                for i in worst]
     paths = [str(evaluation.photos[i].path) for i in worst]
     text = (f"**Mistakes: {len(wrong)}**, the worst first. Click one to open it in Inspect." if len(wrong)
             else "No mistakes at this threshold.")

@@ -12,6 +12,7 @@ from ulsad import photo_check
 from ulsad.errors import InputError
 from ulsad.intake import Intake, keep, take_in
 from ulsad.photo_check import PhotoCheck
+from ulsad.ui import places
 
 FOLDER = ".incoming"  # of the models directory: on its disk, so that photos need not be copied
 
@@ -20,13 +21,18 @@ FOLDER = ".incoming"  # of the models directory: on its disk, so that photos nee
 class Incoming:
     """Photos in `folder`/photos, laid out as `intake.keep` does, and what is to be said of them."""
 
+    models_dir: Path
     folder: Path
     intake: Intake
     check: PhotoCheck
 
     def move_to(self, place: Path) -> None:
-        """Hand the photos over to a run."""
-        (self.folder / "photos").rename(place)
+        """Hand the photos over to a run. Raises `InputError` when they are gone."""
+        try:
+            (self.folder / "photos").rename(place)
+        except OSError as error:
+            raise InputError(f"The checked photos are no longer there ({error.strerror}). Drop them "
+                             "again.") from error
         forget(self.folder.name)
 
 
@@ -34,20 +40,20 @@ _incoming: dict[str, Incoming] = {}
 
 
 def clear(models_dir: Path) -> None:
-    """Remove what an earlier app has left."""
-    shutil.rmtree(models_dir / FOLDER, ignore_errors=True)
+    """Remove what apps that were killed have left; another one may be running beside this."""
+    places.sweep(models_dir / FOLDER)
 
 
 def look(slots: Sequence[Sequence[Path]], models_dir: Path, lasting: Path | None,
          white_level: float | None = None) -> Iterator[tuple | str]:
     """Keep and check photos of the three slots; yield (done, total) on the way, and the key last."""
-    folder = models_dir / FOLDER / uuid.uuid4().hex
+    folder = models_dir / FOLDER / places.process() / uuid.uuid4().hex
     try:
         intake = keep(take_in(*slots, folder / "unpacked"), folder / "photos", lasting)
         shutil.rmtree(folder / "unpacked", ignore_errors=True)
         for step in photo_check.checking(intake.slots, white_level):
             if isinstance(step, PhotoCheck):
-                _incoming[folder.name] = Incoming(folder, intake, step)
+                _incoming[folder.name] = Incoming(models_dir, folder, intake, step)
                 yield folder.name
             else:
                 yield step

@@ -5,12 +5,14 @@ The browser and `gr.State` only ever hold paths; gradio would copy anything larg
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial, wraps
 from html import escape
 from inspect import isgeneratorfunction
 from pathlib import Path
+from threading import Lock
 
 import gradio as gr
 import torch
@@ -29,6 +31,10 @@ ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DEMO_MODEL = ASSETS / "demo.safetensors"
 DEMO = ":demo"  # its name in the list of models; no run can be called that
 DEMO_LABEL = "demo tray"
+MOST_PIXELS = 100_000_000  # of photos in memory, 3 bytes each; the last one is always kept
+
+_photos: OrderedDict[tuple, Image.Image] = OrderedDict()  # the least recently used first
+_photos_lock = Lock()
 
 
 def demo_photos() -> list[str]:
@@ -110,12 +116,17 @@ def version(file: str) -> int:
 def photo(path: str, white_level: float | None = None) -> Image.Image:
     """A photo through the one loader, at its own size; read again when the file has changed. What is white in
     more than 8 bits is a model's to say, or else the photo's own."""
-    return _photo(path, version(path), white_level)
-
-
-@lru_cache(maxsize=16)
-def _photo(path: str, version: int, white_level: float | None) -> Image.Image:
-    return read_image(path, white_level)
+    key = path, version(path), white_level
+    with _photos_lock:
+        if found := _photos.get(key):
+            _photos.move_to_end(key)
+            return found
+    image = read_image(path, white_level)
+    with _photos_lock:
+        _photos[key] = image
+        while len(_photos) > 1 and sum(kept.width * kept.height for kept in _photos.values()) > MOST_PIXELS:
+            _photos.popitem(last=False)
+    return image
 
 
 def patch_features(
@@ -195,4 +206,4 @@ def toast(error: Exception) -> gr.Error:
     """A message that stays until it is closed; gradio takes its text as HTML, and breaks off at what is no
     UTF-8."""
     text = str(error).encode(errors="replace").decode()
-    return gr.Error(escape(text), title="This did not work", duration=None)
+    return gr.Error(escape(text), title="This did not work", duration=None, print_exception=False)

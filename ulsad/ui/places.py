@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import glob
+import os
+import re
 import shutil
+import socket
 import tempfile
 from collections import OrderedDict
 from functools import cache
@@ -17,7 +21,32 @@ _copies: OrderedDict[tuple[Path, int], Path] = OrderedDict()
 
 @cache
 def _folder(name: str) -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory(prefix=f"ulsad-{name}-")
+    sweep(Path(tempfile.gettempdir()), f"ulsad-{name}-")
+    return tempfile.TemporaryDirectory(prefix=f"ulsad-{name}-{process()}-")
+
+
+def process() -> str:
+    """A name for this process among those that may share a disk."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def sweep(parent: Path, prefix: str = "") -> None:
+    """Remove what processes of this machine that were killed have left: folders named by `process`."""
+    mine = re.compile(rf"{re.escape(prefix + socket.gethostname())}-(\d+)(-|$)")
+    for folder in parent.glob(f"{glob.escape(prefix)}*"):
+        found = mine.match(folder.name)
+        if found and not _is_alive(int(found[1])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def shown() -> Path:

@@ -147,8 +147,7 @@ def cost(key: str, preset: str, *inputs) -> Iterator[str]:
     try:
         config = PRESETS[preset].with_text(_chosen(values))
         yield "<p>Trying a few steps, to tell how long it will take …</p>"
-        place = here.folder.parent  # a newer check may just be removing the folder itself
-        yield train_views.cost(_estimate(here, config, weights), _free(place))
+        yield train_views.cost(_estimate(here, config, weights), _free(here.models_dir))
     except InputError as error:
         yield f"<p class='review'>{escape(str(error))}</p>"
 
@@ -156,7 +155,7 @@ def cost(key: str, preset: str, *inputs) -> Iterator[str]:
 def _estimate(here: incoming.Incoming, config: Config, weights: str | None) -> Estimate:
     checked = here.check
     return _cached_estimate(config, checked.usable(GOOD_PARTS), checked.usable(HELD_OUT),
-                            round(checked.seconds_per_photo, 4), weights, here.folder.parent.parent)
+                            round(checked.seconds_per_photo, 4), weights, here.models_dir)
 
 
 @lru_cache(maxsize=32)
@@ -182,7 +181,11 @@ def start(models_dir: Path, key: str, name: str, preset: str, *inputs) -> str:
                          f"{_free(models_dir) / 2**30:.1f} GB are free at {models_dir}. Make room.")
     run = models_dir / runs.free_name(name, models_dir)
     run.mkdir()
-    here.move_to(run / runs.PHOTOS)
+    try:
+        here.move_to(run / runs.PHOTOS)
+    except InputError:
+        run.rmdir()  # the name stays free
+        raise
     given = _kept_weights(Path(weights), run) if weights else models_dir / runs.WEIGHTS
     chosen = ["--set", *settings] if settings else []
     runs.start(run, [str(run / runs.PHOTOS), "--preset", preset, *chosen, "--weights", str(given)])

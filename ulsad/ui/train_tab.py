@@ -133,21 +133,30 @@ def _resume(models_dir: Path, run: str | None):
 
 
 def _watch(models_dir: Path, run: str | None, seen: tuple):
-    """Redraw what the run directory says, when it says something new."""
-    folder = next((folder for folder in runs.all_runs(models_dir) if folder.name == run), None)
-    state = runs.read(folder) if folder else None
-    preview = folder / runs.PREVIEW if folder else None
-    drawn = preview.stat().st_mtime_ns if preview and preview.exists() else 0
-    now = state and (run, state.status, state.ahead, state.stopping, state.phase, state.done, drawn)
+    """Redraw what the run directory says, and the lists, when there is something new."""
+    folders = runs.all_runs(models_dir)
+    there = tuple(folder.name for folder in folders)
+    folder = next((folder for folder in folders if folder.name == run), None)
+    if folder is None:
+        now = run, there
+        return [gr.skip()] * 12 if now == seen else [*_no_run(run), now, now]
+    state, preview = runs.read(folder), folder / runs.PREVIEW
+    drawn = preview.stat().st_mtime_ns if preview.exists() else 0
+    now = (run, there, state.status, state.ahead, state.stopping, state.phase, state.done, drawn)
     if now == seen:
         return [gr.skip()] * 12
-    if state is None:
-        return [train_views.status(None), *[gr.skip()] * 10, now]
     return [train_views.status(state), train_views.losses(state),
             _preview(preview, drawn) if not seen or drawn != seen[-1] else gr.skip(),
             gr.Button(interactive=state.is_live and not state.stopping),
             gr.Button(interactive=state.can_resume), gr.Button(interactive=state.model is not None),
-            *_after(state), (run, state.status), now]
+            *_after(state), now[:3], now]
+
+
+def _no_run(run: str | None) -> list:
+    """What the views show when there is none, or none of that name any more."""
+    button = gr.Button(interactive=False)
+    return [train_views.no_run(run), gr.skip(), gr.Image(None, visible=False), button, button, button,
+            *_nothing_after()]
 
 
 def _preview(file: Path, drawn: int):
@@ -157,12 +166,16 @@ def _preview(file: Path, drawn: int):
 def _after(state: runs.RunState):
     """What came of a run that is over."""
     if state.is_live or not (state.folder / runs.OUTCOME).is_file() or state.model is None:
-        return gr.Column(visible=False), "", gr.skip(), gr.skip()
+        return _nothing_after()
     card = runs_list.card_of(state.folder)
-    write_text(state.folder / runs.CARD, run_card(card))  # under the name it has now
-    model, written = (gr.DownloadButton(value=str(places.copy_of(file)))
-                      for file in (state.model, state.folder / runs.CARD))
-    return gr.Column(visible=True), result(card.outcome), model, written
+    written = places.new(places.shown()) / runs.CARD
+    write_text(written, run_card(card))  # under the name it has now
+    return (gr.Column(visible=True), result(card.outcome),
+            gr.DownloadButton(value=str(places.copy_of(state.model))), gr.DownloadButton(value=str(written)))
+
+
+def _nothing_after() -> tuple:
+    return gr.Column(visible=False), "", gr.skip(), gr.skip()
 
 
 def _models(models_dir: Path, model: str) -> gr.Dropdown:

@@ -62,9 +62,16 @@ def cost(estimate: Estimate, free: int) -> str:
     return f"<p>On this machine: <b>{estimate}</b> ({size(free)} free).</p>"
 
 
-def status(state: RunState | None) -> str:
-    if state is None:
-        return "<div class='run'>No run yet. Drop photos on the left and press <b>Train</b>.</div>"
+def no_run(run: str | None) -> str:
+    """That there is none yet, or none of that name any more."""
+    if run:
+        return (f"<div class='run'>The run '{escape(run)}' is no longer here: it was renamed or deleted. "
+                "Choose another one.</div>")
+    return "<div class='run'>No run yet. Drop photos on the left and press <b>Train</b>.</div>"
+
+
+def status(state: RunState) -> str:
+    """Where a run is."""
     share = state.done / state.total if state.total else 0
     model = " The model so far can be opened." if state.model else ""
     text = {

@@ -87,6 +87,7 @@ function request(batch, onBytes) {  // to gradio's own upload; the paths on the 
     sending.upload.onprogress = (event) => onBytes(Math.min(event.loaded, event.total));
     sending.onload = () => {
       if (sending.status === 200) resolve(JSON.parse(sending.responseText));
+      else if (sending.status >= 500) reject(new Error("The server could not keep the files. Is its disk for temporary files full?"));
       else reject(new Error(`The upload was refused (${sending.status}: ${sending.responseText.slice(0, 200)}).`));
     };
     sending.onerror = () => reject(new Error("The upload broke off. Is the app still running, and are the files still there?"));
@@ -122,7 +123,7 @@ function receive() {
   one(".said").textContent = value.said;
   one(".empty").hidden = !value.total;
   one(".left-out").textContent = value.left_out;
-  const list = one("ul");
+  const list = one("ul"), held = element.contains(document.activeElement) && document.activeElement.dataset.index;
   list.replaceChildren(...names.map((name, i) => {
     const item = document.createElement("li"), button = document.createElement("button");
     button.textContent = "×";
@@ -134,6 +135,7 @@ function receive() {
   if (value.total > names.length) list.append(Object.assign(document.createElement("li"),
     {textContent: `… and ${value.total - names.length} more`}));
   one("details").hidden = !value.total;
+  if (held) (list.querySelector(`[data-index="${Math.min(held, names.length - 1)}"]`) || one(".choose-files")).focus();
 }
 
 element.addEventListener("dragover", (event) => { event.preventDefault(); one(".slot").classList.add("over"); });
@@ -153,7 +155,7 @@ element.addEventListener("click", (event) => {
   if (event.target.matches(".choose-files")) one(".files").click();
   if (event.target.matches(".choose-folder")) one(".folder").click();
   if (event.target.matches(".stop")) { stopped = true; sending?.abort(); }
-  if (event.target.matches(".empty")) trigger("clear");
+  if (event.target.matches(".empty")) { trigger("clear"); one(".choose-files").focus(); }
   if (event.target.matches("li button")) trigger("delete", {names: [names[event.target.dataset.index]]});
 });
 watch("value", receive);

@@ -188,6 +188,8 @@ function show() {
   if (one("[data-name=photo] .photo").getAttribute("src") !== value.photo) drop();
   if (element.style.getPropertyValue("--aspect") !== String(aspect)) setZoom(1, 0, 0);
   element.style.setProperty("--aspect", aspect);
+  one(".views").classList.toggle("long", aspect > 4);
+  one(".views").classList.toggle("tall", aspect < 1 / 4);
   all("figure.of-photo").forEach((figure, i) => {
     const view = value.views[i], photo = figure.querySelector(".photo"), heat = figure.querySelector(".heat");
     if (photo.getAttribute("src") !== value.photo) photo.src = value.photo;
