@@ -135,9 +135,7 @@ def _summary(opened: OpenBatch, judged: list[Judged], criterion: Criterion, inde
     one = judged[index]
     prediction = opened.batch.predictions[index]
     seen_in = opened.detector.seen_in(prediction)
-    strange = sum(other.is_strange for other in opened.batch.predictions)
-    notes = "".join(f"<div class='note'>⚠ {escape(note)}</div>" for note in (
-        *([said_of_strange(strange, len(judged))] if strange > 1 else []), *prediction.notes))
+    notes = "".join(f"<div class='note'>⚠ {escape(note)}</div>" for note in _notes(opened, index))
     warning = (f" <b>This photo is one of the model's own {seen_in} photos</b>, so its score says little."
                if seen_in else "")
     rows = [("Combined", one.score, criterion.review),
@@ -150,6 +148,13 @@ def _summary(opened: OpenBatch, judged: list[Judged], criterion: Criterion, inde
     return (f"{notes}<div class='verdict'><span class='{one.verdict}'>{one.verdict.upper()}</span> "
             f"{escape(opened.batch.names[index])}: {_FIRED[one.fired]}{warning}</div>"
             f"<div class='scores'>{cells}</div><p class='flips'>{_flips(opened, judged, criterion)}</p>")
+
+
+def _notes(opened: OpenBatch, index: int) -> list[str]:
+    """What to read before the verdict: on this photo, and how many others look like nothing known."""
+    prediction, others = opened.batch.predictions[index], opened.batch.predictions
+    strange = 0 if prediction.is_strange else sum(other.is_strange for other in others)
+    return [*prediction.notes, *filter(None, [said_of_strange(strange, len(others))])]
 
 
 def _times(score: float, threshold: float) -> str:
