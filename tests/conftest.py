@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ulsad import Config, Ulsad
-from ulsad.demo import write_demo
+from ulsad.demo.dataset import write_demo
 
 # Tests compare bits, which GPUs don't repeat; test_gpu.py wants to be shown one.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")

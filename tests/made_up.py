@@ -10,8 +10,8 @@ import torch
 from conftest import TINY
 
 from ulsad import Config
-from ulsad.networks import Networks
-from ulsad.training import Diverged, Training, TrainingData
+from ulsad.method.networks import Networks
+from ulsad.method.training import Diverged, Training, TrainingData
 
 
 def made_up_training(device: str, config: Config) -> Training:

@@ -9,8 +9,8 @@ import zipfile
 import pytest
 from PIL import Image
 
-from ulsad.archives import extract_photos, gather_photos
 from ulsad.errors import InputError
+from ulsad.photos.archives import extract_photos, gather_photos
 
 
 def png() -> bytes:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import DEMO_PHOTOS
 
-from ulsad.attention import (
+from ulsad.attention.attention import (
     attention_over,
     patch_at,
     patch_features,
@@ -18,10 +18,10 @@ from ulsad.attention import (
     standardised,
     temperature_for,
 )
-from ulsad.backbones import BACKBONES, load_backbone
-from ulsad.config import Config
-from ulsad.images import read_image
-from ulsad.maps import attention_weights
+from ulsad.method.backbones import BACKBONES, load_backbone
+from ulsad.method.config import Config
+from ulsad.method.equations import attention_weights
+from ulsad.photos.images import read_image
 
 FEATURES = torch.randn(6, 8, 10, generator=torch.Generator().manual_seed(2))
 

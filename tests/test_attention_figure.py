@@ -10,8 +10,8 @@ from conftest import DEMO_PHOTOS
 from PIL import Image
 from test_cli import ulsad
 
-from ulsad.attention_figure import draw
-from ulsad.concepts import Concept
+from ulsad.attention.concepts import Concept
+from ulsad.attention.figure import draw
 from ulsad.errors import InputError
 
 

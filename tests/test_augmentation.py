@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ulsad import Config
-from ulsad.augmentation import LIGHT, with_copies
+from ulsad.method.augmentation import LIGHT, with_copies
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from conftest import shared
 
-from ulsad import backbones
-from ulsad.backbones import load_backbone, pool_channels, pretrained_stages
-from ulsad.config import Config
 from ulsad.errors import InputError
+from ulsad.method import backbones
+from ulsad.method.backbones import load_backbone, pool_channels, pretrained_stages
+from ulsad.method.config import Config
 
 RESNET18 = "weights/resnet18_imagenet_bnfolded_conv1_to_layer3.pth"
 

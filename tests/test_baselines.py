@@ -8,9 +8,9 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from ulsad.baselines import BASELINES, check_baselines, run_baseline
-from ulsad.datasets import find_categories
 from ulsad.errors import InputError
+from ulsad.evaluation.baselines import BASELINES, check_baselines, run_baseline
+from ulsad.photos.datasets import find_categories
 
 
 @pytest.fixture(scope="module")

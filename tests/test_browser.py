@@ -20,8 +20,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 from ulsad import Ulsad
-from ulsad.images import find_images
-from ulsad.ui import bench
+from ulsad.photos.images import find_images
+from ulsad.speed import app as bench
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ulsad.calibration import Calibration, Combination, QuantileFunction, Transform, frontier
+from ulsad.method.calibration import Calibration, Combination, QuantileFunction, Transform, frontier
 
 
 @pytest.fixture(scope="module")

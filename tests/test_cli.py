@@ -18,10 +18,10 @@ from PIL import Image
 
 from ulsad import Ulsad
 from ulsad.__main__ import main
-from ulsad.batch import COLUMNS
-from ulsad.calibration import Combination
-from ulsad.criterion import Criterion
-from ulsad.images import find_images
+from ulsad.detector.batch import COLUMNS
+from ulsad.detector.criterion import Criterion
+from ulsad.method.calibration import Combination
+from ulsad.photos.images import find_images
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["--set", "frn_width=32", "autoencoder_width=16", "augmented_photos=0", "precision=float32"]

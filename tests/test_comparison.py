@@ -11,11 +11,11 @@ from conftest import TINY
 from sklearn.metrics import roc_auc_score
 
 from ulsad import InputError
-from ulsad.baselines import Outcome
-from ulsad.comparison import check_methods, comparison_table, run_method
-from ulsad.datasets import find_categories
-from ulsad.nearest import Bank
-from ulsad.trials import Bench, run_trial
+from ulsad.evaluation.baselines import Outcome
+from ulsad.evaluation.comparison import check_methods, comparison_table, run_method
+from ulsad.evaluation.nearest import Bank
+from ulsad.evaluation.trials import Bench, run_trial
+from ulsad.photos.datasets import find_categories
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from sklearn.metrics import adjusted_mutual_info_score
 
-from ulsad import tray
-from ulsad.attention import attention_over, patch_features, spread, standardised
-from ulsad.backbones import load_backbone
-from ulsad.concepts import concepts
-from ulsad.config import Config
+from ulsad.attention.attention import attention_over, patch_features, spread, standardised
+from ulsad.attention.concepts import concepts
+from ulsad.demo import tray
+from ulsad.method.backbones import load_backbone
+from ulsad.method.config import Config
 
 
 @pytest.fixture(scope="module")

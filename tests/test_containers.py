@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from ulsad import InputError
-from ulsad.containers import SUFFIXES
-from ulsad.images import find_images, read_image, read_photo
-from ulsad.photo_check import check
+from ulsad.photos.containers import SUFFIXES
+from ulsad.photos.images import find_images, read_image, read_photo
+from ulsad.runs.photo_check import check
 
 COLOURS = np.zeros((32, 48, 3), np.uint8)
 COLOURS[:16, :, 0], COLOURS[16:, :24, 1], COLOURS[16:, 24:, 2] = 250, 200, 150

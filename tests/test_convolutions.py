@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from ulsad import convolutions
-from ulsad.convolutions import Conv2d, ConvTranspose2d, patches
+from ulsad.compute import convolutions
+from ulsad.compute.convolutions import Conv2d, ConvTranspose2d, patches
 
 TWINS = {Conv2d: nn.Conv2d, ConvTranspose2d: nn.ConvTranspose2d}
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ulsad.calibration import Calibration, Combination
-from ulsad.criterion import (
+from ulsad.detector.criterion import (
     BOTH,
     FAIL,
     GLOBAL,
@@ -20,7 +19,8 @@ from ulsad.criterion import (
     rejected,
     unpacked,
 )
-from ulsad.metrics import threshold_at
+from ulsad.evaluation.metrics import threshold_at
+from ulsad.method.calibration import Calibration, Combination
 
 
 @pytest.fixture

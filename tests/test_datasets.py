@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ulsad import InputError
-from ulsad.datasets import find_categories, plain, read_mask, recognise
+from ulsad.photos.datasets import find_categories, plain, read_mask, recognise
 
 
 def photo(path: Path) -> Path:

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from ulsad import InputError
-from ulsad.demo import DEFECTS, GOOD, LOGICAL, STRUCTURAL, render, write_demo, write_sample
-from ulsad.images import find_images
-from ulsad.tray import KINDS
+from ulsad.demo.dataset import DEFECTS, GOOD, LOGICAL, STRUCTURAL, render, write_demo, write_sample
+from ulsad.demo.tray import KINDS
+from ulsad.photos.images import find_images
 
 
 def rng(seed: int = 0) -> np.random.Generator:

@@ -11,12 +11,14 @@ import pytest
 from conftest import DEMO_MODEL
 from PIL import Image
 
-from ulsad import Config, InputError, Ulsad, depth, spreadsheet
+from ulsad import Config, InputError, Ulsad
 from ulsad.__main__ import main
-from ulsad.containers import opened
-from ulsad.depth import DEPTH, TAGS, Seen, white_of
-from ulsad.images import as_reading, read_image, read_photo
-from ulsad.model_file import read_header
+from ulsad.detector import spreadsheet
+from ulsad.detector.model_file import read_header
+from ulsad.photos import depth
+from ulsad.photos.containers import opened
+from ulsad.photos.depth import DEPTH, TAGS, Seen, white_of
+from ulsad.photos.images import as_reading, read_image, read_photo
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 65536, (11, 9)).astype(np.uint16)

@@ -12,9 +12,10 @@ from conftest import TINY, shared
 from PIL import Image
 from safetensors.torch import save_file
 
-from ulsad import Config, InputError, Skipped, TrainingDiverged, Ulsad, fitting
-from ulsad.images import find_images
-from ulsad.preparation import feature_statistics
+from ulsad import Config, InputError, Skipped, TrainingDiverged, Ulsad
+from ulsad.detector import fitting
+from ulsad.detector.preparation import feature_statistics
+from ulsad.photos.images import find_images
 
 
 def tensors(detector):

@@ -21,10 +21,13 @@ from conftest import TINY
 from PIL import Image
 from torch import nn
 
-from ulsad import InputError, Ulsad, distributed, runs, spreadsheet
+from ulsad import InputError, Ulsad
 from ulsad.__main__ import main
-from ulsad.images import digest, read_squares
-from ulsad.rows import MappedRows
+from ulsad.compute import distributed
+from ulsad.compute.rows import MappedRows
+from ulsad.detector import spreadsheet
+from ulsad.photos.images import digest, read_squares
+from ulsad.runs import runs
 
 ROOT = Path(__file__).resolve().parents[1]
 # How sums are rounded is amplified by Adam's first steps at a high rate, and by BatchNorm over photos that

@@ -7,14 +7,16 @@ import dataclasses
 import pytest
 from conftest import TINY
 
-from ulsad import InputError, preparation, rows
-from ulsad.estimate import duration, estimate, size
+from ulsad import InputError
+from ulsad.compute import rows
+from ulsad.detector import preparation
+from ulsad.runs.estimate import duration, estimate, size
 
 
 def test_disk_is_what_the_mapped_rows_take(good_photos, tmp_path, monkeypatch):
     taken = []
     monkeypatch.setattr(rows, "MEMORY", 1)
-    monkeypatch.setattr("ulsad.estimate.MEMORY", 1)
+    monkeypatch.setattr("ulsad.runs.estimate.MEMORY", 1)
     said = estimate(TINY, 12)
     with preparation.preparing(good_photos, None, TINY, None, None, scratch=tmp_path):
         taken = [file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()]

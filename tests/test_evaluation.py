@@ -12,12 +12,14 @@ import pytest
 from conftest import TINY, shared
 from sklearn.metrics import roc_auc_score
 
-from ulsad import Config, InputError, Ulsad, metrics, spreadsheet
-from ulsad.ablation import STUDIES, alpha_beta_grid, run_study, study_table
-from ulsad.benchmark import evaluation_table, kinds_table, run_seeds
-from ulsad.datasets import Category, LabelledPhoto, find_categories, read_mask
-from ulsad.evaluation import Evaluation, evaluate, subsets, summarise
-from ulsad.trials import MODEL, Bench, held_out_photos, run_trial, trained, trial_folder
+from ulsad import Config, InputError, Ulsad
+from ulsad.detector import spreadsheet
+from ulsad.detector.criterion import threshold_at
+from ulsad.evaluation.ablation import STUDIES, alpha_beta_grid, run_study, study_table
+from ulsad.evaluation.evaluation import Evaluation, evaluate, subsets, summarise
+from ulsad.evaluation.paper_tables import evaluation_table, kinds_table, run_seeds
+from ulsad.evaluation.trials import MODEL, Bench, held_out_photos, run_trial, trained, trial_folder
+from ulsad.photos.datasets import Category, LabelledPhoto, find_categories, read_mask
 
 OPENED: list[str] = []
 sys.addaudithook(lambda event, values: OPENED.append(str(values[0])) if event == "open" else None)
@@ -64,7 +66,7 @@ def test_summary_against_scikit_learn(evaluation, detector):
             roc_auc_score(labels[logical], scores[logical, i]), abs=1e-9)
         threshold = of["operating_point"]["threshold"]
         held_out = detector.calibration.held_out_scores(detector.config.alpha, detector.config.beta)[:, i]
-        assert threshold == metrics.threshold_at(held_out, 0.05)
+        assert threshold == threshold_at(held_out, 0.05)
         assert of["operating_point"]["true_rejects"] == (scores[labels, i] > threshold).sum()
     masks = np.array([read_mask(photo.masks, 256) for photo in evaluation.photos])
     assert summary["maps"]["local"]["pixel_auroc"] == pytest.approx(
@@ -120,7 +122,7 @@ def test_no_test_photo_is_opened_before_evaluation(bench, category):
     summary = run_trial(bench, category, TINY)
     assert sentinels <= set(OPENED)
     held_out = detector.calibration.held_out_scores(TINY.alpha, TINY.beta)[:, 0]
-    assert summary["maps"]["combined"]["operating_point"]["threshold"] == metrics.threshold_at(held_out, 0.05)
+    assert summary["maps"]["combined"]["operating_point"]["threshold"] == threshold_at(held_out, 0.05)
 
 
 def test_other_test_photos_leave_model_and_threshold_as_they_are(category, tmp_path):

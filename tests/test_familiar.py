@@ -9,9 +9,9 @@ from PIL import Image, ImageDraw
 from safetensors.numpy import load_file
 
 from ulsad import Ulsad
-from ulsad.demo import DEFECTS, render
-from ulsad.images import find_images, read_image, to_square
-from ulsad.references import LEAST, SPREADS, References
+from ulsad.demo.dataset import DEFECTS, render
+from ulsad.detector.references import LEAST, SPREADS, References
+from ulsad.photos.images import find_images, read_image, to_square
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ulsad import fast_convolution
-from ulsad.fast_convolution import bilinear, convolved
+from ulsad.compute import fast_convolution
+from ulsad.compute.fast_convolution import bilinear, convolved
 
 
 @pytest.mark.parametrize(("shape", "kernel"), [

@@ -10,8 +10,9 @@ import torch
 from conftest import DEMO_MODEL, DEMO_PHOTOS, TINY
 from made_up import made_up_training, not_finite_losses_stay_away_from_the_weights
 
-from ulsad import Skipped, Ulsad, rows
-from ulsad.config import PRESETS
+from ulsad import Skipped, Ulsad
+from ulsad.compute import rows
+from ulsad.method.config import PRESETS
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(),
                                 reason="needs a GPU that is shown: CUDA_VISIBLE_DEVICES=0")

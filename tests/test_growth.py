@@ -7,8 +7,8 @@ import time
 import pytest
 from conftest import DEMO_PHOTOS
 
-from ulsad import growth
-from ulsad.images import digest, find_images, read_squares
+from ulsad.photos.images import digest, find_images, read_squares
+from ulsad.speed import growth
 
 
 def test_pictures_are_varied_so_that_none_is_left_out_as_a_copy(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ulsad.errors import InputError
-from ulsad.images import find_images, read_image, read_squares, to_square
+from ulsad.photos.images import find_images, read_image, read_squares, to_square
 
 GRADIENT = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (20, 1))
 

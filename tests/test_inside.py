@@ -10,9 +10,9 @@ import torch
 from conftest import DEMO_MODEL, DEMO_PHOTOS, TINY
 
 from ulsad import Ulsad
-from ulsad.images import read_image, to_square
-from ulsad.inside import look_inside
-from ulsad.training import losses_of
+from ulsad.attention.inside import look_inside
+from ulsad.method.training import losses_of
+from ulsad.photos.images import read_image, to_square
 
 
 @pytest.fixture(scope="module")

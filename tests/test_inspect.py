@@ -11,13 +11,14 @@ import pytest
 from conftest import TINY
 from PIL import Image
 
-from ulsad import InputError, Ulsad, rendering
-from ulsad.batch import Batch
-from ulsad.criterion import Criterion
-from ulsad.images import find_images
+from ulsad import InputError, Ulsad
+from ulsad.detector import rendering
+from ulsad.detector.batch import Batch
+from ulsad.detector.criterion import Criterion
+from ulsad.photos.images import find_images
 from ulsad.ui import batches
 from ulsad.ui.batches import Request
-from ulsad.ui.inspect_views import ALL, Controls, suggested_lines
+from ulsad.ui.inspect.views import ALL, Controls, suggested_lines
 
 
 def strict(text: str):

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ulsad.datasets import LabelledPhoto
 from ulsad.errors import InputError
-from ulsad.intake import Intake, keep, kept, take_in
+from ulsad.photos.datasets import LabelledPhoto
+from ulsad.photos.intake import Intake, keep, kept, take_in
 
 VISA_TABLE = """object,split,label,image,mask
 candle,train,normal,candle/Data/Images/Normal/0.JPG,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ulsad import maps
+from ulsad.method import equations as maps
 
 C, H, W = 5, 3, 4
 P = H * W

@@ -10,7 +10,8 @@ from scipy import ndimage
 from scipy.stats import beta
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ulsad import metrics
+from ulsad.detector.criterion import clopper_pearson, threshold_at
+from ulsad.evaluation import metrics
 
 
 @pytest.fixture
@@ -108,8 +109,8 @@ def test_regions_that_touch_at_a_corner_are_one():
 
 
 def test_clopper_pearson_is_the_beta_quantile():
-    assert metrics.clopper_pearson(0, 30) == (0, pytest.approx(1 - 0.025 ** (1 / 30)))
-    low, high = metrics.clopper_pearson(3, 20)
+    assert clopper_pearson(0, 30) == (0, pytest.approx(1 - 0.025 ** (1 / 30)))
+    low, high = clopper_pearson(3, 20)
     assert (low, high) == (pytest.approx(beta.ppf(0.025, 3, 18)), pytest.approx(beta.ppf(0.975, 4, 17)))
 
 
@@ -117,13 +118,13 @@ def test_operating_point_counts():
     scores, labels = np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([False, False, True, False, True])
     point = metrics.operating_point(scores, labels, threshold=3.0)
     assert point[1:5] == (1, 1, 1, 2)  # a score equal to the threshold passes
-    assert point.false_reject_interval == metrics.clopper_pearson(1, 3)
+    assert point.false_reject_interval == clopper_pearson(1, 3)
 
 
 def test_threshold_keeps_the_promised_share_of_held_out_photos():
     held_out = np.arange(40.0)
     for share in (0.0, 0.05, 0.1, 0.5):
-        threshold = metrics.threshold_at(held_out, share)
+        threshold = threshold_at(held_out, share)
         assert (held_out > threshold).mean() <= share
         assert (held_out > threshold - 1).mean() > share - 1e-9
 

@@ -11,10 +11,10 @@ from conftest import TINY
 from sklearn.neighbors import NearestNeighbors
 
 from ulsad import InputError
-from ulsad.backbones import load_backbone
-from ulsad.images import find_images, read_squares
-from ulsad.nearest import Bank
-from ulsad.preparation import extract_features, read_and_split
+from ulsad.detector.preparation import extract_features, read_and_split
+from ulsad.evaluation.nearest import Bank
+from ulsad.method.backbones import load_backbone
+from ulsad.photos.images import find_images, read_squares
 
 
 def features_of(paths) -> np.ndarray:

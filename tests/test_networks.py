@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from ulsad.config import PRESETS, Config
-from ulsad.networks import GlobalAutoencoder, Networks, feature_reconstruction_network
+from ulsad.method.config import PRESETS, Config
+from ulsad.method.networks import GlobalAutoencoder, Networks, feature_reconstruction_network
 
 
 def convolutions(network: nn.Module) -> list[tuple]:

@@ -9,12 +9,12 @@ from scipy.stats import beta
 from sklearn.metrics import roc_auc_score
 
 from ulsad import InputError, Ulsad
-from ulsad.calibration import Combination
-from ulsad.criterion import Criterion
-from ulsad.datasets import GOOD, LabelledPhoto, find_categories
-from ulsad.images import find_images
-from ulsad.outcome import Outcome, Scores, judge
-from ulsad.outcome import Tested as Photo  # pytest would take Tested for a test
+from ulsad.detector.criterion import Criterion
+from ulsad.method.calibration import Combination
+from ulsad.photos.datasets import GOOD, LabelledPhoto, find_categories
+from ulsad.photos.images import find_images
+from ulsad.runs.outcome import Outcome, Scores, judge
+from ulsad.runs.outcome import Tested as Photo
 
 
 @pytest.fixture(scope="module")

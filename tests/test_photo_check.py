@@ -11,13 +11,13 @@ from photo_bytes import tiff
 from PIL import Image, ImageOps
 
 from ulsad import Config, InputError
-from ulsad.demo import render
-from ulsad.images import find_images
-from ulsad.intake import DEFECTS, HELD_OUT
-from ulsad.intake import GOOD_PARTS as GOOD
-from ulsad.photo_check import Duplicates, check, checking
-from ulsad.preparation import with_white_level
-from ulsad.twins import NEAR, NEAR_CAP, compared
+from ulsad.demo.dataset import render
+from ulsad.detector.preparation import with_white_level
+from ulsad.photos.images import find_images
+from ulsad.photos.intake import DEFECTS, HELD_OUT
+from ulsad.photos.intake import GOOD_PARTS as GOOD
+from ulsad.photos.twins import NEAR, NEAR_CAP, compared
+from ulsad.runs.photo_check import Duplicates, check, checking
 
 
 @pytest.fixture(scope="module")

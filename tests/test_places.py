@@ -10,10 +10,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from ulsad import runs
-from ulsad.images import find_images
-from ulsad.outcome import judge
-from ulsad.ui import library, places, train_tab
+from ulsad.photos.images import find_images
+from ulsad.runs import runs
+from ulsad.runs.outcome import judge
+from ulsad.ui import library, places
+from ulsad.ui.train import tab as train_tab
 
 
 def test_folders_of_killed_processes_are_removed_and_no_others(tmp_path):

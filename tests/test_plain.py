@@ -9,14 +9,14 @@ import pytest
 import torch
 from conftest import TINY
 
-from ulsad import plain
-from ulsad.backbones import load_backbone
-from ulsad.config import PRESETS
-from ulsad.images import find_images, read_squares
-from ulsad.maps import attention
-from ulsad.networks import Networks
-from ulsad.preparation import feature_statistics
-from ulsad.training import Training, TrainingData
+from ulsad.detector.preparation import feature_statistics
+from ulsad.method.backbones import load_backbone
+from ulsad.method.config import PRESETS
+from ulsad.method.equations import attention
+from ulsad.method.networks import Networks
+from ulsad.method.training import Training, TrainingData
+from ulsad.photos.images import find_images, read_squares
+from ulsad.speed import plain
 
 STEPS = 20
 

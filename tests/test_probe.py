@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from ulsad import probe
 from ulsad.errors import InputError
+from ulsad.photos import probe
 
 FLOOR, PART = (90, 100, 110), (200, 40, 40)
 BOX = (0.2, 0.3, 0.4, 0.6)  # a part at (24, 21) to (32, 39) of 100 × 60 lies inside

@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 from conftest import shared
 
-from ulsad.published import ULSAD
+from ulsad.evaluation.published import ULSAD
 
 FIRST_TABLE = {"MVTec AD": 6, "MVTec LOCO": 9, "MPDD": 12, "BTAD": 15, "VisA": 18}
 NAME_IN_CAPTION = {"MVTec AD": "MVTec", "MVTec LOCO": "MVTecLOCO"}

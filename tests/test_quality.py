@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ulsad import Config, Ulsad
-from ulsad.demo import DEFECTS, LOGICAL, STRUCTURAL, render
+from ulsad.demo.dataset import DEFECTS, LOGICAL, STRUCTURAL, render
 
 DEMO_MODEL = Path(__file__).resolve().parents[1] / "assets" / "demo.safetensors"
 

@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from ulsad.rendering import colours, overlay
+from ulsad.detector.rendering import colours, overlay
 
 GREY = Image.new("RGB", (8, 8), (100, 110, 120))
 

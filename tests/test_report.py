@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from ulsad import InputError, Ulsad
-from ulsad.batch import Batch, tally
-from ulsad.criterion import Criterion
-from ulsad.images import Skipped, find_images
-from ulsad.references import MOST, References
-from ulsad.report import write_report, write_table
+from ulsad.detector.batch import Batch, tally
+from ulsad.detector.criterion import Criterion
+from ulsad.detector.references import MOST, References
+from ulsad.photos.images import Skipped, find_images
+from ulsad.runs.report import write_report, write_table
 
 
 @pytest.fixture(scope="module")

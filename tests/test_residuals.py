@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ulsad import residuals
+from ulsad.method import residuals
 
 N, C, H, W = 6, 5, 7, 8
 

@@ -14,12 +14,14 @@ import torch
 from conftest import TINY
 from PIL import Image
 
-from ulsad import Config, InputError, fitting, preparation, rows
-from ulsad.augmentation import with_copies
-from ulsad.fitting import Fit, Progress, Watch
-from ulsad.images import find_images
-from ulsad.preparation import held_out_share, read_and_split
-from ulsad.rows import MappedRows, Space, batches, take
+from ulsad import Config, InputError
+from ulsad.compute import rows
+from ulsad.compute.rows import MappedRows, Space, batches, take
+from ulsad.detector import fitting, preparation
+from ulsad.detector.fitting import Fit, Progress, Watch
+from ulsad.detector.preparation import held_out_share, read_and_split
+from ulsad.method.augmentation import with_copies
+from ulsad.photos.images import find_images
 
 HALF = 2.0**-10  # relative precision of float16, rounded generously
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from ulsad import Config
-from ulsad.config import PRESETS
-from ulsad.datasets import GOOD, find_categories
-from ulsad.histogram import score_histogram
-from ulsad.metrics import clopper_pearson
-from ulsad.outcome import Outcome, Scores, judge
-from ulsad.outcome import Tested as Photo  # pytest would take Tested for a test
-from ulsad.run_card import Card, comparison, run_card
+from ulsad.detector.criterion import clopper_pearson
+from ulsad.method.config import PRESETS
+from ulsad.photos.datasets import GOOD, find_categories
+from ulsad.runs.histogram import score_histogram
+from ulsad.runs.outcome import Outcome, Scores, judge
+from ulsad.runs.outcome import Tested as Photo
+from ulsad.runs.run_card import Card, comparison, run_card
 
 LOSSES = [{"step": 1, "local": 9.0, "attention": 8.0, "local_global": 7.0},
           {"step": 12, "local": 0.25, "attention": 0.125, "local_global": 0.0625}]

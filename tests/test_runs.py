@@ -15,9 +15,10 @@ import pytest
 import torch
 from conftest import TINY
 
-from ulsad import InputError, Ulsad, runs
+from ulsad import InputError, Ulsad
 from ulsad.__main__ import main
-from ulsad.fitting import Progress
+from ulsad.detector.fitting import Progress
+from ulsad.runs import runs
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = ["--set", "frn_width=32", "autoencoder_width=16", "augmented_photos=0", "batch_size=8",

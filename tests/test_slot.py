@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from ulsad import InputError
-from ulsad.images import find_images
-from ulsad.intake import take_in
-from ulsad.ui import evaluate_tab, places, slot
+from ulsad.photos.images import find_images
+from ulsad.photos.intake import take_in
+from ulsad.ui import places, slot
+from ulsad.ui.evaluate import tab as evaluate_tab
 from ulsad.ui.slot import Slot
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ulsad import plain, speed
-from ulsad.detector import Ulsad
-from ulsad.images import find_images
+from ulsad.detector.detector import Ulsad
+from ulsad.photos.images import find_images
+from ulsad.speed import plain
+from ulsad.speed import training as speed
 
 
 def same_maps(detector: Ulsad, photo) -> None:

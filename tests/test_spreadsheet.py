@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ulsad import Ulsad, spreadsheet
+from ulsad import Ulsad
 from ulsad.__main__ import main
-from ulsad.batch import Batch
-from ulsad.criterion import Criterion
-from ulsad.datasets import LabelledPhoto
-from ulsad.evaluation import evaluate, write_scores
-from ulsad.images import find_images
-from ulsad.report import write_table
-from ulsad.tables import Table
+from ulsad.detector import spreadsheet
+from ulsad.detector.batch import Batch
+from ulsad.detector.criterion import Criterion
+from ulsad.evaluation.evaluation import evaluate, write_scores
+from ulsad.evaluation.tables import Table
+from ulsad.photos.datasets import LabelledPhoto
+from ulsad.photos.images import find_images
+from ulsad.runs.report import write_table
 
 NAMES = ["=cmd|' !A1.jpg", "+1.jpg", "-1.jpg", "@sum(a1).jpg", "\ttab.jpg", "\rreturn.jpg", "＝1.jpg",
          "'=1.jpg", "a;=1+1.jpg", 'a",=1.jpg', "деталь.jpg", "部品.jpg", "parça é.jpg",

@@ -8,8 +8,8 @@ import io
 import numpy as np
 import pytest
 
-from ulsad.published import MeanStd
-from ulsad.tables import MeanInterval, Table, mean_std
+from ulsad.evaluation.published import MeanStd
+from ulsad.evaluation.tables import MeanInterval, Table, mean_std
 
 TABLE = Table("All & sundry", ("set", "AUROC", "none", "n"),
               (("a_b", MeanStd(97.654, 0.38), float("nan"), 3),

@@ -6,10 +6,11 @@ import gradio as gr
 import pytest
 
 from ulsad import InputError
-from ulsad.images import find_images
-from ulsad.ui import incoming, places
+from ulsad.photos.images import find_images
+from ulsad.ui import places
 from ulsad.ui.slot import Slot
-from ulsad.ui.train_order import SETTINGS, check, check_again, cost, start
+from ulsad.ui.train import incoming
+from ulsad.ui.train.order import SETTINGS, check, check_again, cost, start
 
 
 def test_slots_that_were_filled_meanwhile_are_checked_again(good_photos, tmp_path):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ulsad import runs
-from ulsad.ui import train_views
+from ulsad.runs import runs
+from ulsad.ui.train import views as train_views
 
 
 def test_losses_are_numbers_before_the_first_step_too(tmp_path):

@@ -10,10 +10,10 @@ from conftest import TINY
 from made_up import not_finite_losses_stay_away_from_the_weights
 
 from ulsad import InputError, Ulsad
-from ulsad.config import PRESETS, Config
-from ulsad.maps import attention, distance
-from ulsad.networks import Outputs
-from ulsad.training import WARM_UP, losses_of, one_cycle, queries
+from ulsad.method.config import PRESETS, Config
+from ulsad.method.equations import attention, distance
+from ulsad.method.networks import Outputs
+from ulsad.method.training import WARM_UP, losses_of, one_cycle, queries
 
 
 @pytest.fixture

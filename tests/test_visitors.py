@@ -21,10 +21,10 @@ import pytest
 from conftest import DEMO_MODEL, DEMO_PHOTOS
 from gradio import components
 
-from ulsad import runs
-from ulsad.images import find_images
+from ulsad.photos.images import find_images
+from ulsad.runs import runs
 from ulsad.ui import page, places
-from ulsad.ui.attention_views import MODEL as MODEL_ABOVE
+from ulsad.ui.attention.views import MODEL as MODEL_ABOVE
 
 NO_NAME = "takes no name and no path"
 MODEL = "looks the model's name up among runs, lone model files and the demo"
@@ -36,41 +36,44 @@ EVENTS = {
     "slot._added": "takes files that gradio says were uploaded; their names must stay inside the slot",
     "slot._taken_out": "takes names out that are in the slot, passes over others",
     "slot._emptied": NO_NAME, "slot._value": NO_NAME,
-    "inspect_tab._score": MODEL,
-    "inspect_tab._own_settings": NO_NAME, "inspect_tab._draw": NO_NAME, "inspect_tab._stop": NO_NAME,
-    "inspect_tab._opened": NO_NAME, "inspect_tab._opened_folder": FOLDER,
-    "inspect_tab._alpha_moved": NO_NAME, "inspect_tab._beta_moved": NO_NAME,
-    "inspect_tab._suggested": NO_NAME, "inspect_tab._dragged": NO_NAME, "inspect_tab._picked": NO_NAME,
-    "inspect_tab._probed": NO_NAME, "inspect_tab._ignored": NO_NAME,
-    "take_away._save": "keeps a criterion under any name inside the open model's file",
-    "take_away._restore": "looks the criterion's name up in the open model's file",
-    "take_away._table": NO_NAME, "take_away._report": NO_NAME, "take_away._raw_maps": NO_NAME,
-    "runs_list._listed": LISTED,
-    "runs_list._clicked": "hands a row's name back to the browser",
-    "runs_list._compared": LISTED,
-    "runs_list._rename": f"{LISTED}; a new one must be a plain file name",
-    "runs_list._ask": "repeats the name in a question",
-    "runs_list._kept": NO_NAME, "runs_list._delete": LISTED,
-    "train_order.check": FOLDER, "train_order.check_again": FOLDER, "train_order.cost": UPLOAD,
-    "train_tab._start": f"{UPLOAD}; the new run's name must be a plain file name that is free",
-    "train_tab._check_stopped": NO_NAME, "train_tab._emptied": NO_NAME,
-    "train_tab._stop": RUN, "train_tab._resume": RUN, "train_tab._open": RUN, "train_tab._watch": RUN,
-    "train_tab._remembered": "keeps the run's name in the browser", "train_tab._mine": RUN,
-    "train_tab._models": MODEL,
-    "photo_list._open": UPLOAD, "photo_list._pick": NO_NAME, "photo_list.follow": NO_NAME,
-    "photo_list._beside": "looks the name up in the list of photos",
-    "attention_tab._layers": NO_NAME, "attention_tab._later": NO_NAME,
-    "attention_tab._show": f"{MODEL}; {UPLOAD}", "attention_tab._find": f"{MODEL}; {UPLOAD}",
-    "attention_tab._typed": f"{MODEL}; {UPLOAD}", "attention_tab._draw": f"{MODEL}; {UPLOAD}",
-    "attention_tab.ask": f"{MODEL}; {UPLOAD}", "attention_tab.peek": f"{MODEL}; {UPLOAD}",
-    "evaluate_tab.evaluated": f"{MODEL}; {FOLDER}", "evaluate_tab._report": NO_NAME,
-    "evaluate_tab._at_threshold": NO_NAME, "evaluate_tab._stopped": NO_NAME, "evaluate_tab._open": NO_NAME,
+    "inspect.tab._score": MODEL,
+    "inspect.tab._own_settings": NO_NAME, "inspect.tab._draw": NO_NAME, "inspect.tab._stop": NO_NAME,
+    "inspect.tab._opened": NO_NAME, "inspect.tab._opened_folder": FOLDER,
+    "inspect.tab._alpha_moved": NO_NAME, "inspect.tab._beta_moved": NO_NAME,
+    "inspect.tab._suggested": NO_NAME, "inspect.tab._dragged": NO_NAME, "inspect.tab._picked": NO_NAME,
+    "inspect.tab._probed": NO_NAME, "inspect.tab._ignored": NO_NAME,
+    "inspect.take_away._save": "keeps a criterion under any name inside the open model's file",
+    "inspect.take_away._restore": "looks the criterion's name up in the open model's file",
+    "inspect.take_away._table": NO_NAME, "inspect.take_away._report": NO_NAME,
+    "inspect.take_away._raw_maps": NO_NAME,
+    "train.runs_list._listed": LISTED,
+    "train.runs_list._clicked": "hands a row's name back to the browser",
+    "train.runs_list._compared": LISTED,
+    "train.runs_list._rename": f"{LISTED}; a new one must be a plain file name",
+    "train.runs_list._ask": "repeats the name in a question",
+    "train.runs_list._kept": NO_NAME, "train.runs_list._delete": LISTED,
+    "train.order.check": FOLDER, "train.order.check_again": FOLDER, "train.order.cost": UPLOAD,
+    "train.tab._start": f"{UPLOAD}; the new run's name must be a plain file name that is free",
+    "train.tab._check_stopped": NO_NAME, "train.tab._emptied": NO_NAME,
+    "train.tab._stop": RUN, "train.tab._resume": RUN, "train.tab._open": RUN, "train.tab._watch": RUN,
+    "train.tab._remembered": "keeps the run's name in the browser", "train.tab._mine": RUN,
+    "train.tab._models": MODEL,
+    "attention.photo_list._open": UPLOAD, "attention.photo_list._pick": NO_NAME,
+    "attention.photo_list.follow": NO_NAME,
+    "attention.photo_list._beside": "looks the name up in the list of photos",
+    "attention.tab._layers": NO_NAME, "attention.tab._later": NO_NAME,
+    "attention.tab._show": f"{MODEL}; {UPLOAD}", "attention.tab._find": f"{MODEL}; {UPLOAD}",
+    "attention.tab._typed": f"{MODEL}; {UPLOAD}", "attention.tab._draw": f"{MODEL}; {UPLOAD}",
+    "attention.tab.ask": f"{MODEL}; {UPLOAD}", "attention.tab.peek": f"{MODEL}; {UPLOAD}",
+    "evaluate.tab.evaluated": f"{MODEL}; {FOLDER}", "evaluate.tab._report": NO_NAME,
+    "evaluate.tab._at_threshold": NO_NAME, "evaluate.tab._stopped": NO_NAME, "evaluate.tab._open": NO_NAME,
     "page._refreshed": NO_NAME,
 }
 # Where a strange name is not refused, because it does nothing: it is passed over, shown, or kept as a text.
-HARMLESS = {"take_away._save", "take_away._restore", "runs_list._listed", "runs_list._compared",
-            "runs_list._ask", "train_tab._watch", "train_tab._remembered", "train_tab._models",
-            "train_tab._mine", "train_order.cost", "attention_tab._find"}
+HARMLESS = {"inspect.take_away._save", "inspect.take_away._restore", "train.runs_list._listed",
+            "train.runs_list._compared",
+            "train.runs_list._ask", "train.tab._watch", "train.tab._remembered", "train.tab._models",
+            "train.tab._mine", "train.order.cost", "attention.tab._find"}
 SECRET = "the secret of another folder"
 
 
@@ -141,15 +144,15 @@ def visitor(app) -> Visitor:
     """With the demo photos open, and good parts in the slot of Train that could be trained on."""
     visitor = Visitor(app.local_url)
     fns = {name: fn for fn, name in named(app)}
-    assert visitor.post(fns["inspect_tab._score"], [":demo", None, None])["success"]
+    assert visitor.post(fns["inspect.tab._score"], [":demo", None, None])["success"]
     own = [None, None, 0.05, 0.9, 0.995, 0.7, "maximum", None]
-    assert visitor.post(fns["inspect_tab._own_settings"], own)["success"]
+    assert visitor.post(fns["inspect.tab._own_settings"], own)["success"]
     good = next(fn for fn, name in named(app) if name == "slot._added"
                 and app.fns[fn].targets[0][0] == slot_of(app, "good-parts"))
     uploaded = visitor.upload(DEMO_PHOTOS)
     files = [{"path": path, "name": Path(path).name} for path in uploaded]
     assert visitor.post(good, [None], {"files": files, "left_out": []})["success"]
-    checked = visitor.post(fns["train_order.check"], [None] * 4 + [""] * 4)
+    checked = visitor.post(fns["train.order.check"], [None] * 4 + [""] * 4)
     assert checked["success"] and "good parts" in json.dumps(checked)
     return visitor
 
@@ -159,13 +162,13 @@ def slot_of(app, elem_id: str) -> int:
 
 
 def named(app) -> Iterator[tuple[int, str]]:
-    """Every event that runs something here, as its number and module.function."""
+    """Every event that runs something here, as its number and module.function, seen from ulsad.ui."""
     for number, fn in app.fns.items():
         inner = inspect.unwrap(fn.fn) if fn.fn else None
         while isinstance(inner, partial):
             inner = inspect.unwrap(inner.func)
         if inner and inner.__module__.startswith("ulsad."):
-            yield number, f"{inner.__module__.rpartition('.')[2]}.{inner.__name__}"
+            yield number, f"{inner.__module__.removeprefix('ulsad.ui.')}.{inner.__name__}"
 
 
 def evil(there: Path) -> list[str]:
@@ -209,7 +212,7 @@ def test_the_list_of_events_is_whole(app):
 
 def test_names_from_a_browser_open_nothing_else(app, visitor, there):
     before, tried = contents(there), set()
-    events = sorted(named(app), key=lambda event: event[1] != "train_tab._start")  # while there is a check
+    events = sorted(named(app), key=lambda event: event[1] != "train.tab._start")  # while there is a check
     for number, name in events:
         inputs = app.fns[number].inputs
         for place, component in enumerate(inputs):

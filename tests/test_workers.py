@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from ulsad.workers import in_parallel
+from ulsad.compute.workers import in_parallel
 
 pytestmark = pytest.mark.skipif(torch.get_num_threads() == 1, reason="needs two cores")
 

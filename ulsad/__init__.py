@@ -1,17 +1,27 @@
 """ULSAD: a detector of structural and logical defects, trained on photos of good parts alone."""
 
 import os
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
 
 # Read when torch is loaded. Threads that spin while they wait take the cores from those that work: photos
 # scored and maps drawn a third slower, an app and a training beside each other several times.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
-from ulsad.config import PRESETS, Config
-from ulsad.detector import Ulsad
-from ulsad.errors import InputError
-from ulsad.fitting import Progress, TrainingDiverged
-from ulsad.images import Skipped
-from ulsad.prediction import Prediction
 
-__all__ = ["PRESETS", "Config", "InputError", "Prediction", "Progress", "Skipped", "TrainingDiverged",
-           "Ulsad"]
+def lazy(package: str, face: Mapping[str, str]) -> Callable[[str], Any]:
+    """A package's `__getattr__`: `face` has names and their modules, which load when first used."""
+    def attribute(name: str) -> Any:
+        if name not in face:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(f"{package}.{face[name]}"), name)
+    return attribute
+
+
+_FACE = {
+    "Ulsad": "detector.detector", "Prediction": "detector.prediction", "Config": "method.config",
+    "PRESETS": "method.config", "Progress": "detector.fitting", "TrainingDiverged": "detector.fitting",
+    "Skipped": "photos.images", "InputError": "errors"}
+__all__ = list(_FACE)
+__getattr__ = lazy(__name__, _FACE)

@@ -11,24 +11,28 @@ from pathlib import Path
 
 import numpy as np
 
-from ulsad import attention_figure, distributed, experiments, model_file, photo_check, rendering, spreadsheet
-from ulsad.archives import gather_photos
-from ulsad.attention import patch_features, standardised
-from ulsad.backbones import BACKBONES, load_backbone
-from ulsad.batch import Batch, Table, said_of_strange
-from ulsad.concepts import GROUPS, concepts
-from ulsad.config import PRESETS, Config
-from ulsad.criterion import Criterion, unpacked
-from ulsad.demo import write_demo, write_sample
-from ulsad.detector import Ulsad
+from ulsad.attention import figure as attention_figure
+from ulsad.attention.attention import patch_features, standardised
+from ulsad.attention.concepts import GROUPS, concepts
+from ulsad.compute import distributed
+from ulsad.compute.memory import keep_freed
+from ulsad.demo.dataset import write_demo, write_sample
+from ulsad.detector import model_file, rendering, spreadsheet
+from ulsad.detector.batch import Batch, Table, said_of_strange
+from ulsad.detector.criterion import Criterion, unpacked
+from ulsad.detector.detector import Ulsad
+from ulsad.detector.prediction import Prediction
+from ulsad.detector.preparation import choose_device
 from ulsad.errors import InputError
-from ulsad.estimate import estimate
-from ulsad.images import Skipped, read_image
-from ulsad.intake import GOOD_PARTS, HELD_OUT
-from ulsad.memory import keep_freed
-from ulsad.prediction import Prediction
-from ulsad.preparation import choose_device
-from ulsad.training_run import Order, Stopped, train_in_directory, train_to_file
+from ulsad.evaluation import commands as experiments
+from ulsad.method.backbones import BACKBONES, load_backbone
+from ulsad.method.config import PRESETS, Config
+from ulsad.photos.archives import gather_photos
+from ulsad.photos.images import Skipped, read_image
+from ulsad.photos.intake import GOOD_PARTS, HELD_OUT
+from ulsad.runs import photo_check
+from ulsad.runs.estimate import estimate
+from ulsad.runs.process import Order, Stopped, train_in_directory, train_to_file
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -329,7 +333,7 @@ def demo_command(options: argparse.Namespace) -> None:
 
 def bench_command(options: argparse.Namespace) -> None:
     """Time training, inference, and what people wait for in the app."""
-    from ulsad.ui.bench import bench  # the only command that needs the app
+    from ulsad.speed.app import bench
 
     for table in bench(options.batch, options.part, max(1, options.rounds)):
         print(table.markdown(), flush=True)

@@ -1,1 +1,3 @@
-"""The Gradio app: one file a tab. Nothing else in the package imports gradio."""
+"""The Gradio app: a folder a tab, each with its Python, scripts and styles, and what the tabs share beside
+them. It is the only room that knows gradio. What comes from a browser is a name, never a path.
+"""

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ulsad import rendering
-from ulsad.batch import Batch
-from ulsad.criterion import Criterion
-from ulsad.detector import Ulsad
+from ulsad.detector import rendering
+from ulsad.detector.batch import Batch
+from ulsad.detector.criterion import Criterion
+from ulsad.detector.detector import Ulsad
+from ulsad.detector.prediction import Prediction
 from ulsad.errors import InputError
-from ulsad.images import SUFFIXES, Skipped
-from ulsad.prediction import Prediction
+from ulsad.photos.images import SUFFIXES, Skipped
 from ulsad.ui import library, places
 
 MOST_PHOTOS = 50_000  # over all visitors, about half a gigabyte; the newest batch is always kept

@@ -18,14 +18,15 @@ import gradio as gr
 import torch
 from PIL import Image
 
-from ulsad import attention, runs
-from ulsad.backbones import FeatureExtractor, load_backbone
-from ulsad.config import Config
-from ulsad.criterion import Criterion
-from ulsad.detector import Ulsad
+from ulsad.attention import attention
+from ulsad.attention.inside import Inside, look_inside
+from ulsad.detector.criterion import Criterion
+from ulsad.detector.detector import Ulsad
 from ulsad.errors import InputError
-from ulsad.images import find_images, read_image
-from ulsad.inside import Inside, look_inside
+from ulsad.method.backbones import FeatureExtractor, load_backbone
+from ulsad.method.config import Config
+from ulsad.photos.images import find_images, read_image
+from ulsad.runs import runs
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DEMO_MODEL = ASSETS / "demo.safetensors"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from ulsad.files import link_or_copy
-from ulsad.ui import library, places, viewer
+from ulsad.photos.files import link_or_copy
+from ulsad.ui import library, places
+from ulsad.ui.inspect import viewer
 
 SUMMARY = ("<div class='verdict'>Eight photos of a drawn part tray are being scored by the demo model …</div>"
            "<p class='flips'>In a moment: which of them are unlike good trays, and which branch sees it. "
@@ -16,7 +17,7 @@ SUMMARY = ("<div class='verdict'>Eight photos of a drawn part tray are being sco
 
 
 def values() -> tuple[str, str]:
-    """JSON for js/viewer.js and for js/table.js."""
+    """JSON for viewer.js and for table.js."""
     folder = places.new(places.shown())
     photos = [link_or_copy(Path(path), folder / Path(path).name) for path in library.demo_photos()]
     rows = [{"index": i, "name": photo.name, "thumbnail": places.address(photo)}

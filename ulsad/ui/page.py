@@ -8,11 +8,16 @@ from pathlib import Path
 import gradio as gr
 import torch
 
-from ulsad.ui import attention_tab, evaluate_tab, inspect_tab, library, train_tab
+from ulsad.ui import library
+from ulsad.ui.attention import tab as attention_tab
+from ulsad.ui.evaluate import tab as evaluate_tab
+from ulsad.ui.inspect import tab as inspect_tab
+from ulsad.ui.train import tab as train_tab
 
 THEME = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=["system-ui", "sans-serif"],
                           font_mono=["ui-monospace", "monospace"])
-CSS = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
+CSS = "".join(file.read_text(encoding="utf-8")  # what all tabs share comes first
+              for file in sorted(Path(__file__).parent.rglob("style.css"), key=lambda file: len(file.parts)))
 
 
 def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:

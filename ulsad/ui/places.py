@@ -12,7 +12,7 @@ from collections import OrderedDict
 from functools import cache
 from pathlib import Path
 
-from ulsad.files import link_or_copy
+from ulsad.photos.files import link_or_copy
 
 COPIES = 16  # of files from elsewhere; the browser fetches one at once, and gradio makes its own of most
 

@@ -1,6 +1,6 @@
 """A slot that photos are dropped into: single ones, whole folders, zips; a second drop adds to the first.
 
-The browser walks through folders and sends every file with its place in them (`js/slot.js`); gradio's own
+The browser walks through folders and sends every file with its place in them (`slot.js`); gradio's own
 upload carries it here. A visitor's slot is a folder on the server, which nobody can fetch from.
 """
 
@@ -17,13 +17,13 @@ from pathlib import Path, PurePosixPath
 import gradio as gr
 from gradio.context import LocalContext
 
-from ulsad.archives import MAX_FILES, extract_photos, is_table
 from ulsad.errors import InputError
-from ulsad.files import link_or_copy, place_inside
-from ulsad.images import SUFFIXES, find_images, is_photo
+from ulsad.photos.archives import MAX_FILES, extract_photos, is_table
+from ulsad.photos.files import link_or_copy, place_inside
+from ulsad.photos.images import SUFFIXES, find_images, is_photo
 from ulsad.ui import library, places
 from ulsad.ui.batches import Named
-from ulsad.ui.viewer import component
+from ulsad.ui.component import component
 
 LISTED = 400  # names that a slot shows; a browser is slow with thousands
 ZIP = ".zip"
@@ -154,7 +154,7 @@ def _emptied(slot: Slot) -> Slot:
 
 
 def _value(slot: Slot) -> str:
-    """JSON for js/slot.js."""
+    """JSON for slot.js."""
     zips = len(slot.zips)
     photos = len(slot.names) - zips
     kinds = [f"{count:,} {noun}{'s' if count > 1 else ''}" for count, noun in

@@ -1,0 +1,70 @@
+"""Figure 5 for any photo: the photo first, then the attention map of each of its concepts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from ulsad.attention.concepts import Concept
+from ulsad.detector import rendering
+from ulsad.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ACROSS = 5  # pictures in a row
+WIDTH = 7.0  # of the figure, inches: the text width of a page
+HEIGHT = 9.0  # of all pictures in it at most, so that it fits on one
+LOWEST = 0.3  # of one picture
+RESOLUTION = 300  # dots per inch, of the PNG and of the pictures in a PDF
+OPACITY = 0.75
+_FORMATS = (".pdf", ".png", ".svg")
+
+
+def attention_map(photo: Image.Image, concept: Concept) -> Image.Image:
+    """The concept's attention over the photo, on a scale from 0 to its largest value."""
+    return rendering.overlay(photo, concept.attention, OPACITY, 0, float(concept.attention.max()))
+
+
+def draw(photo: Image.Image, concepts: Sequence[Concept], captions: Sequence[str] = ()) -> Figure:
+    """The whole figure; a cross marks each query. Captions, where given, stand below the maps in order.
+
+    Raises `InputError` when there are more captions than maps.
+    """
+    if len(captions) > len(concepts):
+        raise InputError(f"There are {len(captions)} captions for {len(concepts)} maps. Take some out.")
+    from matplotlib.figure import Figure
+
+    across = min(ACROSS, len(concepts) + 1)
+    down = math.ceil((len(concepts) + 1) / across)
+    photo = rendering.fit_within(photo, round(2 * RESOLUTION * WIDTH / across))
+    line = 0.25 if captions else 0.05
+    picture = min(max(WIDTH / across * photo.height / photo.width, LOWEST), HEIGHT / down)
+    figure = Figure(figsize=(WIDTH, down * (picture + line)), dpi=RESOLUTION, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    axes = figure.subplots(down, across, squeeze=False).ravel()
+    for place in axes:
+        place.axis("off")
+    axes[0].imshow(photo)
+    for place, concept in zip(axes[1:], concepts, strict=False):
+        place.imshow(attention_map(photo, concept))
+        rows, columns = concept.attention.shape
+        place.plot((concept.column + 0.5) / columns * photo.width, (concept.row + 0.5) / rows * photo.height,
+                   "+", color="white", markersize=7, markeredgewidth=1.2)
+    for place, caption in zip(axes[1:], captions, strict=False):
+        place.set_title(caption, y=-0.02, va="top", fontsize=8, parse_math=False)
+    return figure
+
+
+def write(file: Path, figure: Figure) -> None:
+    """As the file's name says: PDF, PNG or SVG. Raises `InputError` for other endings."""
+    from matplotlib import rc_context
+
+    if file.suffix.lower() not in _FORMATS:
+        raise InputError(f"{file}: a figure is written as {', '.join(_FORMATS)}.")
+    with rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):  # text that stays text
+        figure.savefig(file, dpi=RESOLUTION)

@@ -1,0 +1,85 @@
+"""Many photos under one model: scores, verdicts and which branch fired, for any criterion at once."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ulsad.detector import spreadsheet
+from ulsad.detector.criterion import FAIL, PASS, REVIEW, Criterion
+from ulsad.detector.prediction import Prediction
+from ulsad.photos.images import Skipped
+
+COLUMNS = ("path", "score", "local_score", "global_score", "verdict", "fired", "seen_in", "notes")
+
+
+class Judged(NamedTuple):
+    """One photo under a criterion."""
+
+    score: float
+    local_score: float
+    global_score: float  # NaN without a global branch
+    verdict: str
+    fired: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Photos that were scored together, under the names that people know them by."""
+
+    names: tuple[str, ...]
+    predictions: tuple[Prediction, ...]
+    skipped: tuple[Skipped, ...] = ()  # photos that could not be read
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    @cached_property
+    def frontiers(self) -> list[np.ndarray]:
+        return [prediction.frontier for prediction in self.predictions]
+
+    def judged(self, criterion: Criterion) -> list[Judged]:
+        """Every photo under a criterion, in the order of the batch."""
+        scores = self.scores(criterion)
+        return [Judged(*map(float, row), verdict, fired) for row, verdict, fired in
+                zip(scores, criterion.verdicts(scores), criterion.fired(scores), strict=True)]
+
+    def scores(self, criterion: Criterion) -> np.ndarray:
+        """(n, 3): combined, local and global score of every photo."""
+        if not self.predictions:
+            return np.empty((0, 3))
+        return criterion.scores(self.predictions[0].calibration, self.frontiers)
+
+
+def tally(verdicts: Sequence[str]) -> dict[str, int]:
+    """How many pass, need a review, and fail."""
+    counts = Counter(verdicts)
+    return {verdict: counts[verdict] for verdict in (PASS, REVIEW, FAIL)}
+
+
+def said_of_strange(strange: int, photos: int) -> str:
+    """A sentence to put before the results of so many photos; "" where none looks strange."""
+    if not strange:
+        return ""
+    looks = "looks" if strange == 1 else "look"
+    return (f"{strange:,} of {photos:,} photos {looks} like none of the good ones that the model was trained "
+            "on, so their scores say little. Is it the right model?")
+
+
+class Table(spreadsheet.Writer):
+    """A CSV file that grows by a row for every photo."""
+
+    def __init__(self, file: Path | str) -> None:
+        super().__init__(file)
+        self.row(COLUMNS)
+
+    def add(self, name: str, judged: Judged, seen_in: str, notes: Sequence[str] = ()) -> None:
+        scores = ("" if math.isnan(score) else round(score, 6) for score in judged[:3])
+        self.row([name, *scores, judged.verdict, judged.fired, seen_in, " ".join(notes)])

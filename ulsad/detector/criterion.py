@@ -1,0 +1,144 @@
+"""When a part passes: what makes one map of two, where the lines are drawn, and what may be said of them.
+
+Numpy and scipy only. Scores are (n, 3) throughout: combined, local, global (Eq. 10); global is NaN for a
+model without that branch.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from base64 import b64decode, b64encode
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy
+
+from ulsad.method.calibration import Calibration, Combination
+
+FALSE_REJECT = 0.05  # share of good parts that a suggested threshold may cost
+SURER = 0.2  # of that share may fail rather than need a review
+PASS, REVIEW, FAIL = "pass", "review", "fail"
+LOCAL, GLOBAL, BOTH, NEITHER = "local", "global", "both", "neither"
+LINES = ("review", "fail", "local", "global_")  # the thresholds of a criterion
+
+
+class Interval(NamedTuple):
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A part passes up to `review`, fails above `fail`, and somebody looks at it in between.
+
+    A branch *fired* where its own score is above its own threshold. That says which branch found the photo
+    strange, not what is wrong with the part: each can see the other's kind of defect.
+    """
+
+    alpha: float
+    beta: float
+    combine: Combination
+    review: float
+    fail: float
+    local: float
+    global_: float
+    ignored: str = ""  # the places that count nowhere, see `packed`
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha < self.beta <= 1:
+            raise ValueError(f"α must be below β, both from 0 to 1, not {self.alpha:g} and {self.beta:g}")
+        if not self.review <= self.fail:
+            raise ValueError(f"'review' must not lie above 'fail', {self.review:g} > {self.fail:g}")
+
+    @classmethod
+    def suggested(
+        cls, calibration: Calibration, alpha: float, beta: float, combine: Combination | None = None,
+        false_reject: float = FALSE_REJECT,
+    ) -> Criterion:
+        """From the held-out good photos alone, never from photos that are to be judged.
+
+        Of further good parts a share `false_reject` is expected above `review`, and a fifth of that above
+        `fail`; see `threshold_at`. The branches' own lines are drawn as `review` is.
+        """
+        held_out = calibration.held_out_scores(alpha, beta, combine)
+        review, local, global_ = (threshold_at(column, false_reject) for column in held_out.T)
+        fail = max(review, threshold_at(held_out[:, 0], false_reject * SURER))
+        return cls(alpha, beta, combine or calibration.combine, review, fail, local, global_)
+
+    def scores(self, calibration: Calibration, frontiers: list[np.ndarray]) -> np.ndarray:
+        """(n, 3) of n photos under this criterion's α, β and combination."""
+        return calibration.scores(frontiers, self.alpha, self.beta, self.combine)
+
+    def verdicts(self, scores: np.ndarray) -> np.ndarray:
+        """PASS, REVIEW or FAIL for each of (n, 3)."""
+        return np.select([scores[:, 0] > self.fail, scores[:, 0] > self.review], [FAIL, REVIEW], PASS)
+
+    def fired(self, scores: np.ndarray) -> np.ndarray:
+        """LOCAL, GLOBAL, BOTH or NEITHER for each of (n, 3)."""
+        local, global_ = scores[:, 1] > self.local, scores[:, 2] > self.global_  # NaN never fires
+        return np.select([local & global_, local, global_], [BOTH, LOCAL, GLOBAL], NEITHER)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, as they are kept in a model file."""
+        return asdict(self) | {"global_": None if math.isnan(self.global_) else self.global_}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Criterion:
+        global_ = math.nan if values["global_"] is None else values["global_"]
+        return cls(**values | {"combine": Combination(**values["combine"]), "global_": global_})
+
+
+def threshold_at(held_out_scores: np.ndarray, false_reject: float) -> float:
+    """A threshold for which a share `false_reject` of further good parts is expected above it.
+
+    With n held-out good photos, n + 1 ≥ 1 / `false_reject`: the lowest of their scores above which no more
+    than that share of them lies; no distribution is assumed. Fewer can't say so much by themselves: even the
+    highest of n is exceeded once in n + 1. Then it is the upper prediction limit of normally distributed
+    scores, mean + t s √(1 + 1/n), with Student's t of n − 1 degrees of freedom, but never below that highest,
+    which is also the answer for a share of 0.
+    """
+    count = len(held_out_scores)
+    if not false_reject or count < 2 or (count + 1) * false_reject >= 1:
+        return float(np.quantile(held_out_scores, 1 - false_reject, method="higher"))
+    spread = held_out_scores.std(ddof=1) * np.sqrt(1 + 1 / count)
+    limit = held_out_scores.mean() + scipy.stats.t.ppf(1 - false_reject, count - 1) * spread
+    return float(max(limit, held_out_scores.max()))
+
+
+@cache
+def clopper_pearson(successes: int, trials: int) -> Interval:
+    """The exact 95 % interval of a share; [0, 1] without trials."""
+    if not trials:
+        return Interval(0.0, 1.0)
+    return Interval(*map(float, scipy.stats.binomtest(successes, trials).proportion_ci(0.95, method="exact")))
+
+
+def packed(mask: np.ndarray | None) -> str:
+    """A bool mask (s, s) as a short text; "" where nothing is marked."""
+    if mask is None or not mask.any():
+        return ""
+    return f"{len(mask)}:{b64encode(zlib.compress(np.packbits(mask).tobytes())).decode()}"
+
+
+def unpacked(text: str) -> np.ndarray | None:
+    """The mask that `packed` made a text of. Raises `ValueError` for other texts."""
+    if not text:
+        return None
+    side, _, content = text.partition(":")
+    try:
+        bits = np.unpackbits(np.frombuffer(zlib.decompress(b64decode(content)), np.uint8))
+    except zlib.error as error:
+        raise ValueError(f"not a mask ({error})") from error
+    return bits[: int(side) ** 2].reshape(int(side), int(side)).astype(bool)
+
+
+def rejected(held_out_scores: np.ndarray, threshold: float) -> tuple[int, Interval]:
+    """How many of n held-out good photos lie above a threshold, and the 95 % interval of the true share.
+
+    The interval (Clopper-Pearson) does not know that the threshold was read off these very photos.
+    """
+    count = int((held_out_scores > threshold).sum())
+    return count, clopper_pearson(count, len(held_out_scores))

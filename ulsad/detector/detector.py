@@ -1,0 +1,268 @@
+"""`Ulsad`: fit on good photos, predict anomaly maps, save, load. No unfitted object exists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ulsad.compute.workers import in_parallel
+from ulsad.detector import model_file
+from ulsad.detector.criterion import Criterion
+from ulsad.detector.fitting import Fit, Fitted, Progress, Watch, calibrate, held_out_distances
+from ulsad.detector.prediction import Prediction
+from ulsad.detector.preparation import Photos, check_enough, choose_device, read_photos
+from ulsad.detector.references import References
+from ulsad.detector.snapshot import Parts, optimiser_of, rebuilt, tensors_of
+from ulsad.errors import InputError
+from ulsad.method.backbones import load_backbone
+from ulsad.method.branches import Branches
+from ulsad.method.calibration import Calibration
+from ulsad.method.config import CALIBRATION, Config
+from ulsad.photos.images import (
+    Reading,
+    Skipped,
+    Square,
+    as_reading,
+    digest,
+    read_photo,
+    read_square,
+    square_of,
+)
+
+Item = TypeVar("Item")
+
+
+class Ulsad:
+    """A trained detector, made by `Ulsad.fit` or `Ulsad.load`.
+
+    detector = Ulsad.fit("photos/good")
+    prediction = detector.predict("photo.jpg")
+    prediction.score, prediction.combined_map.shape
+    """
+
+    def __init__(
+        self, branches: Branches, calibration: Calibration, held_out: np.ndarray, references: References,
+        record: dict[str, Any], criteria: dict[str, Criterion] | None = None,
+        optimiser: dict[str, Tensor] | None = None,
+    ) -> None:
+        self.branches = branches
+        self.calibration = calibration
+        self.held_out = held_out  # float32 (n, b, g, g): distances of the held-out good photos
+        self.references = references
+        self.record = record  # what it was trained on, and how far; plain JSON values
+        self.criteria = criteria or {}  # by name
+        self.optimiser = optimiser or {}  # what a training goes on from; empty in a finished model
+
+    @property
+    def config(self) -> Config:
+        return self.branches.config
+
+    @classmethod
+    def fit(
+        cls,
+        photos: Photos,
+        config: Config | None = None,
+        held_out: Photos | None = None,
+        weights: Path | str | None = None,
+        device: str | None = None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        should_stop: Callable[[], bool] = lambda: False,
+        on_checkpoint: Callable[[Ulsad], None] | None = None,
+        on_glimpse: Callable[[Ulsad], None] | None = None,
+        resume: Ulsad | None = None,
+        scratch: Path | None = None,
+    ) -> Ulsad:
+        """Train on good photos: a folder, or a list of files.
+
+        The quantiles of Eq. 9 come from `held_out`, or from a seeded share of `photos` that training
+        never sees. `weights`: see `load_backbone`. Unreadable photos are skipped and listed in `record`, with
+        notes on others. Where the configuration doesn't say what is white in photos of more than 8 bits,
+        that is found from all of them, and kept in the model's. Once `should_stop()` is true, the state so
+        far is calibrated and returned.
+
+        Now and then `on_checkpoint` receives a complete detector, to be saved at once: training goes on with
+        the same networks. Load it again and give it as `resume`, with the same photos, and an interrupted
+        training goes on to the same result. `on_glimpse` receives a rough detector, calibrated on few photos,
+        every few seconds. What the photos need beyond `rows.MEMORY` lies in files below `scratch` meanwhile.
+        Processes that torchrun started share the work (`distributed.group`).
+
+        Raises `InputError` (too few photos, missing weights, other photos than `resume`'s, …) and
+        `TrainingDiverged`.
+        """
+        def told(function: Callable[[Ulsad], None] | None) -> Callable[[Fitted], None] | None:
+            return function and (lambda fitted: function(cls._of(fitted)))
+
+        if resume and not resume.optimiser:
+            raise InputError("This model is no checkpoint, so its training can't go on from it.")
+        fit = Fit(resume.config if resume else config or Config(),
+                  Watch(on_progress, should_stop, told(on_checkpoint), told(on_glimpse)),
+                  resume and Fitted(resume._parts(), resume.record, resume.optimiser))
+        return cls._of(fit.run(photos, held_out, weights, device, scratch))
+
+    @classmethod
+    def _of(cls, fitted: Fitted) -> Ulsad:
+        return cls(*fitted.parts, fitted.record, optimiser=fitted.optimiser)
+
+    def _parts(self) -> Parts:
+        return Parts(self.branches, self.calibration, self.held_out, self.references)
+
+    def predict(self, photo: Path | str | Image.Image | np.ndarray) -> Prediction:
+        """The raw maps of one photo: a file, a Pillow image, or uint8 (H, W) or (H, W, 3).
+
+        Raises `InputError` when it cannot be read.
+        """
+        path = Path(photo) if isinstance(photo, (str, Path)) else None
+        return self._predict([square_of(path, self.reading(photo), self.config.image_size)])[0]
+
+    def reading(self, photo: Path | str | Image.Image | np.ndarray) -> Reading:
+        """A photo as the model sees it, but at its own size: what is white in it is the model's to say.
+
+        Raises `InputError` when it cannot be read.
+        """
+        read = read_photo if isinstance(photo, (str, Path)) else as_reading
+        return read(photo, self.config.white_level)
+
+    def predict_many(self, paths: Iterable[Path]) -> Iterator[Prediction | Skipped]:
+        """The same for many files, in order; one that cannot be read comes back as `Skipped`."""
+        extractor = self.branches.extractor
+        if extractor.on_cpu:  # where photos are decoded, the networks may run as well
+            results = in_parallel(lambda files: self._predict_read(map(self._read, files)),
+                                  _pieces(paths, extractor.at_once))
+        else:
+            results = map(self._predict_read, _pieces(in_parallel(self._read, paths), extractor.at_once))
+        yield from chain.from_iterable(results)
+
+    def _read(self, path: Path) -> Square | Skipped:
+        return read_square(path, self.config.image_size, self.config.white_level)
+
+    def _predict_read(self, results: Iterable[Square | Skipped]) -> list[Prediction | Skipped]:
+        results = list(results)
+        photos = [result for result in results if not isinstance(result, Skipped)]
+        predictions = iter(self._predict(photos) if photos else [])
+        return [result if isinstance(result, Skipped) else next(predictions) for result in results]
+
+    def _predict(self, photos: list[Square]) -> list[Prediction]:
+        distances, descriptors = self.branches.analyse(torch.stack([photo.pixels for photo in photos]))
+        nearest = self.references.nearest(descriptors)
+        strangeness = self.references.strangeness(descriptors).tolist()
+        return [
+            Prediction(photo.path, photo.size, distances[i], self.branches.resampling, self.calibration,
+                       self.config.alpha, self.config.beta, int(nearest[i]), digest(photo.pixels),
+                       self._notes(photo, strangeness[i]), strangeness[i])
+            for i, photo in enumerate(photos)
+        ]
+
+    def _notes(self, photo: Square, strangeness: float) -> tuple[str, ...]:
+        """What people should know of a photo before they read its score."""
+        notes = (*_remark(strangeness), *photo.notes)
+        if self.config.white_level is None and photo.white is not None:
+            return (*notes, "The model learned from photos of 8 bits.")
+        return notes
+
+    def recalibrated(self, held_out: Photos, **changes: Any) -> Ulsad:
+        """The same networks with the quantiles of these good photos, which they must not have seen.
+
+        Saved criteria are left behind: their thresholds belong to the old quantiles.
+
+        `changes` are settings of `config.CALIBRATION`, which only the maps' aftermath uses. Takes seconds.
+        Raises `InputError` for other settings and fewer than two readable photos.
+        """
+        if other := set(changes) - set(CALIBRATION):
+            raise InputError(f"{', '.join(sorted(other))} can't be changed without a new training.")
+        config = replace(self.config, **changes)
+        photos = read_photos(held_out, config)
+        check_enough(photos, minimum=2)
+        branches = replace(self.branches, config=config)
+        record = self.record | {
+            "held_out": [path.name for path in photos.paths],
+            "digests": self.record["digests"] | {"held_out": photos.digests},
+            "notes": [*self.record.get("notes", []), *photos.notes]}
+        distances = held_out_distances(branches, photos.images)
+        calibration = calibrate(branches, distances, self.calibration.ignored)
+        return Ulsad(branches, calibration, distances, self.references, record)
+
+    def seen_in(self, prediction: Prediction) -> str:
+        """"training" or "held-out" when the model was made with this very photo, else ""."""
+        digests = self.record["digests"]
+        if prediction.digest in digests["train"]:
+            return "training"
+        return "held-out" if prediction.digest in digests["held_out"] else ""
+
+    def ignoring(self, ignored: np.ndarray | None) -> Ulsad:
+        """The same detector without these pixels in maps, scores and quantiles: bool (s, s); None: with all.
+
+        Raises `InputError` when nothing is left to look at.
+        """
+        if ignored is not None and ignored.all():
+            raise InputError("Everything is marked to be ignored. Leave something to look at.")
+        ignored = None if ignored is None or not ignored.any() else ignored
+        return Ulsad(self.branches, calibrate(self.branches, self.held_out, ignored), self.held_out,
+                     self.references, self.record, self.criteria)
+
+    def with_criterion(self, name: str, criterion: Criterion) -> Ulsad:
+        """The same detector with one more criterion to be saved with it; one of the same name is replaced."""
+        return Ulsad(self.branches, self.calibration, self.held_out, self.references, self.record,
+                     self.criteria | {name: criterion})
+
+    def save(self, path: Path | str, resumable: bool = False) -> None:
+        """Write the model as one safetensors file; an existing one is replaced only when complete.
+
+        A `resumable` one is three times as large: its training can go on, see `fit`.
+        """
+        header = {
+            "config": self.config.to_json(),
+            "weights_hash": self.branches.extractor.weights_hash,
+            "record": self.record,
+            "criteria": {name: criterion.to_dict() for name, criterion in self.criteria.items()},
+            "references": self.references.names,
+        }
+        optimiser = self.optimiser if resumable else {}
+        model_file.write(path, tensors_of(self._parts(), optimiser), header)
+
+    @classmethod
+    def load(cls, path: Path | str, weights: Path | str | None = None, device: str | None = None) -> Ulsad:
+        """Read a model; the backbone's weights are found as in `load_backbone` and must be the same.
+
+        Raises `InputError` for a damaged or foreign file and for other backbone weights.
+        """
+        tensors, header = model_file.read(path)
+        if not {"config", "weights_hash", "record", "criteria", "references"} <= set(header):
+            raise InputError(f"{path}: its header is damaged. Copy it again from where it was made.")
+        config = Config.from_json(header["config"])
+        extractor = load_backbone(config, weights).to(choose_device(device))
+        if extractor.weights_hash != header["weights_hash"]:
+            raise InputError(f"{path} was trained with other weights of {config.backbone} (hash "
+                             f"{header['weights_hash'][:12]}…, found {extractor.weights_hash[:12]}…). "
+                             "Give the weights file it was trained with.")
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            raise InputError(f"{path}: damaged, some of its values are no numbers. "
+                             "Copy it again from where it was made.")
+        try:
+            parts = rebuilt(config, extractor, tensors, tuple(header["references"]))
+            criteria = {name: Criterion.from_dict(values) for name, values in header["criteria"].items()}
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: its tensors do not fit its own configuration "
+                             f"({str(error)[:150]} …).") from error
+        return cls(*parts, header["record"], criteria, optimiser_of(tensors))
+
+
+def _remark(strangeness: float) -> tuple[str, ...]:
+    """What people should know of a photo that is so strange, see `References.strangeness`."""
+    if strangeness <= 1:
+        return ()
+    return (f"Looks like none of the good photos that the model was trained on ({strangeness:.1f} times as "
+            "far from them as a photo of such a part may be), so its score says little. Is it the right "
+            "model?",)
+
+
+def _pieces(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    remaining = iter(items)
+    return iter(lambda: list(islice(remaining, size)), [])

@@ -1,0 +1,239 @@
+"""From photos of good parts to the parts of a detector: prepare, train, calibrate, tell who watches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ulsad.compute import distributed
+from ulsad.compute.rows import Rows, batches
+from ulsad.detector.preparation import Photos, Prepared, preparing
+from ulsad.detector.references import References
+from ulsad.detector.snapshot import Parts, combination
+from ulsad.errors import InputError
+from ulsad.method.branches import BATCH, Branches, describe
+from ulsad.method.calibration import Calibration, frontiers
+from ulsad.method.config import Config
+from ulsad.method.equations import resample
+from ulsad.method.training import Diverged, Step, Training
+
+PIXELS_OF = 256  # held-out photos whose pixels set the quantiles: 16 million are plenty
+CHECKPOINT, GLIMPSE = 10.0, 3.0  # seconds between two, at least
+SHARE = 20  # and this many times what one takes
+ROUGHLY = 8  # photos that a glimpse is fitted on, and half as many that it is calibrated on
+
+
+class TrainingDiverged(InputError):
+    """The losses became NaN or infinite, so training stopped; earlier checkpoints are good."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a fit is: `phase` is 'reading', 'features', 'training' or 'calibrating'."""
+
+    phase: str
+    done: int
+    total: int
+    step: Step | None = None  # losses and time left, while training
+
+
+class Fitted(NamedTuple):
+    """What there is of a detector, at the end of a training or on the way."""
+
+    parts: Parts
+    record: dict[str, Any]
+    optimiser: dict[str, Tensor]  # see `Training.state`
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told what during a fit, and asked whether to end it."""
+
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    should_stop: Callable[[], bool] = lambda: False
+    on_checkpoint: Callable[[Fitted], None] | None = None  # complete; at most a twentieth of the time
+    on_glimpse: Callable[[Fitted], None] | None = None  # rough, every few seconds; as much time at most
+
+
+class _Occasionally:
+    """Does something every so many seconds, or less often where it would take more than its share of time."""
+
+    def __init__(self, action: Callable[[Training, int], None] | None, seconds: float, wait: bool) -> None:
+        self.action, self.seconds, self.cost = action, seconds, 0.0
+        self.due = time.monotonic() + (seconds if wait else 0.0)
+
+    def __call__(self, training: Training, planned: int) -> None:
+        began = time.monotonic()
+        if self.action is None or began < self.due or distributed.rank() > 0:
+            return
+        self.action(training, planned)
+        ended = time.monotonic()
+        self.cost = ended - began
+        self.due = ended + max(self.seconds, SHARE * self.cost)
+
+
+@dataclass
+class Fit:
+    """One training from photos to `Fitted`. See `Ulsad.fit` for what goes in."""
+
+    config: Config
+    watch: Watch
+    earlier: Fitted | None  # to go on from
+    started: float = field(default_factory=time.monotonic)
+    prepared: Prepared = field(init=False)
+    references: References = field(init=False)
+
+    def run(self, photos: Photos, held_out: Photos | None, weights: Path | str | None, device: str | None,
+            scratch: Path | None) -> Fitted:
+        """Raises `InputError` and `TrainingDiverged`."""
+        with preparing(photos, held_out, self.config, weights, device, self._count, scratch) as prepared:
+            self.prepared, self.references = prepared, _references(prepared)
+            try:
+                return self._train()
+            except Diverged as error:
+                raise TrainingDiverged(
+                    f"Training stopped: its losses are no longer finite ({error}). Lower the learning rate "
+                    f"(now {self.config.learning_rate:g}).") from error
+
+    def _train(self) -> Fitted:
+        watch, prepared = self.watch, self.prepared
+        budget = self.config.minutes  # must know early what the end will take
+        checkpoints = _Occasionally(self._checkpoint if watch.on_checkpoint or budget else None, CHECKPOINT,
+                                    wait=not budget)
+        glimpses = _Occasionally(self._glimpse if watch.on_glimpse else None, GLIMPSE, wait=False)
+
+        def time_used() -> float:
+            return self.seconds / max(60 * budget - 1.2 * checkpoints.cost, 1e-9)
+
+        training = Training(prepared.branches.networks, prepared.data, self.config,
+                            prepared.branches.extractor.normalise, time_used)
+        if self.earlier:
+            self._go_on(training)
+        step = None
+        for step in training:
+            watch.on_progress(Progress("training", step.step, step.steps, step))
+            glimpses(training, step.steps)
+            checkpoints(training, step.steps)
+            if distributed.anyone(watch.should_stop()):
+                break
+        if training.done == 0:
+            raise InputError(f"Nothing is left of {self.config.minutes:g} minutes once the photos are read. "
+                             "Allow more time.")
+        held_out = len(prepared.held_out.paths)
+        self._count("calibrating", 0, held_out)
+        result = self._exact(training, step.steps if step else training.done)
+        self._count("calibrating", held_out, held_out)
+        return result
+
+    @property
+    def seconds(self) -> float:
+        """Since the fit began, and what it had taken before it was interrupted."""
+        before = self.earlier.record["seconds"] if self.earlier else 0.0
+        return before + time.monotonic() - self.started
+
+    def _count(self, phase: str, done: int, total: int) -> None:
+        self.watch.on_progress(Progress(phase, done, total))
+
+    def _go_on(self, training: Training) -> None:
+        before, now = self.earlier.record["digests"], _digests(self.prepared)
+        if before != now:
+            raise InputError("The photos are no longer those that this training began with, so it can't go "
+                             "on. Put them back, or start a new one.")
+        networks = self.earlier.parts.branches.networks
+        self.prepared.branches.networks.load_state_dict(networks.state_dict())
+        training.restore(self.earlier.optimiser, self.earlier.record["steps"])
+
+    def _checkpoint(self, training: Training, planned: int) -> None:
+        fitted = self._exact(training, planned)
+        if self.watch.on_checkpoint:
+            self.watch.on_checkpoint(fitted)
+
+    def _glimpse(self, training: Training, planned: int) -> None:
+        images, held_out = self.prepared.data.images, self.prepared.held_out.images
+        self.watch.on_glimpse(self._as_fitted(
+            training, planned, images[:ROUGHLY], held_out[:ROUGHLY // 2]))
+
+    def _exact(self, training: Training, planned: int) -> Fitted:
+        return self._as_fitted(training, planned, self.prepared.data.images, self.prepared.held_out.images)
+
+    def _as_fitted(self, training: Training, planned: int, images: Rows, held_out: Rows) -> Fitted:
+        branches = self.prepared.branches.fitted(images)
+        distances = held_out_distances(branches, held_out)
+        return Fitted(Parts(branches, calibrate(branches, distances), distances, self.references),
+                      self._record(training.done, planned), training.state())
+
+    def _record(self, steps: int, planned: int) -> dict[str, Any]:
+        """What set the weights and what set the quantiles, for whoever asks later."""
+        prepared = self.prepared
+        skipped = {item.path: item for item in prepared.good.skipped + prepared.held_out.skipped}
+        return {
+            "train": [path.name for path in prepared.good.paths],
+            "held_out": [path.name for path in prepared.held_out.paths],
+            "skipped": [item.reason for item in skipped.values()],
+            "notes": self._notes(),
+            "digests": _digests(prepared),
+            "copies": len(prepared.data.images) - len(prepared.good.paths),
+            "steps": steps,
+            "planned_steps": planned,
+            "seconds": round(self.seconds, 1),
+            "created": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
+        }
+
+    def _notes(self) -> list[str]:
+        """What people should know of the photos, each sentence once: split ones have those of all.
+
+        How white was found was only known to the training that this one goes on from.
+        """
+        before = self.earlier.record.get("notes", []) if self.earlier else []
+        found = [str(self.prepared.white)] if self.prepared.white else []
+        return list(dict.fromkeys(before + found + self.prepared.good.notes + self.prepared.held_out.notes))
+
+
+def held_out_distances(branches: Branches, images: Rows) -> np.ndarray:
+    """float32 (n, b, g, g) of held-out good photos. Raises `Diverged` when they are not finite."""
+    distances = branches.analyse(images).distances
+    if not np.isfinite(distances).all():
+        raise Diverged("the maps of the held-out photos are not finite")
+    return distances
+
+
+def calibrate(branches: Branches, distances: np.ndarray, ignored: np.ndarray | None = None) -> Calibration:
+    """From the distances of n held-out good photos: quantiles of their pixels and scores of all.
+
+    Of more than `PIXELS_OF` photos, as many evenly chosen ones set the quantiles.
+    """
+    some = distances[:: -(-len(distances) // PIXELS_OF)]
+    calibration = Calibration.of(*_raw(branches, some), combination(branches.config), ignored)
+    if len(some) == len(distances):
+        return calibration
+    kept = slice(None) if ignored is None else ~ignored
+    chunks = (_raw(branches, distances[i:i + BATCH]) for i in range(0, len(distances), BATCH))
+    return replace(calibration, frontiers=tuple(chain.from_iterable(
+        frontiers(local[:, kept], None if global_ is None else global_[:, kept])
+        for local, global_ in chunks)))
+
+
+def _raw(branches: Branches, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    maps = resample(distances, branches.resampling)
+    return maps[:, 0], maps[:, 1] if maps.shape[1] > 1 else None
+
+
+def _references(prepared: Prepared) -> References:
+    good = prepared.good.paths  # the first of the training images; copies follow
+    descriptors = torch.cat([describe(batch) for batch in batches(prepared.data.features, BATCH)])
+    config = prepared.branches.config
+    return References.chosen(good, descriptors[: len(good)].numpy(), config.seed, config.white_level)
+
+
+def _digests(prepared: Prepared) -> dict[str, list[str]]:
+    return {"train": prepared.good.digests, "held_out": prepared.held_out.digests}

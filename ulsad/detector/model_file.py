@@ -1,0 +1,85 @@
+"""A model is one safetensors file: tensors, and JSON in its header. Never pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ulsad.errors import InputError
+from ulsad.photos.files import replacing
+
+_FORMAT, _VERSION = "ulsad", 4  # 4: no biases before a BatchNorm
+
+
+def require_writable(path: Path | str) -> None:
+    """Raise `InputError` before a training rather than after it, when its model could not be written."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder. Give the name of a file for the model.")
+    probe = path.with_name(f".{path.name}.probe")
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{path} can't be written ({error}). Choose another place.") from error
+
+
+def write(path: Path | str, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Raises `InputError` when it can't be written; an old model is replaced only by a whole new one."""
+    metadata = {"format": _FORMAT, "version": str(_VERSION), "header": json.dumps(header, sort_keys=True)}
+    content = save({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, metadata)
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(Path(path)) as partial:
+            partial.write_bytes(content)  # safetensors' own writer would keep others from reading the file
+    except OSError as error:
+        raise InputError(f"{path} could not be written ({error}). "
+                         "Is the disk full, or the folder protected?") from error
+
+
+def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header. Raises `InputError` as `read_header` does."""
+    header = read_header(path)
+    with _opened(path) as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}, header  # noqa: SIM118
+
+
+def read_header(path: Path | str) -> dict[str, Any]:
+    """The header alone, in no time. Raises `InputError` for a file that is absent, damaged, not ours, or of
+    another version."""
+    if not Path(path).is_file():
+        raise InputError(f"There is no model file {path}.")
+    with _opened(path) as opened:
+        metadata = opened.metadata() or {}
+    _check(path, metadata)
+    try:
+        return json.loads(metadata["header"])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: its header is damaged. Copy it again from where it was made.") from error
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as opened:
+            yield opened
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a model file, or truncated ({error}). "
+                         "Copy it again from where it was made.") from error
+
+
+def _check(path: Path | str, metadata: dict[str, str]) -> None:
+    if metadata.get("format") != _FORMAT:
+        raise InputError(f"{path}: a safetensors file, but not a model of this program. "
+                         "Give a file made by `ulsad train`.")
+    if metadata.get("version") != str(_VERSION):
+        raise InputError(f"{path} was made by another version of this program. "
+                         "Train it again, or use the version it was made with.")

@@ -1,0 +1,106 @@
+"""Maps as colours. One fixed scale for all photos: the same score always has the same colour."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from contourpy import contour_generator
+from PIL import Image, ImageDraw, ImageFont
+
+from ulsad.detector.prediction import stretch
+from ulsad.method.calibration import AnomalyMaps
+
+# Normalised scores shown from 0 (the α quantile of held-out good pixels) to 1, as the paper's maps.
+LOW, HIGH = 0.0, 1.0
+TITLES = ("photo", "local: structural", "global: logical", "combined")
+
+
+@cache
+def _palette() -> np.ndarray:
+    """uint8 (256, 3) of a perceptually uniform map that colour-blind readers can follow."""
+    from matplotlib import colormaps
+
+    return (colormaps["plasma"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+
+
+def colours(scores: np.ndarray, low: float = LOW, high: float = HIGH) -> np.ndarray:
+    """Scores of any shape → uint8 (…, 3); values outside [low, high] take the end colours."""
+    share = np.clip((scores - low) / max(high - low, 1e-12), 0, 1)
+    return _palette()[(share * 255).astype(np.uint8)]
+
+
+def strength(scores: np.ndarray, low: float = LOW, high: float = HIGH) -> np.ndarray:
+    """How much of the colour shows, in [0, 1]: nothing up to `low`, all from a tenth of the scale above."""
+    return np.clip(10 * (scores - low) / max(high - low, 1e-12), 0, 1)
+
+
+def overlay(
+    photo: Image.Image, square: np.ndarray, opacity: float, low: float = LOW, high: float = HIGH
+) -> Image.Image:
+    """A square map stretched over a photo.
+
+    Scores up to `low` leave the photo as it is, at any opacity; over the next tenth of the scale the colours
+    fade in, up to `opacity`. At 1 they hide the photo from there on, at 0 they are not seen.
+    """
+    scores = stretch(square, (photo.height, photo.width))
+    mask = Image.fromarray((255 * opacity * strength(scores, low, high)).astype(np.uint8))
+    return Image.composite(Image.fromarray(colours(scores, low, high)), photo, mask)
+
+
+def heat(
+    square: np.ndarray, low: float = LOW, high: float = HIGH, ignored: np.ndarray | None = None
+) -> Image.Image:
+    """A square map alone, to be laid over a photo: a picture of the same size with a palette, 255 colours of
+    which have the `strength` of their score, and one, a grey, is for ignored pixels."""
+    share = np.clip((square - low) / max(high - low, 1e-12), 0, 1)
+    indices = (share * 254).astype(np.uint8)
+    if ignored is not None:
+        indices[ignored] = 255
+    picture = Image.fromarray(indices)
+    picture.putpalette(_heat_palette(), "RGBA")
+    return picture
+
+
+@cache
+def _heat_palette() -> bytes:
+    shares = np.linspace(0, 1, 255)
+    rows = np.column_stack([colours(shares, 0, 1), (255 * strength(shares, 0, 1)).astype(np.uint8)])
+    return np.vstack([rows, [[128, 128, 128, 200]]]).astype(np.uint8).tobytes()
+
+
+def contour(square: np.ndarray, level: float) -> str:
+    """The lines where a map (s, s) crosses a level, as an SVG path in px of the map; "" where it doesn't.
+
+    The centre of the first pixel lies at (0.5, 0.5).
+    """
+    lines = contour_generator(z=square).lines(level)
+    return "".join("M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in line + 0.5) for line in lines)
+
+
+def views(photo: Image.Image, maps: AnomalyMaps, opacity: float = 0.6) -> list[Image.Image]:
+    """The photo and its local, global and combined map over it; a missing global map is left grey."""
+    squares = (maps.local, maps.global_, maps.combined)
+    missing = Image.new("RGB", photo.size, (128, 128, 128))
+    return [photo] + [missing if square is None else overlay(photo, square, opacity) for square in squares]
+
+
+def fit_within(photo: Image.Image, side: int) -> Image.Image:
+    """The photo scaled down, if need be, so that no side is longer than `side` px."""
+    scale = side / max(photo.size)
+    if scale >= 1:
+        return photo
+    return photo.resize((max(1, round(photo.width * scale)), max(1, round(photo.height * scale))),
+                        Image.Resampling.BILINEAR)
+
+
+def sheet(pictures: list[Image.Image], titles: tuple[str, ...] = TITLES) -> Image.Image:
+    """Equal-sized pictures in a row, each under its title."""
+    width, height = pictures[0].size
+    gap, head = 6, 22
+    result = Image.new("RGB", (len(pictures) * (width + gap) - gap, height + head), "white")
+    draw, font = ImageDraw.Draw(result), ImageFont.load_default(14)
+    for i, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
+        result.paste(picture, (i * (width + gap), head))
+        draw.text((i * (width + gap) + 2, 2), title, fill="black", font=font)
+    return result

@@ -1,0 +1,103 @@
+"""What a model file keeps of a detector as named tensors, and the same parts rebuilt from them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ulsad.detector.references import References
+from ulsad.method.backbones import FeatureExtractor
+from ulsad.method.branches import Branches
+from ulsad.method.calibration import Calibration, Combination, QuantileFunction
+from ulsad.method.config import Config
+from ulsad.method.networks import Networks
+
+_NETWORKS, _OPTIMISER = "networks.", "optimiser."
+
+
+class Parts(NamedTuple):
+    """What a detector is made of, but for its record and its criteria, which are JSON."""
+
+    branches: Branches
+    calibration: Calibration
+    held_out: np.ndarray
+    references: References
+
+
+def tensors_of(parts: Parts, optimiser: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Everything of the parts that the configuration and the backbone do not give, and what a training
+    would go on from."""
+    branches, calibration, held_out, references = parts
+    tensors = {_NETWORKS + name: value for name, value in branches.networks.state_dict().items()}
+    tensors |= {"mean": branches.mean, "std": branches.std, "held_out": torch.from_numpy(held_out),
+                "quantiles.local": torch.from_numpy(calibration.local.values)}
+    tensors |= _joined("frontier", [torch.from_numpy(points) for points in calibration.frontiers])
+    tensors |= _joined("references", [torch.frombuffer(bytearray(jpeg), dtype=torch.uint8)
+                                      for jpeg in references.jpegs])
+    tensors["references.descriptors"] = torch.from_numpy(references.descriptors)
+    if calibration.global_:
+        tensors["quantiles.global"] = torch.from_numpy(calibration.global_.values)
+    if calibration.ignored is not None:
+        tensors["ignored"] = torch.from_numpy(calibration.ignored)
+    if branches.whitening is not None:
+        tensors["whitening"] = branches.whitening
+    if branches.expected is not None:
+        tensors["expected"] = torch.stack(branches.expected)
+    return tensors | {_OPTIMISER + name: value for name, value in optimiser.items()}
+
+
+def optimiser_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What a training goes on from; empty in a finished model."""
+    return _named(_OPTIMISER, tensors)
+
+
+def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def rebuilt(
+    config: Config, extractor: FeatureExtractor, tensors: dict[str, Tensor], references: tuple[str, ...]
+) -> Parts:
+    """The parts on the extractor's device; `references` are the names of those photos.
+
+    Raises `KeyError`, `RuntimeError` or `ValueError` when tensors are missing or of other shapes.
+    """
+    return Parts(
+        _branches(config, extractor, tensors), _calibration(config, tensors), tensors["held_out"].numpy(),
+        References(references, tensors["references.descriptors"].numpy(),
+                   tuple(jpeg.numpy().tobytes() for jpeg in _split("references", tensors))))
+
+
+def combination(config: Config) -> Combination:
+    return Combination(config.combination, config.global_weight)
+
+
+def _branches(config: Config, extractor: FeatureExtractor, tensors: dict[str, Tensor]) -> Branches:
+    networks = Networks(config, extractor.channels, extractor.grid)
+    networks.load_state_dict(_named(_NETWORKS, tensors))
+    device = extractor.pixel_mean.device
+    whitening = tensors["whitening"].to(device) if config.local_metric == "whitened" else None
+    expected = tuple(tensors["expected"].to(device)) if config.relative_maps else None
+    return Branches(config, extractor, networks.to(device), tensors["mean"].to(device),
+                    tensors["std"].to(device), whitening, expected)
+
+
+def _calibration(config: Config, tensors: dict[str, Tensor]) -> Calibration:
+    global_, ignored = tensors.get("quantiles.global"), tensors.get("ignored")
+    return Calibration(
+        QuantileFunction(tensors["quantiles.local"].numpy()),
+        None if global_ is None else QuantileFunction(global_.numpy()),
+        tuple(points.numpy() for points in _split("frontier", tensors)), combination(config),
+        None if ignored is None else ignored.numpy())
+
+
+def _joined(name: str, parts: list[Tensor]) -> dict[str, Tensor]:
+    """Tensors of different lengths as one, and their lengths."""
+    return {f"{name}.joined": torch.cat(parts), f"{name}.sizes": torch.tensor([len(part) for part in parts])}
+
+
+def _split(name: str, tensors: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    return tensors[f"{name}.joined"].split(tensors[f"{name}.sizes"].tolist())

@@ -1,0 +1,11 @@
+"""How good is it? Labelled sets, exact metrics with intervals, the paper's tables and ablations, and other
+methods on the same photos. Thresholds never see a test photo. The commands evaluate, ablate and compare
+start here.
+"""
+
+from ulsad import lazy
+
+_FACE = {
+    "evaluate": "evaluation", "summarise": "evaluation", "run_method": "comparison"}
+__all__ = list(_FACE)
+__getattr__ = lazy(__name__, _FACE)

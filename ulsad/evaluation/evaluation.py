@@ -1,0 +1,182 @@
+"""What a detector says of a labelled set, and how good that is, for local, global and combined maps.
+
+Numbers come from `metrics`; here is what they are computed over. Pixel metrics are taken at the network's
+resolution, over good photos and those defective ones that have masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ulsad.detector import spreadsheet
+from ulsad.detector.criterion import FALSE_REJECT, threshold_at
+from ulsad.detector.detector import Ulsad
+from ulsad.detector.prediction import Prediction
+from ulsad.errors import InputError
+from ulsad.evaluation import metrics
+from ulsad.method.calibration import Calibration, frontiers
+from ulsad.photos.datasets import GOOD, LOGICAL, STRUCTURAL, LabelledPhoto, read_mask
+from ulsad.photos.images import Skipped
+
+MAPS = ("combined", "local", "global")
+
+OnPhoto = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Raw maps of n labelled photos, so that every α and β can be tried without running a network."""
+
+    photos: tuple[LabelledPhoto, ...]
+    skipped: tuple[Skipped, ...]  # photos that could not be read; they are in no number
+    raw_local: np.ndarray  # float32 (n, s, s)
+    raw_global: np.ndarray | None
+    calibration: Calibration
+    alpha: float
+    beta: float
+    strange: int = 0  # photos that look like nothing the model was trained on, see `Prediction.is_strange`
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """bool (n,), True for a defect."""
+        return np.array([not photo.is_good for photo in self.photos])
+
+    @cached_property
+    def _frontiers(self) -> tuple[np.ndarray, ...]:
+        return frontiers(self.raw_local, self.raw_global)
+
+    def scores(self, alpha: float | None = None, beta: float | None = None) -> np.ndarray:
+        """(n, 3): combined, local and global score of every photo (Eq. 10); NaN without a global branch."""
+        return self.calibration.scores(self._frontiers, *self._levels(alpha, beta))
+
+    def held_out_scores(self, alpha: float | None = None, beta: float | None = None) -> np.ndarray:
+        """(m, 3): the same of the held-out good photos, from which thresholds are taken."""
+        return self.calibration.held_out_scores(*self._levels(alpha, beta))
+
+    def maps(self, name: str, alpha: float | None = None, beta: float | None = None) -> np.ndarray:
+        """The maps "combined", "local" or "global" of all photos, (n, s, s); the last two raw."""
+        if name != "combined":
+            return self.raw_local if name == "local" else self.raw_global
+        normalise = self.calibration.normalisation(*self._levels(alpha, beta))
+        return normalise(self.raw_local, self.raw_global).combined
+
+    @cached_property
+    def marked(self) -> np.ndarray:
+        """Indices of the photos whose every pixel is known: good ones, and defects with masks."""
+        return np.array([i for i, photo in enumerate(self.photos) if photo.is_good or photo.masks])
+
+    @cached_property
+    def masks(self) -> np.ndarray | None:
+        """bool (len(marked), s, s); None when no defect has a mask."""
+        size = self.raw_local.shape[1]
+        masks = np.array([read_mask(self.photos[i].masks, size) for i in self.marked])
+        return masks if masks.any() else None
+
+    def pixel_metrics(self, name: str) -> metrics.PixelMetrics | None:
+        """Of one map at the default α and β; None without masks."""
+        return None if self.masks is None else metrics.pixel_metrics(self.maps(name)[self.marked], self.masks)
+
+    def _levels(self, alpha: float | None, beta: float | None) -> tuple[float, float]:
+        return self.alpha if alpha is None else alpha, self.beta if beta is None else beta
+
+
+def evaluate(
+    detector: Ulsad, photos: Sequence[LabelledPhoto], on_photo: OnPhoto = lambda done, total: None
+) -> Evaluation:
+    """Run a detector over labelled photos. Raises `InputError` when none of them can be read."""
+    results = []
+    for result in detector.predict_many(photo.path for photo in photos):
+        results.append(result)
+        on_photo(len(results), len(photos))
+    return gathered(detector, photos, results)
+
+
+def gathered(
+    detector: Ulsad, photos: Sequence[LabelledPhoto], results: Sequence[Prediction | Skipped]
+) -> Evaluation:
+    """An evaluation from what `predict_many` said of each photo, in the same order."""
+    kept = [(photo, result) for photo, result in zip(photos, results, strict=True)
+            if not isinstance(result, Skipped)]
+    skipped = tuple(result for result in results if isinstance(result, Skipped))
+    if not kept:
+        raise InputError("None of the test photos could be read:\n"
+                         + "\n".join(item.reason for item in skipped[:5]))
+    raw = [np.array([getattr(result, name) for _, result in kept]) for name in ("raw_local", "raw_global")]
+    return Evaluation(tuple(photo for photo, _ in kept), skipped, raw[0],
+                      None if kept[0][1].raw_global is None else raw[1],
+                      detector.calibration, detector.config.alpha, detector.config.beta,
+                      sum(result.is_strange for _, result in kept))
+
+
+def subsets(photos: Sequence[LabelledPhoto]) -> dict[str, np.ndarray]:
+    """Which photos go into which AUROC, as bool (n,): all; logical and structural; and every kind.
+
+    Each holds all good photos. Logical and structural are left out where they are not known, kinds where
+    they are the same photos again: the only kind, or MVTec LOCO's two.
+    """
+    good = np.array([photo.is_good for photo in photos])
+    groups = {name: good | mask for name in (LOGICAL, STRUCTURAL)
+              if (mask := np.array([photo.group == name for photo in photos])).any()}
+    names = sorted({photo.kind for photo in photos} - {GOOD})
+    kinds = {name: good | np.array([photo.kind == name for photo in photos]) for name in names}
+    wider = {"all": np.ones(len(photos), bool)} | groups
+    return wider | {name: mask for name, mask in kinds.items()
+                    if not any(np.array_equal(mask, other) for other in wider.values())}
+
+
+def summarise(evaluation: Evaluation, false_reject: float = FALSE_REJECT) -> dict[str, Any]:
+    """Every metric of every map as plain JSON values; NaN for what the set does not allow.
+
+    The threshold of the operating point comes from the held-out good photos, never from these.
+    """
+    scores, held_out = evaluation.scores(), evaluation.held_out_scores()
+    names = MAPS if evaluation.raw_global is not None else MAPS[:2]
+    return {
+        "photos": {name: int(chosen.sum()) for name, chosen in subsets(evaluation.photos).items()},
+        "good": int((~evaluation.labels).sum()),
+        "held_out": len(held_out),
+        "false_reject": false_reject,
+        "skipped": [item.reason for item in evaluation.skipped],
+        "strange": evaluation.strange,
+        "maps": {name: _of_scores(scores[:, i], held_out[:, i], evaluation, false_reject)
+                 | _of_pixels(evaluation.pixel_metrics(name)) for i, name in enumerate(names)},
+    }
+
+
+def _of_scores(
+    scores: np.ndarray, held_out: np.ndarray, evaluation: Evaluation, false_reject: float
+) -> dict[str, Any]:
+    labels = evaluation.labels
+    auroc_interval, precision_interval = metrics.bootstrap(scores, labels)
+    f1, at = metrics.best_f1(scores, labels)
+    point = metrics.operating_point(scores, labels, threshold_at(held_out, false_reject))
+    return {
+        "auroc": {name: metrics.auroc(scores[chosen], labels[chosen])
+                  for name, chosen in subsets(evaluation.photos).items()},
+        "auroc_interval": auroc_interval,
+        "average_precision": metrics.average_precision(scores, labels),
+        "average_precision_interval": precision_interval,
+        "best_f1": {"f1": f1, "threshold": at},
+        "operating_point": point._asdict(),
+    }
+
+
+def _of_pixels(result: metrics.PixelMetrics | None) -> dict[str, Any]:
+    if result is None:
+        return {}
+    return {"pixel_auroc": result.auroc, "pixel_auroc_interval": result.auroc_interval,
+            "aupro": result.aupro, "aupro_interval": result.aupro_interval}
+
+
+def write_scores(file: Path, evaluation: Evaluation) -> None:
+    """A CSV row for every photo: path, kind, combined, local and global score."""
+    with spreadsheet.Writer(file) as table:
+        table.row(["path", "kind", "score", "local_score", "global_score"])
+        for photo, scores in zip(evaluation.photos, evaluation.scores(), strict=True):
+            table.row([photo.path.as_posix(), photo.kind, *(round(float(score), 6) for score in scores)])

@@ -1,0 +1,111 @@
+"""Figures of results, drawn by matplotlib without a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ulsad.evaluation import metrics
+from ulsad.evaluation.evaluation import MAPS, Evaluation, subsets
+from ulsad.evaluation.published import MeanStd
+from ulsad.evaluation.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Told apart by colour-blind readers (Okabe and Ito), and by their dashes in print.
+STYLES = {"combined": ("#000000", "-"), "local": ("#0072B2", "--"), "global": ("#D55E00", "-.")}
+
+
+def curves(evaluation: Evaluation) -> Figure:
+    """ROC and precision-recall curve of every map, with the area under each."""
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    figure = _figure(9, 4)
+    roc, recall = figure.subplots(1, 2)
+    labels, scores = evaluation.labels, evaluation.scores()
+    for i, name in enumerate(MAPS):
+        if np.isnan(scores[:, i]).any():
+            continue
+        colour, dash = STYLES[name]
+        false, true, _ = roc_curve(labels, scores[:, i])
+        roc.plot(false, true, dash, color=colour, label=f"{name} {metrics.auroc(scores[:, i], labels):.3f}")
+        precision, share, _ = precision_recall_curve(labels, scores[:, i])
+        recall.plot(share, precision, dash, color=colour, drawstyle="steps-post",
+                    label=f"{name} {metrics.average_precision(scores[:, i], labels):.3f}")
+    roc.plot([0, 1], [0, 1], ":", color="grey", linewidth=1)
+    recall.axhline(labels.mean(), linestyle=":", color="grey", linewidth=1)
+    roc.set(title="ROC: area", xlabel="good parts rejected", ylabel="defects rejected")
+    recall.set(title="Precision and recall: average precision", xlabel="defects rejected (recall)",
+               ylabel="defects among the rejected", ylim=(0, 1.02))
+    for axes in (roc, recall):
+        axes.legend(loc="lower right", fontsize=9, frameon=False)
+    return figure
+
+
+def kinds(evaluation: Evaluation) -> Figure:
+    """Bars: image AUROC of each kind of defect, for every map."""
+    scores, labels, chosen = evaluation.scores(), evaluation.labels, subsets(evaluation.photos)
+    names = [MAPS[i] for i in range(3) if not np.isnan(scores[:, i]).any()]
+    figure = _figure(5.5, 1.4 + 0.6 * len(chosen))
+    axes = figure.subplots()
+    for row, mask in enumerate(chosen.values()):
+        for i, name in enumerate(names):
+            value = metrics.auroc(scores[mask, MAPS.index(name)], labels[mask])
+            axes.barh(row + 0.27 * (i - (len(names) - 1) / 2), value, 0.25, color=STYLES[name][0],
+                      label=name if row == 0 else None)
+            axes.text(value + 0.005, row + 0.27 * (i - (len(names) - 1) / 2), f"{value:.3f}", va="center",
+                      fontsize=8)
+    counts = [f"{kind} ({int((mask & labels).sum())})" for kind, mask in chosen.items()]
+    axes.set_yticks(range(len(chosen)), counts)
+    axes.axvline(0.5, linestyle=":", color="grey", linewidth=1)
+    axes.set(xlim=(0, 1.12), xlabel="0.5 is chance", title="Image AUROC by kind of defect")
+    axes.invert_yaxis()
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    return figure
+
+
+def alpha_beta(grid: np.ndarray, alphas: Sequence[float], betas: Sequence[float]) -> Figure:
+    """Figure 7: a heat map of image AUROC over α (rows) and β (columns)."""
+    figure = _figure(1.5 + 0.8 * len(betas), 1.2 + 0.45 * len(alphas))
+    axes = figure.subplots()
+    top = np.nanmax(grid)
+    bottom = min(np.nanmin(grid), top - 0.01)  # differences below a hundredth should not look like much
+    image = axes.imshow(grid, cmap="cividis", aspect="auto", vmin=bottom, vmax=top)
+    axes.set_xticks(range(len(betas)), [f"{beta:g}" for beta in betas])
+    axes.set_yticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
+    axes.set(xlabel="β", ylabel="α", title="What α and β do to image AUROC")
+    middle = (bottom + top) / 2
+    for (row, column), value in np.ndenumerate(grid):
+        if not np.isnan(value):
+            axes.text(column, row, f"{value:.3f}", ha="center", va="center", fontsize=9,
+                      color="white" if value < middle else "black")
+    figure.colorbar(image)
+    return figure
+
+
+def study(table: Table, metrics_: Sequence[str]) -> Figure:
+    """Bars: one group a row of an ablation's table, one bar a metric that the table has."""
+    shown = [name for name in metrics_ if name in table.columns]
+    figure = _figure(9, 1 + 0.5 * len(table.rows))
+    first = min(table.columns.index(name) for name in shown)
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(shown), sharey=True)), shown, strict=True):
+        cells = [row[table.columns.index(name)] for row in table.rows]
+        values = [cell.mean if isinstance(cell, MeanStd) else cell for cell in cells]
+        spread = [cell.std if isinstance(cell, MeanStd) else 0 for cell in cells]
+        axes.errorbar(values, range(len(values)), xerr=spread, fmt="o", color="#0072B2", capsize=3)
+        axes.set_yticks(range(len(values)), ["  ".join(map(str, row[:first])) for row in table.rows])
+        axes.set(title=f"{name}, %")
+        axes.grid(axis="x", alpha=0.3)
+    axes.invert_yaxis()
+    figure.suptitle(table.title, fontsize=11)
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    """Inches. matplotlib is loaded with the first one: that takes most of a second."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")

@@ -1,0 +1,187 @@
+"""How well scores and maps tell defects from good parts. Numpy, scikit-learn and scipy only.
+
+Scores are floats, higher is stranger; labels are bool, True for a defect. All values are exact: every
+distinct score is a threshold, nothing is sampled or binned, but for the intervals of pixel metrics.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy
+
+from ulsad.detector.criterion import Interval, clopper_pearson
+
+FALSE_POSITIVE_LIMIT = 0.3  # up to which AUPRO integrates (Bergmann et al. 2019)
+_REPLICATES = 2000
+
+
+class OperatingPoint(NamedTuple):
+    """Photos with a score above the threshold are rejected."""
+
+    threshold: float
+    true_rejects: int  # defects, rejected
+    false_rejects: int  # good parts, rejected
+    misses: int  # defects, passed
+    true_passes: int  # good parts, passed
+    false_reject_interval: Interval  # 95 %, Clopper-Pearson, of the share of good parts rejected
+    detection_interval: Interval  # the same of the share of defects rejected
+
+
+class PixelMetrics(NamedTuple):
+    auroc: float
+    aupro: float
+    auroc_interval: Interval  # 95 %, bootstrap over photos
+    aupro_interval: Interval
+
+
+def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Chance that a defect scores above a good part, ties half: in [0, 1]; NaN when one class is absent."""
+    from sklearn.metrics import roc_auc_score  # loaded when needed: it takes half a second
+
+    return float(roc_auc_score(labels, scores)) if 0 < labels.sum() < len(labels) else float("nan")
+
+
+def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean precision over recall steps; chance level is the share of defects. NaN without both classes."""
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(labels, scores)) if 0 < labels.sum() < len(labels) else float("nan")
+
+
+def best_f1(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """The largest F1 over all thresholds, and that threshold: a photo is rejected from it upwards.
+
+    It is chosen with the test labels in view, so no threshold set beforehand can be expected to reach it.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, thresholds = precision_recall_curve(labels, scores)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    best = int(f1[:-1].argmax())
+    return float(f1[best]), float(thresholds[best])
+
+
+def operating_point(scores: np.ndarray, labels: np.ndarray, threshold: float) -> OperatingPoint:
+    """The confusion matrix of a threshold that was chosen without these photos."""
+    rejected = scores > threshold
+    true, false = int((rejected & labels).sum()), int((rejected & ~labels).sum())
+    defects, good = int(labels.sum()), int((~labels).sum())
+    return OperatingPoint(threshold, true, false, defects - true, good - false,
+                          clopper_pearson(false, good), clopper_pearson(true, defects))
+
+
+def bootstrap(scores: np.ndarray, labels: np.ndarray, seed: int = 0) -> tuple[Interval, Interval]:
+    """95 % intervals of AUROC and average precision over 2,000 draws of the photos with replacement.
+
+    Good and defective photos are drawn apart, so that every draw has as many of each. The interval is of
+    this detector on other photos; that of other training seeds is a matter of its own.
+    """
+    good, bad = scores[~labels], scores[labels]
+    rng = np.random.default_rng(seed)
+    good_counts, bad_counts = (_draws(rng, len(part)) for part in (good, bad))
+    wins = (bad[:, None] > good) + 0.5 * (bad[:, None] == good)
+    areas = ((bad_counts @ wins) * good_counts).sum(axis=1) / (len(good) * len(bad))
+    counts = np.zeros((_REPLICATES, len(scores)))
+    counts[:, ~labels], counts[:, labels] = good_counts, bad_counts
+    return _middle(areas), _middle(_weighted_average_precision(scores, labels, counts))
+
+
+def _draws(rng: np.random.Generator, count: int) -> np.ndarray:
+    """(replicates, count): how often each photo is drawn."""
+    return rng.multinomial(count, np.full(count, 1 / count), size=_REPLICATES).astype(float)
+
+
+def _middle(values: np.ndarray) -> Interval:
+    return Interval(*map(float, np.quantile(values, (0.025, 0.975))))
+
+
+def _weighted_average_precision(scores: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Average precision of every row of `counts` (r, n): the photos, that often each."""
+    order = np.argsort(-scores, kind="stable")
+    ends = _ends_of_ties(scores[order])
+    rejected = counts[:, order].cumsum(axis=1)[:, ends]
+    true = (counts * labels)[:, order].cumsum(axis=1)[:, ends]
+    steps = np.diff(true, axis=1, prepend=0)
+    return (steps * true / np.maximum(rejected, 1)).sum(axis=1) / true[:, -1]
+
+
+def _ends_of_ties(descending: np.ndarray) -> np.ndarray:
+    """Indices of the last of equal scores: only there can a threshold lie."""
+    return np.append(np.flatnonzero(np.diff(descending)), len(descending) - 1)
+
+
+def pixel_metrics(maps: np.ndarray, masks: np.ndarray, seed: int = 0) -> PixelMetrics:
+    """Pixel AUROC and AUPRO of maps (n, h, w) against bool masks (n, h, w), and their intervals.
+
+    AUPRO, the area under the per-region overlap (Bergmann et al. 2019): for every threshold, the mean over
+    all 8-connected defect regions of the share of the region that is above it, against the share of all
+    other pixels that is; integrated up to a share of 0.3 and divided by 0.3, so that 1 is perfect.
+    Raises `ValueError` when the masks hold no defect, or nothing else.
+    """
+    if not masks.any() or masks.all():
+        raise ValueError("pixel metrics need pixels of both kinds")
+    overlap = region_weights(masks)
+    order = np.argsort(maps, axis=None)[::-1]
+    ends = _ends_of_ties(maps.ravel()[order])
+    true = masks.ravel()[order].cumsum()[ends]
+    false = ends + 1 - true
+    regions = overlap.ravel()[order].cumsum()[ends]
+    rate = np.concatenate([[0], false / false[-1]])
+    return PixelMetrics(
+        float(np.trapezoid(np.concatenate([[0], true / true[-1]]), rate)),
+        _area_up_to(rate, np.concatenate([[0], regions / regions[-1]]), FALSE_POSITIVE_LIMIT),
+        *_pixel_intervals(maps, masks, overlap, seed))
+
+
+def region_weights(masks: np.ndarray) -> np.ndarray:
+    """float64, like `masks` (n, h, w): one over the size of the 8-connected region that a pixel is in, or 0.
+
+    The sum of the weights above a threshold is the sum of all regions' overlaps.
+    """
+    weights = np.zeros(masks.shape)
+    for mask, weight in zip(masks, weights, strict=True):
+        regions, _ = scipy.ndimage.label(mask, structure=np.ones((3, 3)))
+        sizes = np.bincount(regions.ravel())
+        weight[mask] = 1 / sizes[regions[mask]]
+    return weights
+
+
+def _area_up_to(x: np.ndarray, y: np.ndarray, limit: float) -> float:
+    """Area below the line through (x, y) from x = 0 to `limit`, over `limit`; x ascends from 0 to 1."""
+    inside = np.clip(x, 0, limit)
+    width, rise = np.diff(x), np.diff(y)
+    share = np.divide(np.diff(inside), width, out=np.zeros_like(width), where=width > 0)
+    right = y[:-1] + share * rise  # where a piece is cut at the limit
+    return float((np.diff(inside) * (y[:-1] + right) / 2).sum() / limit)
+
+
+def _pixel_intervals(
+    maps: np.ndarray, masks: np.ndarray, overlap: np.ndarray, seed: int
+) -> tuple[Interval, Interval]:
+    """Bootstrap over photos, with the curves at 2,000 thresholds: half of them in the top twentieth."""
+    rng = np.random.default_rng(seed)
+    sample = rng.choice(maps.ravel(), min(maps.size, 400_000))
+    levels = np.concatenate([np.linspace(0, 0.95, 1000), np.linspace(0.95, 1, 1001)[1:]])
+    edges = np.unique(np.quantile(sample, levels))
+    false, true, regions = (np.empty((len(maps), len(edges) + 1)) for _ in range(3))
+    for i, (scores, mask, weights) in enumerate(zip(maps, masks, overlap, strict=True)):
+        bins = len(edges) - np.searchsorted(edges, scores.ravel())  # the highest scores come first
+        size = len(edges) + 1
+        false[i] = np.bincount(bins, ~mask.ravel(), size)
+        true[i] = np.bincount(bins, mask.ravel(), size)
+        regions[i] = np.bincount(bins, weights.ravel(), size)
+    areas, overlaps = [], []
+    for counts in _draws(rng, len(maps))[:_REPLICATES // 4]:
+        if not counts @ true.sum(axis=1):
+            continue  # a draw without any defect says nothing
+        rate, hits, covered = (_curve(counts @ part) for part in (false, true, regions))
+        areas.append(np.trapezoid(hits, rate))
+        overlaps.append(_area_up_to(rate, covered, FALSE_POSITIVE_LIMIT))
+    return _middle(np.array(areas)), _middle(np.array(overlaps))
+
+
+def _curve(counts: np.ndarray) -> np.ndarray:
+    total = counts.cumsum()
+    return np.concatenate([[0], total / total[-1]])

@@ -1,0 +1,80 @@
+"""A bank of good patches and the distance to the nearest: the bar that a trained detector has to clear.
+
+In the spirit of PatchCore, without its coreset: features, split and grid are Ulsad's, nothing is learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ulsad.detector.preparation import (
+    Photos,
+    choose_device,
+    extract_features,
+    feature_statistics,
+    read_and_split,
+    with_white_level,
+)
+from ulsad.errors import InputError
+from ulsad.method.backbones import FeatureExtractor, load_backbone
+from ulsad.method.config import Config
+from ulsad.method.equations import resample, resampling_matrix
+from ulsad.photos.images import read_squares
+
+SIZE = 8000  # patches in the bank, drawn at random from all training photos
+STRANGEST = 5  # a photo's score is the mean of this many largest distances
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Patch features of good photos, standardised and averaged over 3 × 3 neighbours."""
+
+    config: Config
+    extractor: FeatureExtractor
+    mean: Tensor
+    std: Tensor
+    patches: Tensor  # float32 (≤ SIZE, c*)
+
+    @classmethod
+    def fit(
+        cls, photos: Photos, config: Config, held_out: Photos | None = None,
+        weights: Path | str | None = None, device: str | None = None,
+    ) -> Bank:
+        """From the photos that `Ulsad.fit` would train on; those that it would hold out stay unseen."""
+        extractor = load_backbone(config, weights).to(choose_device(device))
+        config, _ = with_white_level(config, photos, held_out)
+        good, _ = read_and_split(photos, held_out, config)
+        features = extract_features(extractor, good.images, lambda *counts: None)
+        mean, std = feature_statistics(features)
+        patches = _averaged((features - mean) / std).permute(0, 2, 3, 1).flatten(0, 2)
+        drawn = torch.randperm(len(patches), generator=torch.Generator().manual_seed(config.seed))[:SIZE]
+        return cls(config, extractor, mean, std, patches[drawn])
+
+    def score(self, photos: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+        """Scores (n,) and maps float32 (n, s, s). Raises `InputError` when a photo can't be read."""
+        _, images, skipped = read_squares(photos, self.config.image_size, white_level=self.config.white_level)
+        if skipped:
+            raise InputError(skipped[0].reason)
+        features = extract_features(self.extractor, images, lambda *counts: None)
+        patches = _averaged((features - self.mean) / self.std).permute(0, 2, 3, 1)
+        distances = torch.stack([_to_nearest(photo, self.patches) for photo in patches])
+        scores = distances.flatten(1).topk(STRANGEST).values.mean(dim=1)
+        matrix = resampling_matrix(self.extractor.grid, self.config.image_size, blur_sigma=0.0)
+        return scores.double().numpy(), resample(distances, matrix).numpy()
+
+
+def _averaged(features: Tensor) -> Tensor:
+    """Beyond the border lies the mean feature, 0, which calms patches that are strange for lying there."""
+    return F.avg_pool2d(features, 3, stride=1, padding=1)
+
+
+def _to_nearest(patches: Tensor, bank: Tensor) -> Tensor:
+    """Euclidean distance of each patch (h, w, c) to the nearest of the bank (m, c): (h, w)."""
+    return torch.cdist(patches.flatten(0, 1), bank).min(dim=1).values.unflatten(0, patches.shape[:2])

@@ -1,0 +1,102 @@
+"""Many trials, and the tables that the paper makes of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ulsad.evaluation.evaluation import MAPS
+from ulsad.evaluation.published import ULSAD, MeanStd
+from ulsad.evaluation.tables import Cell, MeanInterval, Table, mean_std
+from ulsad.evaluation.trials import Bench, run_trial
+from ulsad.method.config import Config
+from ulsad.photos.datasets import LOGICAL, STRUCTURAL, Category
+
+Results = dict[str, list[dict[str, Any]]]  # by category: one result a seed, see `trials.run_trial`
+
+SPREAD = ("± is the sample standard deviation over seeds, in the mean row its root mean square over the "
+          "categories, as the paper prints it")
+
+
+def run_seeds(bench: Bench, categories: Sequence[Category], config: Config, seeds: int) -> Results:
+    """Trials of every category with the seeds config.seed, config.seed + 1, …"""
+    return {category.name: [run_trial(bench, category, replace(config, seed=config.seed + i))
+                            for i in range(seeds)]
+            for category in categories}
+
+
+def evaluation_table(results: Results, layout: str) -> Table:
+    """Every map of every category, percent; beside the paper's own row where the category is one of its."""
+    columns = ("category", "map", "held out", "image AUROC", "logical", "structural", "average precision",
+               "best F1", "false rejects", "detected", "pixel AUROC", "AUPRO",
+               "paper: image AUROC", "paper: pixel AUROC", "paper: AUPRO")
+    rows = [_evaluation_row(name, map_, trials, layout) for name, trials in results.items()
+            for map_ in MAPS if map_ in trials[0]["maps"]]
+    if len(results) > 1:
+        rows += [_mean_row([row for row in rows if row[1] == map_], map_, layout) for map_ in MAPS]
+    first = next(iter(results.values()))
+    spread = SPREAD if len(first) > 1 else "Intervals: 95 %, bootstrap over the test photos"
+    note = (f"Percent, {len(first)} seed{'s' * (len(first) > 1)}. {spread}. 'false rejects' and 'detected': "
+            "good and defective test photos above the threshold at which held-out good photos let expect "
+            f"{first[0]['false_reject']:.0%} false rejects; fewer of them than one over that share are "
+            "extrapolated from. 'best F1' saw the test labels.")
+    return Table("Detection and localisation", columns, tuple(rows), note).without_empty_columns()
+
+
+def _evaluation_row(name: str, map_: str, trials: list[dict[str, Any]], layout: str) -> tuple[Cell, ...]:
+    maps = [trial["maps"][map_] for trial in trials]
+    published = ULSAD.get(layout, {}).get(name, (None, None, None)) if map_ == "combined" else (None,) * 3
+    return (name, map_, trials[0]["held_out"],
+            percent([of["auroc"]["all"] for of in maps], maps[0]["auroc_interval"]),
+            percent([of["auroc"].get(LOGICAL, math.nan) for of in maps]),
+            percent([of["auroc"].get(STRUCTURAL, math.nan) for of in maps]),
+            percent([of["average_precision"] for of in maps], maps[0]["average_precision_interval"]),
+            percent([of["best_f1"]["f1"] for of in maps]),
+            percent([_share(of, "false_rejects", "true_passes") for of in maps],
+                    maps[0]["operating_point"]["false_reject_interval"]),
+            percent([_share(of, "true_rejects", "misses") for of in maps],
+                    maps[0]["operating_point"]["detection_interval"]),
+            percent([of.get("pixel_auroc", math.nan) for of in maps], maps[0].get("pixel_auroc_interval")),
+            percent([of.get("aupro", math.nan) for of in maps], maps[0].get("aupro_interval")),
+            *published)
+
+
+def _mean_row(rows: list[tuple[Cell, ...]], map_: str, layout: str) -> tuple[Cell, ...]:
+    published = ULSAD.get(layout, {}).get("mean", (None,) * 3) if map_ == "combined" else (None,) * 3
+    covered = {row[0] for row in rows} >= set(ULSAD.get(layout, {})) - {"mean"}
+    return ("mean", map_, None, *(mean_of_categories([row[i] for row in rows]) for i in range(3, 12)),
+            *(published if covered else (None,) * 3))
+
+
+def mean_of_categories(cells: list[Cell]) -> Cell:
+    """A mean row's cell; NaN when a category lacks the value: means over fewer would compare unlike sets."""
+    means = [cell[0] if isinstance(cell, tuple) else cell for cell in cells]
+    mean = math.fsum(means) / len(means)
+    if not isinstance(cells[0], MeanStd):
+        return mean
+    return MeanStd(mean, math.sqrt(math.fsum(cell.std ** 2 for cell in cells) / len(cells)))
+
+
+def percent(values: list[float], interval: Sequence[float] | None = None) -> Cell:
+    """Values of several seeds as mean ± std; that of a single one with its interval, where it has one."""
+    scaled = [100 * value for value in values]
+    if len(scaled) == 1 and interval:
+        return MeanInterval(scaled[0], *(100 * end for end in interval))
+    return mean_std(scaled)
+
+
+def _share(of: dict[str, Any], above: str, below: str) -> float:
+    point = of["operating_point"]
+    return point[above] / (point[above] + point[below])
+
+
+def kinds_table(results: Results) -> Table:
+    """Image AUROC, percent, of each kind of defect against all good photos."""
+    rows = [(name, kind, trials[0]["photos"][kind] - trials[0]["good"],
+             *(percent([trial["maps"][map_]["auroc"][kind] for trial in trials]) if map_ in trials[0]["maps"]
+               else None for map_ in MAPS))
+            for name, trials in results.items() for kind in trials[0]["photos"] if kind != "all"]
+    return Table("Image AUROC by kind of defect", ("category", "kind", "photos", *MAPS), tuple(rows),
+                 "Percent.").without_empty_columns()

@@ -1,0 +1,112 @@
+"""One trial: train on a category's good photos, test on its labelled ones, keep the result.
+
+A store is a folder in which every trial has its own: STORE/CATEGORY/seed-N-KEY with config.json,
+model.safetensors, and result-KEY.json with scores-KEY.csv. What is there already is not computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ulsad.detector.criterion import FALSE_REJECT
+from ulsad.detector.detector import Ulsad
+from ulsad.detector.fitting import Progress
+from ulsad.errors import InputError
+from ulsad.evaluation.evaluation import Evaluation, evaluate, summarise, write_scores
+from ulsad.method.config import CALIBRATION, Config
+from ulsad.photos.datasets import Category
+from ulsad.photos.files import write_text
+
+MODEL = "model.safetensors"
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where trials are kept and what they run on."""
+
+    store: Path
+    weights: Path | None = None
+    device: str | None = None
+    false_reject: float = FALSE_REJECT  # share of good parts that the suggested threshold may cost
+    on_progress: OnProgress = lambda progress: None
+    on_trial: Callable[[str], None] = lambda name: None  # before one that the store does not have
+
+
+def run_trial(bench: Bench, category: Category, config: Config) -> dict[str, Any]:
+    """The result of one trial, see `evaluation.summarise`; from the store where it has it."""
+    folder = trial_folder(bench.store, category, config)
+    file = folder / f"result-{_key(_aftermath(config), bench.false_reject)}.json"
+    if file.exists():
+        return json.loads(file.read_text(encoding="utf-8"))
+    bench.on_trial(f"{category.name}, seed {config.seed}")
+    detector = trained(bench, category, config)
+    evaluation = evaluated(bench, detector, category)
+    result = summarise(evaluation, bench.false_reject) | {
+        "category": category.name, "seed": config.seed, "config": json.loads(config.to_json()),
+        "seconds": detector.record["seconds"], "train": len(detector.record["train"])}
+    write_scores(file.with_name(file.name.replace("result", "scores")).with_suffix(".csv"), evaluation)
+    write_text(file, json.dumps(result, indent=1))
+    return result
+
+
+def trained(bench: Bench, category: Category, config: Config) -> Ulsad:
+    """The trial's detector: loaded, or trained and saved. No test photo is opened here."""
+    folder = trial_folder(bench.store, category, config)
+    if not (folder / MODEL).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(config.to_json(), encoding="utf-8")
+        detector = Ulsad.fit(category.train, _training(config), category.held_out or None, bench.weights,
+                             bench.device, bench.on_progress)
+        detector.save(folder / MODEL)
+    # Loaded in either case, so that what is tested is what the file holds.
+    detector = Ulsad.load(folder / MODEL, bench.weights, bench.device)
+    if _aftermath(config) == _aftermath(detector.config):
+        return detector
+    return detector.recalibrated(held_out_photos(category, detector), **_aftermath(config))
+
+
+def held_out_photos(category: Category, detector: Ulsad) -> list[Path]:
+    """The photos that set a detector's quantiles. Raises `InputError` when they can't be told by name."""
+    if category.held_out:
+        return list(category.held_out)
+    names = set(detector.record["held_out"])
+    found = [path for path in category.train if path.name in names]
+    if len(found) != len(detector.record["held_out"]):
+        raise InputError(f"{category.name}: several photos have the same name, or some are gone, so those "
+                         "held out can't be found again. Train anew.")
+    return found
+
+
+def evaluated(bench: Bench, detector: Ulsad, category: Category) -> Evaluation:
+    """Raw maps of a category's test photos."""
+    return evaluate(detector, category.test,
+                    lambda done, total: bench.on_progress(Progress("testing", done, total)))
+
+
+def trial_folder(store: Path, category: Category, config: Config) -> Path:
+    """A trial's own folder; other photos or other settings of the training mean another one."""
+    photos = [f"{path.name} {path.stat().st_size}" for path in (*category.train, *category.held_out)]
+    tested = [f"{photo.path.name} {photo.kind} {photo.group}" for photo in category.test]
+    settings = {name: value for name, value in asdict(config).items() if name not in CALIBRATION}
+    key = _key(settings, photos, tested)
+    return store / category.name / f"seed-{config.seed}-{key}"
+
+
+def _training(config: Config) -> Config:
+    """The configuration with default settings in all that training does not depend on."""
+    return replace(config, **{name: getattr(Config(), name) for name in CALIBRATION})
+
+
+def _aftermath(config: Config) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in CALIBRATION}
+
+
+def _key(*values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]

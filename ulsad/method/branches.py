@@ -1,0 +1,135 @@
+"""The two branches of one model as a whole: from 8-bit squares to distances on the grid (Eq. 7 and 8)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ulsad.compute.rows import Rows, batches
+from ulsad.method.backbones import FeatureExtractor
+from ulsad.method.config import Config
+from ulsad.method.equations import distance, resampling_matrix
+from ulsad.method.networks import Networks, Outputs
+from ulsad.method.residuals import expected_coefficients, relative, whitened_distance, whitening
+
+BATCH = 16  # photos that are looked at before the next are fetched; bounds memory, changes nothing else
+FITTED_ON = 40  # training photos that say what errors are usual: 40,960 patches, plenty
+FIELDS = 16  # 4 × 4 parts of a photo, whose means describe it
+WHOLE_PHOTO = (False, True)  # local, global: whether the patch or the photo says what is expected
+
+
+class Analysis(NamedTuple):
+    """Of n photos, at every position of the g × g grid."""
+
+    distances: np.ndarray  # float32 (n, b, g, g), ≥ 0: local and, where there is one, global (Eq. 7 and 8)
+    descriptors: np.ndarray  # float32 (n, c* · FIELDS), see `describe`
+
+
+def describe(features: Tensor) -> Tensor:
+    """Standardised features (n, c*, g, g) → (n, c* · 16): means in 4 × 4 fields, to compare photos by."""
+    return F.adaptive_avg_pool2d(features, math.isqrt(FIELDS)).flatten(1)
+
+
+@dataclass(frozen=True)
+class Branches:
+    """Backbone, standardisation and networks that belong together, and what their errors usually are.
+
+    `mean` and `std` are μ and σ of the training features, float32 (1, c*, 1, 1). `whitening` (c*, c*) and
+    `expected`, (3,) for each branch, come from `fitted`; None where the configuration goes without.
+    """
+
+    config: Config
+    extractor: FeatureExtractor
+    networks: Networks
+    mean: Tensor
+    std: Tensor
+    whitening: Tensor | None = None
+    expected: tuple[Tensor, ...] | None = None
+
+    @torch.no_grad()
+    def fitted(self, images: Rows) -> Branches:
+        """With the errors of these training photos, uint8 (n, 3, s, s), as what is usual.
+
+        Networks whose outputs are not finite stay as they are: their maps tell.
+        """
+        fitted = replace(self, whitening=None, expected=None)
+        if self.config.local_metric == "plain" and not self.config.relative_maps:
+            return fitted
+        some = torch.arange(0, len(images), math.ceil(len(images) / FITTED_ON))
+        features, outputs = fitted._forward_all(images[some])
+        if not all(output is None or output.isfinite().all() for output in outputs):
+            return fitted
+        if self.config.local_metric == "whitened":
+            fitted = replace(fitted, whitening=whitening(outputs.reconstruction - features))
+        if self.config.relative_maps:
+            distances = fitted.distances(features, outputs)
+            fitted = replace(fitted, expected=tuple(
+                expected_coefficients(d, features, whole) for d, whole in zip(distances, WHOLE_PHOTO)))
+        return fitted
+
+    @torch.no_grad()
+    def analyse(self, images: Rows) -> Analysis:
+        """What the networks say of uint8 (n, 3, s, s), on the grid.
+
+        Always float32 arithmetic, so that a model trained in bfloat16 gives the same maps elsewhere.
+        """
+        self.networks.eval()
+        pieces = batches(images, self.extractor.at_once)
+        distances, descriptors = zip(*self.extractor.each(self._analysed, pieces), strict=True)
+        return Analysis(np.concatenate(distances), np.concatenate(descriptors))
+
+    @torch.no_grad()
+    def _analysed(self, images: Tensor) -> Analysis:
+        features, outputs = self._forward(images)
+        distances = torch.stack(self.distances(features, outputs), dim=1)
+        return Analysis(distances.cpu().numpy(), describe(features).cpu().numpy())
+
+    @torch.no_grad()
+    def forward(self, square: Tensor) -> tuple[Tensor, Outputs]:
+        """Standardised features of one photo, uint8 (3, s, s), and what the networks make of them: each with
+        a batch of one, on the CPU."""
+        self.networks.eval()
+        features, outputs = self._forward(square[None])
+        return features.cpu(), Outputs(*(None if output is None else output.cpu() for output in outputs))
+
+    @cached_property
+    def resampling(self) -> np.ndarray:
+        """float32 (s, g): takes distances on the grid to raw maps at the image size, see `equations.resample`."""
+        return resampling_matrix(self.extractor.grid, self.config.image_size, self.config.blur_sigma).numpy()
+
+    @torch.no_grad()
+    def _forward(self, images: Tensor) -> tuple[Tensor, Outputs]:
+        """Standardised features, and what the networks make of them."""
+        normalised = self.extractor.normalise(images.to(self.mean.device))
+        features = (self.extractor(normalised) - self.mean) / self.std
+        return features, self.networks(normalised, features)
+
+    def _forward_all(self, images: Rows) -> tuple[Tensor, Outputs]:
+        self.networks.eval()
+        pieces = batches(images, self.extractor.at_once)
+        features, outputs = zip(*self.extractor.each(self._forward, pieces), strict=True)
+        joined = (None if parts[0] is None else torch.cat(parts) for parts in zip(*outputs, strict=True))
+        return torch.cat(features), Outputs(*joined)
+
+    def distances(self, features: Tensor, outputs: Outputs) -> list[Tensor]:
+        """Local and, where there is one, global distance at every position, (n, h*, w*) each."""
+        distances = [self._local_distance(features, outputs.reconstruction)]
+        if outputs.global_features is not None:
+            counterpart = features if outputs.second is None else outputs.second
+            distances.append(distance(counterpart, outputs.global_features, self.config.lambda_g))
+        if self.expected is None:
+            return distances
+        return [relative(d, features, usual, whole)
+                for d, usual, whole in zip(distances, self.expected, WHOLE_PHOTO)]
+
+    def _local_distance(self, features: Tensor, reconstruction: Tensor) -> Tensor:
+        if self.whitening is None:
+            return distance(reconstruction, features, self.config.lambda_l)
+        return whitened_distance(reconstruction - features, self.whitening)

@@ -1,0 +1,120 @@
+"""The two trained networks, forward only: no losses, no files, no devices."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ulsad.compute.convolutions import Conv2d, ConvTranspose2d
+from ulsad.compute.distributed import BatchNorm2d
+from ulsad.method.config import Config
+
+
+class Outputs(NamedTuple):
+    """What the networks make of a batch, each (n, c*, h*, w*); None where the ablation leaves it out."""
+
+    reconstruction: Tensor  # Ũ′, the local branch's reconstruction of U
+    second: Tensor | None  # Ũ″, the local branch's imitation of Û
+    global_features: Tensor | None  # Û, the global branch's features
+
+
+class Networks(nn.Module):
+    """ψ and φ together, sized by the configuration and the backbone's channels and grid."""
+
+    def __init__(self, config: Config, channels: int, grid: int) -> None:
+        super().__init__()
+        has_global = config.global_target != "none"
+        self.two_outputs = has_global and config.local_global_loss
+        self.frn = feature_reconstruction_network(
+            channels, config.frn_width, config.frn_kernel, outputs=1 + self.two_outputs,
+            output=config.frn_output, order=config.frn_order)
+        self.autoencoder = (
+            GlobalAutoencoder(config.image_size, grid, channels, config.autoencoder_width,
+                              config.fine_decoder)
+            if has_global else None)
+        self.to(memory_format=torch.channels_last)  # faster on CPUs; one layout, so results never differ
+
+    def forward(self, images: Tensor, features: Tensor) -> Outputs:
+        """Normalised images (n, 3, s, s) and standardised features U (n, c*, h*, w*)."""
+        reconstruction = self.frn(features)
+        second = None
+        if self.two_outputs:
+            reconstruction, second = reconstruction.chunk(2, dim=1)
+        return Outputs(reconstruction, second, self.autoencoder(images) if self.autoencoder else None)
+
+
+def feature_reconstruction_network(
+    channels: int, width: int, kernel: int, outputs: int, output: str, order: str
+) -> nn.Sequential:
+    """ψ of Table 4: reconstructs a feature map through a bottleneck at a quarter of its resolution.
+
+    Maps (n, channels, h, w), h and w multiples of 4, to (n, outputs · channels, h, w). With two outputs
+    the first half is Ũ′ (local objective), the second Ũ″ (global objective).
+
+    `kernel` is the last layer's, padded to keep h × w (at the table's 5 that takes 2, not the table's 1).
+    `output="linear"` ends there: the targets are standardised, and a ReLU could never reconstruct their
+    negative half. `output="relu"` appends BatchNorm and ReLU as the authors' code does. `order` is
+    "batchnorm_first", as that code, or "relu_first", as Table 4 prints it.
+    """
+    half, quarter = width // 2, width // 4
+    layers = [
+        *_normalised(Conv2d(channels, half, 3, stride=2, padding=1, bias=False), order),
+        *_normalised(Conv2d(half, width, 3, stride=2, padding=1, bias=False), order),
+        Conv2d(width, width, 3, padding=1, bias=False),
+        BatchNorm2d(width),
+        *_normalised(ConvTranspose2d(width, half, 4, stride=2, padding=1, bias=False), order),
+        *_normalised(ConvTranspose2d(half, quarter, 4, stride=2, padding=1, bias=False), order),
+    ]
+    last = ConvTranspose2d(
+        quarter, outputs * channels, kernel, padding=kernel // 2, bias=output == "linear")
+    return nn.Sequential(*layers, *([last] if output == "linear" else _normalised(last, order)))
+
+
+def _normalised(layer: nn.Module, order: str) -> list[nn.Module]:
+    batchnorm, relu = BatchNorm2d(layer.out_channels), nn.ReLU(inplace=True)
+    return [layer, batchnorm, relu] if order == "batchnorm_first" else [layer, relu, batchnorm]
+
+
+class GlobalAutoencoder(nn.Module):
+    """φ of Table 5: from a whole photo, through one vector, to a feature map Û.
+
+    Maps (n, 3, image_size, image_size) to (n, channels, grid, grid). The last encoder layer spans
+    image_size/32 px, so that the bottleneck is 1 × 1 at any image size (8 × 8 at 256, as in the table).
+    The output is linear, because the features it stands for are standardised. `fine_decoder` keeps the
+    table's fifth decoder layer, which works at a quarter of the image size, twice as fine as the usual
+    grid, and costs four tenths of φ's arithmetic.
+    """
+
+    def __init__(self, image_size: int, grid: int, channels: int, width: int, fine_decoder: bool) -> None:
+        super().__init__()
+        half = width // 2
+        sides = [(3, half), (half, half), (half, width), (width, width), (width, width)]
+        self.encoder = nn.Sequential(
+            *[part for a, b in sides for part in _block(nn.Conv2d(a, b, 4, stride=2, padding=1))],
+            *_block(nn.Conv2d(width, width, image_size // 32)),
+        )
+        sizes = [image_size // 64 - 1, image_size // 32, image_size // 16 - 1, image_size // 8 - 1]
+        sizes += [image_size // 4 - 1] if fine_decoder else []
+        self.decoder = nn.Sequential(
+            *[part for size in sizes
+              for part in (_interpolate(size), *_block(nn.Conv2d(width, width, 4, padding=2)))],
+            _interpolate(grid),
+            *_block(nn.Conv2d(width, width, 3, padding=1)),
+            nn.Conv2d(width, channels, 3, padding=1),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.decoder(self.encoder(images))
+
+
+def _block(convolution: nn.Conv2d) -> list[nn.Module]:
+    """The BatchNorm would take away whatever the convolution's bias adds."""
+    convolution.bias = None  # drawn before, so that a seed goes on meaning the same weights
+    return [convolution, BatchNorm2d(convolution.out_channels, eps=1e-4, affine=False),
+            nn.ReLU(inplace=True)]
+
+
+def _interpolate(size: int) -> nn.Upsample:
+    return nn.Upsample(size=(size, size), mode="bilinear", align_corners=False)

@@ -1,0 +1,265 @@
+"""Algorithm 1 over features computed once. No paths, no printing: one step at a time, for whoever watches."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
+
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from ulsad.compute import distributed
+from ulsad.compute.gpu import Recorded, fetched
+from ulsad.compute.rows import Rows, near
+from ulsad.method.config import Config
+from ulsad.method.equations import attention, attention_loss, local_global_loss, local_loss
+from ulsad.method.networks import Networks, Outputs
+
+Differentiate = Callable[[Tensor, Tensor | None], Tensor]  # photos, positions → losses
+
+WARM_UP = 0.1  # share of a one-cycle training in which the rate rises
+
+
+class Diverged(ArithmeticError):
+    """The losses are no longer finite."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What Algorithm 1 needs of every training photo; the backbone is frozen, so it is computed once."""
+
+    images: Rows  # uint8 (n, 3, s, s)
+    features: Rows  # U, standardised, float32 (n, c*, h*, w*)
+    attention: Rows | None  # A of Eq. 3, float32 (n, c*, h*·w*), where the target is attention
+
+    def near(self, device: torch.device) -> TrainingData:
+        """The same in a GPU's memory, as far as it has room: sending a batch there takes a step's time."""
+        return TrainingData(near(self.images, device), near(self.features, device),
+                            None if self.attention is None else near(self.attention, device))
+
+    @property
+    def on_gpu(self) -> bool:
+        return all(rows is None or rows.device.type == "cuda"
+                   for rows in (self.images, self.features, self.attention))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimisation step, for whoever watches."""
+
+    step: int  # 1-based
+    steps: int  # planned; under a time budget, as many as there will be at this speed
+    local: float  # L_pl
+    attention: float  # L_pg, or L_pg^d
+    local_global: float  # L_lg
+    learning_rate: float
+    seconds_left: float
+
+
+def steps_of(config: Config, photos: int) -> int | None:
+    """How many steps the configuration means for a number of training photos; None: what time allows."""
+    if config.minutes:
+        return None
+    return config.steps or math.ceil(config.epochs * photos / config.batch_size)
+
+
+class Training:
+    """Algorithm 1 under way: iterate over it to go on, step by step, with the networks trained in place.
+
+    Steps go on until the planned number is done or, under a time budget, `time_used()`, the share of it that
+    is over, reaches 1. Photos, positions and rates of a step depend on the configuration and its number
+    alone, so that a training that goes on from `state` ends as if it had never been interrupted.
+    """
+
+    def __init__(self, networks: Networks, data: TrainingData, config: Config,
+                 normalise: Callable[[Tensor], Tensor], time_used: Callable[[], float] = lambda: 0.0) -> None:
+        """`normalise` maps uint8 photos to the networks' input."""
+        self.networks, self.config, self.normalise, self.time_used = networks, config, normalise, time_used
+        self.device = next(networks.parameters()).device
+        self.data = data.near(self.device)
+        self.optimiser = torch.optim.Adam(networks.parameters(), config.learning_rate,
+                                          weight_decay=config.weight_decay, fused=True)
+        self.done = 0
+        self.planned = steps_of(config, len(data.images))
+
+    def state(self) -> dict[str, Tensor]:
+        """Adam's moments; with the networks and the number of steps, all it takes to go on."""
+        moments = self.optimiser.state_dict()["state"]
+        return {f"{i}.{name}": value for i, values in moments.items() for name, value in values.items()}
+
+    def restore(self, state: dict[str, Tensor], done: int) -> None:
+        """Go on from a `state` after `done` steps; the networks have been brought there already."""
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            i, name = key.split(".")
+            moments.setdefault(int(i), {})[name] = value
+        for i, parameter in enumerate(self.networks.parameters()):
+            for name in ("exp_avg", "exp_avg_sq"):  # the memory layout decides how sums are rounded
+                moments[i][name] = torch.empty_like(parameter).copy_(moments[i][name])
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
+        self.done = done
+
+    def __iter__(self) -> Iterator[Step]:
+        """Raises `Diverged` at the first loss that is not finite, before it reaches the weights."""
+        differentiate = self._differentiation()
+        photos, positions = self._photos(), self._positions()
+        started, share_at_start = time.monotonic(), self._share()
+        share = share_at_start
+        while share < 1:
+            rate = self._set_rate(share)
+            values = self._step(differentiate, next(photos), next(positions))
+            self.done += 1
+            share = self._share()
+            left = (time.monotonic() - started) * max(0.0, 1 - share) / max(share - share_at_start, 1e-9)
+            steps = self.planned or max(self.done, round(self.done / share))
+            yield Step(self.done, steps, *values, learning_rate=rate, seconds_left=left)
+
+    def _share(self) -> float:
+        """How much of the training is over, from 0 to 1."""
+        return self.done / self.planned if self.planned else distributed.of_first(self.time_used())
+
+    def _differentiation(self) -> Differentiate:
+        """`differentiate`, as fast as it goes here."""
+        if distributed.size() > 1:
+            return partial(self.differentiate, DistributedDataParallel(
+                self.networks, forward_sync_buffers=False))
+        plainly = partial(self.differentiate, self.networks)
+        return Recorded(plainly, list(self.networks.buffers())) if self.data.on_gpu else plainly
+
+    def _step(self, differentiate: Differentiate, batch: Tensor, positions: Tensor | None) -> list[float]:
+        self.networks.train()  # whoever watched the last step may have drawn maps with them
+        losses = distributed.mean(differentiate(batch, positions))
+        arrived = fetched(losses)
+        self.optimiser.found_inf = (~losses.isfinite().all()).float()  # then Adam leaves the weights alone
+        self.optimiser.step()
+        values = arrived()
+        if not all(map(math.isfinite, values)):
+            raise Diverged(f"step {self.done + 1}")
+        return values
+
+    def differentiate(self, model: torch.nn.Module, batch: Tensor, positions: Tensor | None) -> Tensor:
+        """L_pl, L_pg and L_lg of a batch, (3,); the gradients of their sum are left with the parameters."""
+        data, config = self.data, self.config
+        self.optimiser.zero_grad(set_to_none=True)
+        images = _channels_last(self.normalise(_of(data.images, batch).to(self.device)))
+        features = _channels_last(_of(data.features, batch).to(self.device))
+        target = None
+        if data.attention is not None:
+            target = _at(_of(data.attention, batch), positions).to(self.device)
+        low_precision = uses_bfloat16(config, self.device)
+        with tf32_convolutions(self.device):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=low_precision, cache_enabled=False):
+                losses = torch.stack(losses_of(model(images, features), features, target, positions, config))
+            losses.sum().backward()
+        return losses.detach()
+
+    def _set_rate(self, share: float) -> float:
+        if self.config.schedule == "constant":
+            return self.config.learning_rate
+        rate, momentum = one_cycle(share)
+        for group in self.optimiser.param_groups:
+            group["lr"], group["betas"] = rate * self.config.learning_rate, (momentum, group["betas"][1])
+        return rate * self.config.learning_rate
+
+    def _photos(self) -> Iterator[Tensor]:
+        """This process's part of one full batch after the other, from shuffled passes over the photos."""
+        generator, photos = torch.Generator().manual_seed(self.config.seed), len(self.data.images)
+        size = min(self.config.batch_size, photos)
+        waiting = torch.empty(0, dtype=torch.long)
+        for step in range(2**62):
+            if len(waiting) < size:
+                waiting = torch.cat([waiting, torch.randperm(photos, generator=generator)])
+            if step >= self.done:
+                yield distributed.share_of(waiting[:size])
+            waiting = waiting[size:]
+
+    def _positions(self) -> Iterator[Tensor | None]:
+        _, _, height, width = self.data.features.shape
+        drawn = queries(height * width, self.config)
+        for _ in range(self.done):
+            next(drawn)
+        return drawn
+
+
+def one_cycle(share: float) -> tuple[float, float]:
+    """Learning rate as a multiple of its peak, and Adam's β₁, when a share of the training is over.
+
+    Both move along half cosines, as in torch's OneCycleLR: for a tenth of the training the rate rises from
+    1/25 while β₁ falls from 0.95 to 0.85; for the rest the rate falls to 4·10⁻⁶ and β₁ rises again.
+    """
+    if share < WARM_UP:
+        return _half_cosine(1 / 25, 1, share / WARM_UP), _half_cosine(0.95, 0.85, share / WARM_UP)
+    along = (share - WARM_UP) / (1 - WARM_UP)
+    return _half_cosine(1, 4e-6, along), _half_cosine(0.85, 0.95, along)
+
+
+def _half_cosine(first: float, last: float, along: float) -> float:
+    return last + (first - last) * (1 + math.cos(math.pi * along)) / 2
+
+
+def _of(rows: Rows, batch: Tensor) -> Tensor:
+    return rows[batch.to(rows.device)]
+
+
+def _at(values: Tensor, positions: Tensor | None) -> Tensor:
+    """Values (n, c, p) at some positions, or at all."""
+    return values if positions is None else values.index_select(-1, positions.to(values.device))
+
+
+def _channels_last(values: Tensor) -> Tensor:
+    return values.contiguous(memory_format=torch.channels_last)
+
+
+def losses_of(
+    outputs: Outputs, features: Tensor, target: Tensor | None, positions: Tensor | None, config: Config
+) -> tuple[Tensor, Tensor, Tensor]:
+    """L_pl, L_pg and L_lg of one batch (Eq. 1, 5, 6), zero where the configuration leaves one out.
+
+    `target` (n, c*, q) holds A at the q `positions` k at which Eq. 5 is evaluated; None: at all.
+    """
+    reconstruction, second, global_features = (
+        None if output is None else output.to(torch.promote_types(output.dtype, torch.float32))
+        for output in outputs)
+    zero = features.new_zeros(())
+    local = local_loss(reconstruction, features, config.lambda_l)
+    if global_features is None:
+        return local, zero, zero
+    if config.global_target == "attention":
+        queries = _at(global_features.flatten(2), positions)
+        whole = attention_loss(attention(features.flatten(2), queries), target, config.lambda_g)
+    else:
+        whole = attention_loss(global_features, features, config.lambda_g)
+    if second is None:
+        return local, whole, zero
+    return local, whole, local_global_loss(second, global_features, config.lambda_g)
+
+
+def tf32_convolutions(device: torch.device) -> AbstractContextManager[None]:
+    """While the block runs, a GPU's convolutions of float32 are TF32, as they are by torch's default."""
+    on_gpu = device.type == "cuda"
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=True) if on_gpu else nullcontext()
+
+
+def uses_bfloat16(config: Config, device: torch.device) -> bool:
+    """Whether training runs in bfloat16; "auto" means: where the hardware multiplies it natively."""
+    if config.precision != "auto":
+        return config.precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def queries(positions: int, config: Config) -> Iterator[Tensor | None]:
+    """Endless draws of `attention_queries` positions without replacement, or of None, for all: the mean of
+    Eq. 5 over them has the expectation of the mean over all, at a fraction of its cost."""
+    if config.attention_queries is None or config.attention_queries >= positions:
+        yield from repeat(None)
+    generator = torch.Generator().manual_seed(config.seed)
+    while True:
+        yield torch.randperm(positions, generator=generator)[: config.attention_queries]

@@ -1,0 +1,100 @@
+"""Photos out of whatever the user gives: files, folders, and zip files that nobody has to trust."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import zipfile
+import zlib
+from lzma import LZMAError
+from pathlib import Path, PurePosixPath
+
+from ulsad.errors import InputError
+from ulsad.photos.files import place_inside
+from ulsad.photos.images import find_images, is_photo
+
+MAX_FILES = 20_000
+MAX_BYTES = 8 * 2**30
+_MAX_TABLE = 2**24  # bytes; VisA's has a tenth of that
+
+
+def gather_photos(sources: list[Path], scratch: Path) -> list[Path]:
+    """All photos of the given files, folders and zips; zips are unpacked below `scratch`."""
+    photos = []
+    for i, source in enumerate(sources):
+        is_zip = source.suffix.lower() == ".zip" and source.is_file()
+        photos += extract_photos(source, scratch / f"zip{i}") if is_zip else find_images(source)
+    return photos
+
+
+def extract_photos(
+    archive: Path | str, folder: Path, max_files: int = MAX_FILES, max_bytes: int = MAX_BYTES
+) -> list[Path]:
+    """Unpack the photos of a zip below `folder` (subfolders kept) and return their paths.
+
+    VisA's split_csv/1cls.csv, which says what its photos are, is unpacked with them but not returned.
+    Raises `InputError`, before anything is written, for names that lead outside the folder, links,
+    encryption, too many files or too many bytes, and for a file that is no zip.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = {_place_of(member, archive): member for member in opened.infolist()
+                       if not member.is_dir()}
+            photos = [place for place in members if is_photo(place)]
+            tables = [place for place, member in members.items()
+                      if is_table(place) and member.file_size <= _MAX_TABLE]
+            unpacked = {place: members[place] for place in (*photos, *tables)}
+            _refuse_too_large(list(unpacked.values()), archive, folder, max_files, max_bytes)
+            for place, member in unpacked.items():
+                _extract(opened, member, folder / place)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, zlib.error, LZMAError) as error:
+        raise InputError(f"{archive} could not be unpacked ({error}). Is the disk full? If not, make the zip "
+                         "again, or give the photos themselves.") from error
+    if not photos:
+        raise InputError(f"{archive} holds no photos.")
+    return find_images(folder)
+
+
+def is_table(place: PurePosixPath) -> bool:
+    """Whether a file is the one that says what VisA's photos are."""
+    return place.parts[-2:] == ("split_csv", "1cls.csv")
+
+
+def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path) -> None:
+    """To its place; zipfile's own way would make one long name of folders that Windows wrote with \\."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with opened.open(member) as source, open(file, "wb") as target:
+        shutil.copyfileobj(source, target)
+
+
+def _place_of(member: zipfile.ZipInfo, archive: Path | str) -> PurePosixPath:
+    """Where an entry belongs. Raises `InputError` for one that nobody should unpack."""
+    try:
+        place = place_inside(member.orig_filename)
+    except InputError as error:
+        raise InputError(f"{archive}: {error}") from error
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise InputError(f"{archive}: refused, the entry '{member.filename}' is a link.")
+    if member.flag_bits & 1:
+        raise InputError(f"{archive}: is protected by a password. Make it again without one.")
+    return place
+
+
+def _refuse_too_large(
+    files: list[zipfile.ZipInfo], archive: Path | str, folder: Path, max_files: int, max_bytes: int
+) -> None:
+    # zipfile never unpacks more of an entry than its header says, so the sum can be trusted.
+    total = sum(member.file_size for member in files)
+    if len(files) > max_files:
+        raise InputError(f"{archive}: refused, {len(files):,} photos; the cap is {max_files:,}.")
+    if total > max_bytes:
+        raise InputError(f"{archive}: refused, it unpacks to {total / 2**30:.1f} GB; "
+                         f"the cap is {max_bytes / 2**30:.1f} GB.")
+    free = shutil.disk_usage(_existing(folder)).free
+    if total > free:
+        raise InputError(f"{archive}: unpacks to {total / 2**30:.1f} GB, "
+                         f"but only {free / 2**30:.1f} GB are free at {folder}.")
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())

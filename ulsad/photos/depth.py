@@ -1,0 +1,287 @@
+"""Photos of more than 8 bits: the values that are in their files, and which of them is white.
+
+A camera of 12 bits writes 0 … 4095 into files of 16, and nothing in most of them says so.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps
+
+from ulsad.errors import InputError
+from ulsad.photos.containers import PLANAR, SEPARATE, opened, rawmode, reopened, with_rawmode
+
+DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras have
+FULL = 65535  # white of 16 bits
+_HARDLY = 16  # a photo whose brightest value is so many times less than white is as good as black
+
+_BITS, _MAXIMUM, _FORMAT, _FLOAT_MAXIMUM = 258, 281, 339, 341  # TIFF tags
+_SIGNED, _FLOATING = 2, 3
+
+
+class Samples(NamedTuple):
+    """A photo of more than 8 bits as its file has it, upright."""
+
+    values: np.ndarray  # (H, W) or (H, W, 3): integers, or finite floats
+    alpha: np.ndarray | None  # uint8 (H, W)
+    tag: float | None  # what the file itself says is white
+
+    @property
+    def is_float(self) -> bool:
+        return self.values.dtype.kind == "f"
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(self.tag, float(self.values.max()), self.is_float)
+
+    def at(self, white: float) -> np.ndarray:
+        """uint8 in the same shape, from black at 0 to `white` at 255; what lies outside is cut off."""
+        if self.values.ndim == 3 and white == FULL and self.values.dtype == np.uint16:
+            return (self.values >> 8).astype(np.uint8)  # as Pillow does it, and as older models learned it
+        if self.values.dtype == np.uint16:
+            return _scaled(np.arange(FULL + 1), white)[self.values]
+        return _scaled(self.values, white)
+
+
+class Seen(NamedTuple):
+    """All that one needs to know of a photo to say what is white."""
+
+    tag: float | None
+    highest: float
+    is_float: bool
+
+
+class White(NamedTuple):
+    """The value that is white in some photos, and how that was found."""
+
+    level: float
+    photos: int  # of more than 8 bits
+    source: str  # one of those below
+
+    def __str__(self) -> str:
+        has = "1 photo has" if self.photos == 1 else f"{self.photos:,} photos have"
+        remedy = "" if self.source == SET else " Set white_level if your camera says otherwise."
+        return f"{has} more than 8 bits: white is {self.reason}.{remedy}"
+
+    @property
+    def reason(self) -> str:
+        """The level, and why it is that."""
+        level = written(self.level) + (f" ({bits} bits)" if (bits := _bits_of(self.level)) else "")
+        if self.source == SET:
+            return f"{level}, as set"
+        if self.source == TAGS:
+            return f"{level}, as {'its file says' if self.photos == 1 else 'all their files say'}"
+        which = "the range of floating point" if self.level == 1 else "the smallest depth"
+        return f"{level}, {which} that {'it does not exceed' if self.photos == 1 else 'none of them exceeds'}"
+
+
+SET, TAGS, DEPTH = "set", "tags", "depth"  # by the user; by all files; the smallest that no photo exceeds
+
+
+def look(path: Path) -> Seen | None:
+    """What a photo says of its white; None for 8 bits, whose pixels aren't decoded, and where it can't be
+    read, which whoever reads it will say."""
+    try:
+        with opened(path) as image:
+            found = samples(image)
+            return found and found.seen
+    except InputError:
+        return None
+
+
+def white_of(photos: Sequence[Seen]) -> White | None:
+    """The one white of photos that belong together; None when there is none of more than 8 bits.
+
+    It is what their files say, if all of them do and agree, else the smallest depth that none exceeds, or 1
+    for floating point. Raises `InputError` when that can't be told.
+    """
+    if not photos:
+        return None
+    if tag := _agreed(photos):
+        return White(tag, len(photos), TAGS)
+    highest = max(photo.highest for photo in photos)
+    if highest <= 1 and all(photo.is_float for photo in photos):
+        return White(1.0, len(photos), DEPTH)
+    fitting = [2**bits - 1 for bits in DEPTHS if highest <= 2**bits - 1]
+    if not fitting:
+        raise InputError(f"there are values up to {written(highest)}, more than 16 bits have, and nothing "
+                         "says what is white. Set white_level to the value that is.")
+    return White(fitting[0], len(photos), DEPTH)
+
+
+def white_of_set(photos: Sequence[Seen]) -> White | None:
+    """`white_of` the photos of a training; its `InputError` speaks of them all."""
+    try:
+        return white_of(photos)
+    except InputError as error:
+        raise InputError(f"Among the photos of more than 8 bits {error}") from error
+
+
+def _agreed(photos: Sequence[Seen]) -> float | None:
+    """What all files say. In TIFF it may merely be the largest value of each, so the last word of a single
+    photo has to be a camera's range, or more than its pixels have."""
+    tags = {photo.tag for photo in photos}
+    if len(tags) > 1 or None in tags:
+        return None
+    tag, = tags
+    alone = len(photos) == 1 and tag <= photos[0].highest and not _bits_of(tag)
+    return None if alone else tag
+
+
+def remarks(photo: Samples, white: float) -> tuple[str, ...]:
+    """What the photo loses when this is white, in sentences."""
+    highest, found = float(photo.values.max()), []
+    if highest > white:
+        found.append(f"{_share(photo.values > white)} of its pixels are brighter than white "
+                     f"({written(white)}), up to {written(highest)}: they are read as white.")
+    if (photo.values < 0).any():
+        found.append(f"{_share(photo.values < 0)} of its pixels are negative: they are read as black.")
+    if 0 < highest * _HARDLY < white:
+        found.append(f"Its brightest value is {written(highest)} where white is {written(white)}: it is read "
+                     "as almost black.")
+    return tuple(found)
+
+
+def _share(pixels: np.ndarray) -> str:
+    share = float((pixels.any(axis=2) if pixels.ndim == 3 else pixels).mean())
+    return "less than 0.1 %" if share < 0.001 else f"{share:.1%}".replace("%", " %")
+
+
+def written(value: float) -> str:
+    return f"{value:.0f}" if value == int(value) else f"{value:g}"
+
+
+def _bits_of(level: float) -> int | None:
+    """n where the level is 2ⁿ − 1 and a camera may have n bits."""
+    return next((bits for bits in range(8, 33) if level == 2**bits - 1), None)
+
+
+def _scaled(values: np.ndarray, white: float) -> np.ndarray:
+    return np.rint(np.clip(values, 0, white) / (white / 255)).astype(np.uint8)
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image whose pixels aren't read yet has more than 8 bits a channel that can be had."""
+    if image.mode[0] in "IF":
+        return True
+    if not _on_disk(image):
+        return False
+    is_deep_colour = image.mode in ("RGB", "RGBA") and ";16" in rawmode(image) and not shortfall(image)
+    return is_deep_colour or (image.format == "PPM" and _netpbm_white(image) > 255)
+
+
+def _on_disk(image: Image.Image) -> bool:
+    """Whether its pixels are still in a file, which can be read in another way."""
+    return bool(getattr(image, "tile", None) and getattr(image, "filename", None))
+
+
+def shortfall(image: Image.Image) -> str | None:
+    """A sentence where a photo has 16 bits but only the upper 8 of each value can be had."""
+    if not _on_disk(image) or image.mode not in ("RGB", "RGBA"):
+        return None
+    premultiplied = rawmode(image).startswith("RGBa;16")
+    colour_2000 = image.format == "JPEG2000" and _jpeg_2000_bits(image) == 16
+    # Of planes that libtiff unpacks, Pillow takes the upper bytes whatever one tells it.
+    planes = rawmode(image).endswith(";16N") and image.tag_v2.get(PLANAR) == SEPARATE
+    if premultiplied or colour_2000 or planes:
+        return ("Only the upper 8 of its 16 bits can be read from such a file: it is too dark if its camera "
+                "has fewer. Save it as PNG, or as TIFF without transparency and separate planes.")
+    return None
+
+
+def samples(image: Image.Image) -> Samples | None:
+    """The pixels of an image from a file, or of a Pillow image in memory; None where it has 8 bits.
+
+    Raises `InputError` for values that are no numbers.
+    """
+    if not is_deep(image):
+        return None
+    if image.format == "PPM" and _on_disk(image) and image.mode != "F":
+        found = Samples(_netpbm(image), None, _unless_full(_netpbm_white(image), 16))
+    elif image.mode in ("RGB", "RGBA"):
+        found = _colour(image)
+    elif image.format == "JPEG2000" and _on_disk(image):
+        bits = _jpeg_2000_bits(image)  # Pillow fills 16 up with zeros below
+        found = Samples(_grey(image) >> (16 - bits), None, _unless_full(2**bits - 1, 16))
+    else:
+        tag = _tiff_white(image) if image.format == "TIFF" else None
+        found = Samples(_grey(image), None, tag)
+    if found.is_float and not np.isfinite(found.values).all():
+        raise InputError("some of its values are no numbers (NaN or infinite). Save it with 16 bits.")
+    return found
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    values = np.asarray(ImageOps.exif_transpose(image))
+    return values.astype(values.dtype.newbyteorder("="))
+
+
+def _colour(image: ImageFile.ImageFile) -> Samples:
+    """Pillow keeps only the upper byte of each value; told the other order of bytes, it keeps the lower."""
+    tag = _tiff_white(image) if image.format == "TIFF" else None
+    if rawmode(image) == "LA;16B":  # as four channels: grey's upper and lower byte, and opacity's
+        grey, lower, alpha, _ = np.moveaxis(_bytes(with_rawmode(image, lambda _: "RGBA")), 2, 0)
+        return Samples(_joined(grey, lower), alpha, tag)
+    with reopened(image) as other:
+        upper, lower = _bytes(image), _bytes(with_rawmode(other, _other_order))
+    alpha = upper[..., 3] if image.mode == "RGBA" else None
+    return Samples(_joined(upper[..., :3], lower[..., :3]), alpha, tag)
+
+
+def _other_order(packed: str) -> str:
+    little = packed[-1] == "L" or (packed[-1] == "N" and sys.byteorder == "little")
+    return packed[:-1] + ("B" if little else "L")
+
+
+def _bytes(image: ImageFile.ImageFile) -> np.ndarray:
+    image.load()
+    return np.asarray(ImageOps.exif_transpose(image))
+
+
+def _joined(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    return upper.astype(np.uint16) << 8 | lower
+
+
+def _unless_full(white: float, bits: int) -> float | None:
+    """Programs write a file's whole range for want of anything better: that says nothing of the camera."""
+    return white if 0 < white < 2**bits - 1 else None
+
+
+def _tiff_white(image: ImageFile.ImageFile) -> float | None:
+    tags = image.tag_v2
+    bits, kind = max(tags.get(_BITS, (1,))), max(tags.get(_FORMAT, (1,)))
+    said = tags.get(_MAXIMUM) or tags.get(_FLOAT_MAXIMUM)
+    white = float(np.max(said)) if said is not None else 0.0
+    if kind == _FLOATING:
+        return white if 0 < white < np.inf else None
+    if bits not in (16, 32):  # packed as the camera has it
+        return _unless_full(white, bits) or 2**bits - 1
+    return _unless_full(white, bits - 1 if kind == _SIGNED else bits)
+
+
+def _netpbm_white(image: ImageFile.ImageFile) -> int:
+    args = image.tile[0].args if image.tile else ""
+    return FULL if args == "I;16B" else args[1] if isinstance(args, tuple) and len(args) == 2 else 255
+
+
+def _netpbm(image: ImageFile.ImageFile) -> np.ndarray:
+    """The values themselves; Pillow would stretch grey ones to 16 bits, and cut colours down to 8."""
+    shape = (image.height, image.width, 3)[:3 if image.mode == "RGB" else 2]
+    data = Path(image.filename).read_bytes()[image.tile[0].offset:]
+    if image.tile[0].codec_name == "ppm_plain":
+        words = re.sub(rb"#[^\r\n]*", b" ", data).split()[:np.prod(shape)]
+        return np.array(words, dtype=np.uint16).reshape(shape)
+    return np.frombuffer(data, ">u2", int(np.prod(shape))).reshape(shape).astype(np.uint16)
+
+
+def _jpeg_2000_bits(image: ImageFile.ImageFile) -> int:
+    """Bits a channel, from the codestream's header."""
+    data = Path(image.filename).read_bytes()
+    start = data.index(b"\xff\x4f\xff\x51")
+    return (data[start + 42] & 0x7F) + 1

@@ -1,0 +1,187 @@
+"""The one image loader: find photos, read any of them as 8-bit RGB, resize to the network's square."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ulsad.compute.workers import in_parallel
+from ulsad.errors import InputError
+from ulsad.photos import depth
+from ulsad.photos.containers import SUFFIXES, has_more, opened
+from ulsad.photos.depth import Samples
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A photo that could not be used, and why."""
+
+    path: Path
+    reason: str
+
+
+def find_images(source: Path | str) -> list[Path]:
+    """All photos below a folder (or the one file), in natural order: 2.png before 10.png.
+
+    Hidden files and macOS resource forks are passed over. Raises `InputError` when there is none.
+    """
+    source = Path(source)
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise InputError(f"{source} does not exist. Give a folder of photos, or one photo.")
+    found = [path for path in source.rglob("*") if is_photo(path.relative_to(source)) and path.is_file()]
+    if not found:
+        raise InputError(f"{source} holds no photos ({', '.join(SUFFIXES)}). Is it the right folder?")
+    return sorted(found, key=_natural_order)
+
+
+def is_photo(path: PurePath) -> bool:
+    """Whether a relative path names a photo: a known suffix, nothing hidden on the way."""
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in SUFFIXES and not hidden
+
+
+def _natural_order(path: Path) -> list[tuple[bool, int, str]]:
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part)
+            for part in re.split(r"(\d+)", path.as_posix())]
+
+
+class Reading(NamedTuple):
+    """A photo as the networks and people see it."""
+
+    image: Image.Image  # 8-bit RGB, upright, at its own size
+    notes: tuple[str, ...]  # sentences on what was lost or had to be guessed; mostly none
+    mode: str  # of the file, as Pillow names it: L, RGB, I;16, P, …; or RGB;16, which it has no name for
+    white: float | None  # the value that is white here, in a photo of more than 8 bits
+
+
+def read_photo(path: Path | str, white_level: float | None = None) -> Reading:
+    """One photo upright (EXIF rotation applied), with what is to be said of it.
+
+    `white_level` is white in photos of more than 8 bits; None: what the file says, or else the smallest
+    depth (of 8, 10, 12, 14, 16 bits) that this photo doesn't exceed. Transparency is laid over white, and of
+    several pages or frames the first is taken. Raises `InputError` naming the file and the remedy.
+    """
+    with opened(path) as file:
+        more = has_more(file)
+        reading = _reading(file, white_level)
+    pages = ("It has several pages or frames: only the first is used.",) if more else ()
+    return reading._replace(notes=pages + reading.notes)
+
+
+def read_image(path: Path | str, white_level: float | None = None) -> Image.Image:
+    """The image of `read_photo`."""
+    return read_photo(path, white_level).image
+
+
+def as_reading(image: Image.Image | np.ndarray, white_level: float | None = None) -> Reading:
+    """A Pillow image of any mode, or an (H, W) or (H, W, 3) uint8 array, as `read_photo` reads files.
+
+    Raises `InputError` for anything else.
+    """
+    if isinstance(image, Image.Image):
+        return _reading(image, white_level)
+    array = np.asarray(image)
+    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+    if array.dtype != np.uint8 or not fits or not array.size:
+        raise InputError(f"Give a uint8 array of shape (H, W) or (H, W, 3), not {array.dtype} {array.shape}.")
+    return _reading(Image.fromarray(array), white_level)
+
+
+def _reading(image: Image.Image, white_level: float | None) -> Reading:
+    mode, lost = image.mode, depth.shortfall(image)
+    deep = depth.samples(image)
+    if deep is None:
+        image.load()
+        return Reading(_flat(ImageOps.exif_transpose(image)), (lost,) if lost else (), mode, None)
+    mode = mode if mode[0] in "IF" else f"{mode};16"
+    white, notes = _white(deep, white_level)
+    return Reading(_from_samples(deep, white), notes, mode, white)
+
+
+def _white(deep: Samples, given: float | None) -> tuple[float, tuple[str, ...]]:
+    """What is white in a photo, and what is to be said of that."""
+    if given is not None:
+        return given, depth.remarks(deep, given)
+    white = depth.white_of([deep.seen])
+    own = f"It has more than 8 bits: white is {white.reason}."
+    return white.level, (own, *depth.remarks(deep, white.level))
+
+
+def _from_samples(deep: Samples, white: float) -> Image.Image:
+    image = Image.fromarray(deep.at(white)).convert("RGB")
+    if deep.alpha is not None:
+        image.putalpha(Image.fromarray(deep.alpha))
+    return _flat(image)
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    """RGB, transparency laid over white."""
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def to_square(image: Image.Image, size: int) -> Tensor:
+    """An RGB image squeezed to the network's square: uint8 (3, size, size), bilinear, antialiased."""
+    resized = image.resize((size, size), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
+
+
+def digest(square: Tensor) -> str:
+    """A fingerprint of what a network sees of a photo, uint8 (3, s, s): the same for the same pixels."""
+    return hashlib.sha256(square.numpy().tobytes()).hexdigest()[:16]
+
+
+class Square(NamedTuple):
+    """What is kept of a photo until the networks look at it."""
+
+    path: Path | None
+    size: tuple[int, int]  # its own height and width
+    pixels: Tensor  # uint8 (3, s, s)
+    notes: tuple[str, ...]  # those of its `Reading`
+    white: float | None  # likewise
+
+
+def square_of(path: Path | None, reading: Reading, size: int) -> Square:
+    """A reading as the networks' square."""
+    image = reading.image
+    return Square(path, (image.height, image.width), to_square(image, size), reading.notes, reading.white)
+
+
+def read_square(path: Path, size: int, white_level: float | None = None) -> Square | Skipped:
+    """A photo as a square, or why that was not possible. See `read_photo` for `white_level`."""
+    try:
+        return square_of(path, read_photo(path, white_level), size)
+    except InputError as error:
+        return Skipped(path, str(error))
+
+
+def read_squares(
+    paths: Iterable[Path], size: int, on_photo: Callable[[], None] | None = None,
+    white_level: float | None = None,
+) -> tuple[list[Path], Tensor, list[Skipped]]:
+    """All readable photos as one uint8 tensor (n, 3, size, size), their paths, and what was skipped."""
+    kept, squares, skipped = [], [], []
+    for square in in_parallel(lambda path: read_square(path, size, white_level), paths):
+        if isinstance(square, Skipped):
+            skipped.append(square)
+        else:
+            squares.append(square.pixels)
+            kept.append(square.path)
+        if on_photo:
+            on_photo()
+    images = torch.stack(squares) if squares else torch.empty(0, 3, size, size, dtype=torch.uint8)
+    return kept, images, skipped

@@ -1,0 +1,174 @@
+"""How long a training will take on this machine, and what room it needs, from a few seconds of trying."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+
+import torch
+from torch import Tensor
+
+from ulsad.compute.rows import MEMORY
+from ulsad.detector.preparation import bytes_needed, choose_device, held_out_share
+from ulsad.method.augmentation import size_with_copies
+from ulsad.method.backbones import FeatureExtractor, load_backbone
+from ulsad.method.branches import BATCH, FITTED_ON
+from ulsad.method.config import Config
+from ulsad.method.equations import attention
+from ulsad.method.networks import Networks
+from ulsad.method.training import Training, TrainingData, steps_of
+
+START = 6.0  # seconds until a process has loaded everything
+WATCHING = 1.1  # checkpoints and glimpses take a tenth at most
+PROCESS = 1200 * 2**20  # bytes, resident, with torch and a backbone at work
+FEW = 2  # photos in a first step, which may take seconds
+TRIES = 8  # of which the quickest counts: what else the machine does, like drawing a page, comes and goes
+LONG = 3.0  # seconds of trying, after which there is no further try
+
+_alone = Lock()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a training will take."""
+
+    seconds: float  # from pressing the button to the model
+    memory: int  # bytes, at its peak
+    disk: int  # bytes below the run's folder while it trains, photos left out
+
+    def __str__(self) -> str:
+        return (f"about {duration(self.seconds)}, {size(self.memory)} of memory, {size(self.disk)} of disk "
+                "while it trains")
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """Seconds, on this machine."""
+
+    features: float  # of one photo
+    target: float  # A of Eq. 3, of one photo
+    step: float  # of one whole batch
+    activations: int  # bytes that a batch's gradients wait for
+
+
+def estimate(
+    config: Config, photos: int, held_out: int = 0, seconds_per_photo: float = 0.02,
+    weights: Path | str | None = None, device: str | None = None,
+) -> Estimate:
+    """For a training on so many good photos, each of which takes so long to read; `held_out` given apart.
+
+    Raises `InputError` as training would: for weights or a device that are not here.
+    """
+    extractor = load_backbone(config, weights).to(choose_device(device))
+    with _alone:  # two at the same time would each find the machine three times as slow
+        pace = _measured(config, extractor)
+    kept_back = held_out or held_out_share(photos, config)
+    trained_on = photos if held_out else photos - kept_back
+    rows = size_with_copies(trained_on, config)
+    room = bytes_needed(photos, config, extractor)
+    networks = sum(parameter.numel() * 4 for parameter in _networks(config, extractor).parameters())
+    analysed = pace.features + pace.step / config.batch_size / 3  # going back takes twice as long
+    seconds = (
+        START + (photos + held_out) * seconds_per_photo + rows * (pace.features + pace.target)
+        + (steps_of(config, rows) or 0) * pace.step * WATCHING + (FITTED_ON + kept_back) * (analysed + 0.02))
+    return Estimate(
+        60 * config.minutes if config.minutes else seconds,
+        (PROCESS + (room if room <= MEMORY else 0) + 4 * networks
+         + max(pace.activations, 2 * _kept(BATCH, config))),
+        (bytes_needed(photos, config, extractor, per_value=2) if room > MEMORY else 0)
+        + 5 * networks)  # a model, and a checkpoint with Adam's moments
+
+
+def duration(seconds: float) -> str:
+    """In words, as exact as an estimate can be."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 600:
+        minutes, seconds = divmod(round(seconds), 60)
+        return f"{minutes} min {seconds} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def size(number: int) -> str:
+    """Bytes in words."""
+    return f"{number / 2**30:.1f} GB" if number > 2**30 else f"{max(1, round(number / 2**20))} MB"
+
+
+def _kept(photos: int, config: Config) -> int:
+    """Bytes of that many float32 squares."""
+    return photos * 3 * config.image_size**2 * 4
+
+
+def _networks(config: Config, extractor: FeatureExtractor) -> Networks:
+    with torch.random.fork_rng(devices=[]):
+        return Networks(config, extractor.channels, extractor.grid)
+
+
+def _measured(config: Config, extractor: FeatureExtractor) -> _Pace:
+    device = extractor.pixel_mean.device
+    images = torch.randint(0, 256, (config.batch_size, 3, config.image_size, config.image_size),
+                           dtype=torch.uint8)
+
+    def extracted() -> Tensor:
+        return extractor(extractor.normalise(images[:FEW].to(device))).cpu()
+
+    features = extracted()
+    features = (features - features.mean()) / features.std()
+    features = features.repeat(-(-len(images) // FEW), 1, 1, 1)[: len(images)]
+    patches = features[:FEW].flatten(2)
+    targets = None
+    if config.global_target == "attention":
+        targets = attention(patches, patches).repeat(-(-len(images) // FEW), 1, 1)[: len(images)]
+    data = TrainingData(images, features, targets)
+    step, activations = _step(config, extractor, data)
+    target = 0.0 if targets is None else _timed(lambda: attention(patches, patches)) / FEW
+    return _Pace(_timed(extracted) / FEW, target, step, activations)
+
+
+def _step(config: Config, extractor: FeatureExtractor, data: TrainingData) -> tuple[float, int]:
+    """Seconds and bytes of one step: tried with few photos, then a whole batch unless that is long."""
+    for size, tries in ((FEW, 2), (config.batch_size, TRIES)):
+        networks = _networks(config, extractor).to(extractor.pixel_mean.device)
+        tried = replace(config, batch_size=size, steps=1000, epochs=None, minutes=None)
+        steps = iter(Training(networks, data, tried, extractor.normalise))
+        with _counted() as bytes_:
+            next(steps)  # the first one also prepares kernels
+        seconds = _timed(lambda steps=steps: next(steps), tries)
+        if seconds * config.batch_size / size > LONG:
+            break
+    return seconds * config.batch_size / size, bytes_[0] * config.batch_size // size
+
+
+def _timed(action: Callable[[], object], tries: int = TRIES) -> float:
+    """Seconds of the quickest try."""
+    best, began = float("inf"), time.perf_counter()
+    for _ in range(tries):
+        started = time.perf_counter()
+        action()
+        ended = time.perf_counter()
+        best = min(best, ended - started)
+        if ended - began > LONG:
+            break
+    return best
+
+
+@contextmanager
+def _counted() -> Iterator[list[int]]:
+    """How many bytes autograd keeps while the block runs."""
+    total, seen = [0], set()
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in seen:
+            seen.add(storage.data_ptr())
+            total[0] += storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield total

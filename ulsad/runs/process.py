@@ -1,0 +1,262 @@
+"""One training as a process: from an order to a model file, a run directory telling how far it is.
+
+Started by torchrun as several processes, they share the work; the first one writes and prints.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from PIL import Image
+
+from ulsad.compute import distributed
+from ulsad.compute.memory import peak_memory_mb
+from ulsad.detector import model_file, rendering
+from ulsad.detector.detector import Ulsad
+from ulsad.detector.fitting import Progress, TrainingDiverged
+from ulsad.detector.terminal import print_progress
+from ulsad.errors import InputError
+from ulsad.method.config import PRESETS, Config
+from ulsad.photos import probe
+from ulsad.photos.datasets import GOOD
+from ulsad.photos.files import replacing, write_text
+from ulsad.photos.intake import Intake, is_kept, kept, take_in
+from ulsad.runs import runs
+from ulsad.runs.outcome import Outcome, judge
+from ulsad.runs.run_card import Card, run_card
+
+PREVIEW_SIDE = 320  # px, the longer side of each picture in a preview
+
+
+class Stopped(Exception):
+    """The user asked to stop before there was anything to keep."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a training was asked to do."""
+
+    photos: tuple[str, ...]
+    held_out: tuple[str, ...] = ()
+    defects: tuple[str, ...] = ()
+    preset: str = "quick"
+    settings: tuple[str, ...] = ()
+    weights: str | None = None
+    device: str | None = None
+
+    @property
+    def config(self) -> Config:
+        return PRESETS[self.preset].with_text(list(self.settings))
+
+    def intake(self, scratch: Path) -> Intake:
+        """The photos; those in zips below `scratch`."""
+        if self.photos and is_kept(Path(self.photos[0])):
+            return kept(Path(self.photos[0]))
+        slots = (self.photos, self.held_out, self.defects)
+        return take_in(*(list(map(Path, slot)) for slot in slots), scratch)
+
+    def write(self, folder: Path) -> None:
+        write_text(folder / runs.ORDER, json.dumps(asdict(self)))
+        write_text(folder / runs.CONFIG, self.config.to_json())
+
+    @classmethod
+    def read(cls, folder: Path) -> Order:
+        """Raises `InputError` when the run directory holds none."""
+        try:
+            values = json.loads((folder / runs.ORDER).read_text(encoding="utf-8"))
+            return cls(**{name: tuple(value) if isinstance(value, list) else value
+                          for name, value in values.items()})
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{folder} holds no run that could go on.") from error
+
+
+def train_to_file(order: Order, out: Path) -> None:
+    """Train with progress on the terminal."""
+    model_file.require_writable(out)
+    checkpoint = out.with_suffix(".checkpoint.safetensors")
+    with distributed.group(), _interruptible() as interrupted, TemporaryDirectory() as scratch:
+        intake = order.intake(Path(scratch))
+        detector = _fitted(order, intake, checkpoint, print_progress, interrupted, scratch=Path(scratch))
+        if distributed.rank() > 0:
+            return
+        detector.save(out)
+        checkpoint.unlink(missing_ok=True)
+        _print_result(detector, out, judge(detector, intake.test) if intake.test else None)
+
+
+def train_in_directory(folder: Path, order: Order | None, queue: bool, out: Path | None = None) -> None:
+    """Train with progress, and whatever ends it, in a run directory; without an order, go on with its own.
+
+    With `queue`, runs beside it that were started earlier come first.
+    """
+    with distributed.group():
+        if order is None:
+            order = Order.read(folder)
+        elif distributed.rank() == 0:
+            if (folder / runs.CONFIG).exists():
+                raise InputError(f"{folder} holds a run already. Choose a new directory, or --resume.")
+            folder.mkdir(parents=True, exist_ok=True)
+            order.write(folder)
+        if distributed.rank() > 0:
+            with _interruptible() as interrupted, TemporaryDirectory() as scratch:
+                _fitted(order, order.intake(Path(scratch)), None, lambda progress: None, interrupted,
+                        _checkpoint_of(folder, order), scratch=Path(scratch))
+            return
+        with runs.alive(folder):
+            try:
+                _run(folder, order, queue, out or folder / runs.MODEL)
+            except Stopped:
+                runs.end(folder, "stopped", message="Stopped before training began; there is no model.")
+                raise
+            except BaseException as error:
+                with suppress(OSError):  # somebody may have taken the folder away
+                    runs.end(folder, "failed", message=str(error) or type(error).__name__)
+                raise
+
+
+def _run(folder: Path, order: Order, queue: bool, out: Path) -> None:
+    with _interruptible() as interrupted, TemporaryDirectory() as scratch:
+        def should_stop() -> bool:
+            if not (folder / runs.ORDER).is_file():
+                raise InputError(f"{folder} is no longer there, so nothing can be kept. The training ends.")
+            return interrupted() or (folder / runs.STOP).exists()
+
+        for _ in runs.wait_for_turn(folder) if queue else ():
+            if should_stop():
+                raise Stopped
+        intake, checkpoint = order.intake(Path(scratch)), folder / runs.CHECKPOINT
+        show = _Preview(folder / runs.PREVIEW, intake)
+        runs.append(folder, "machine", name=_machine(order))
+        report = runs.Reporter(folder)
+        for lost in folder.glob("features-*"):  # a killed process leaves them
+            shutil.rmtree(lost)
+        detector = _fitted(order, intake, checkpoint, report, should_stop, _checkpoint_of(folder, order),
+                           show, scratch=folder)
+        record = detector.record
+        detector.save(out)
+        is_whole = record["steps"] == record["planned_steps"]
+        if is_whole:
+            checkpoint.unlink(missing_ok=True)
+        else:
+            detector.save(checkpoint, resumable=True)
+        show(detector)
+        outcome = judge(detector, intake.test, lambda done, total: report(Progress("testing", done, total)))
+        outcome.write(folder / runs.OUTCOME)
+        card = Card(folder.name, detector.config, record, outcome, runs.read(folder).steps,
+                    bool(intake.held_out))
+        write_text(folder / runs.CARD, run_card(card))
+        runs.end(folder, "finished" if is_whole else "stopped", message="\n".join(record["skipped"]),
+                 seconds=record["seconds"], memory_mb=round(peak_memory_mb(), 1))
+        _print_result(detector, out, outcome)
+
+
+def _checkpoint_of(folder: Path, order: Order) -> Ulsad | None:
+    file = folder / runs.CHECKPOINT
+    return Ulsad.load(file, order.weights, order.device) if file.is_file() else None
+
+
+def _fitted(
+    order: Order, intake: Intake, checkpoint: Path | None, on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool], resume: Ulsad | None = None,
+    on_glimpse: Callable[[Ulsad], None] | None = None, scratch: Path | None = None,
+) -> Ulsad:
+    def report(progress: Progress) -> None:
+        if progress.phase in ("reading", "features") and should_stop():
+            raise Stopped
+        if distributed.rank() == 0:
+            on_progress(progress)
+
+    try:
+        return Ulsad.fit(
+            intake.good, order.config, intake.held_out or None, order.weights, order.device, report,
+            should_stop, (lambda detector: detector.save(checkpoint, resumable=True)) if checkpoint else None,
+            on_glimpse, resume, scratch)
+    except TrainingDiverged as error:
+        kept = f" The last good state is in {checkpoint}." if checkpoint and checkpoint.exists() else ""
+        raise InputError(f"{error}{kept}") from error
+
+
+class _Preview:
+    """Draws one photo and its maps: a known defect where there is one, else a good part that we spoil."""
+
+    def __init__(self, file: Path, intake: Intake) -> None:
+        self.file, self.intake = file, intake
+        self.photo: Image.Image | None = None
+
+    def __call__(self, detector: Ulsad) -> None:
+        self.photo = self.photo or self._choose(detector)
+        maps = detector.predict(self.photo).maps()
+        with suppress(OSError), replacing(self.file) as partial:  # no picture is worth ending a training for
+            rendering.sheet(rendering.views(self.photo, maps)).save(partial, "PNG")
+
+    def _choose(self, detector: Ulsad) -> Image.Image:
+        for photo in self.intake.test:
+            if photo.kind != GOOD:
+                try:
+                    return rendering.fit_within(detector.reading(photo.path).image, PREVIEW_SIDE)
+                except InputError:
+                    continue
+        name = detector.record["held_out"][0]
+        path = next(path for path in (*self.intake.held_out, *self.intake.good) if path.name == name)
+        return spoiled(rendering.fit_within(detector.reading(path).image, PREVIEW_SIDE))
+
+
+def spoiled(photo: Image.Image) -> Image.Image:
+    """A good part with a scratch, for the local branch, and a region wiped out, for the global one."""
+    try:
+        wiped = probe.erase(photo, (0.55, 0.5, 0.8, 0.75))
+    except InputError:  # too small a photo for that
+        wiped = photo
+    return probe.scratch(wiped, [(0.15, 0.25), (0.3, 0.2), (0.45, 0.3)])
+
+
+def _machine(order: Order) -> str:
+    """What the training runs on, in words."""
+    processes = f", {distributed.size()} processes" if distributed.size() > 1 else ""
+    if torch.cuda.is_available() and order.device in (None, "cuda"):
+        return torch.cuda.get_device_name() + processes
+    return f"{order.device or 'CPU'}, {torch.get_num_threads()} threads{processes}"
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """While the block runs, the first Ctrl-C or SIGTERM only sets a flag; a second Ctrl-C ends at once."""
+    asked: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        print("\nstopping, with what is learned so far …", file=sys.stderr)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _print_result(detector: Ulsad, out: Path, outcome: Outcome | None) -> None:
+    record = detector.record
+    scores = detector.calibration.held_out_scores(detector.config.alpha, detector.config.beta)
+    print(f"{out}: {len(record['train'])} photos trained on, {len(record['held_out'])} held out, "
+          f"{record['steps']} of {record['planned_steps']} steps, {record['seconds']:.0f} s")
+    print(f"highest score of a held-out good photo: {scores[:, 0].max():.3f}")
+    if outcome and outcome.aurocs:
+        against = "held-out good photos" if outcome.is_against_held_out else "good test photos"
+        print(f"known defects against {against}, image AUROC: "
+              + ", ".join(f"{name} {auroc.value:.3f}" for name, auroc in outcome.aurocs.items()))
+    for note in record.get("notes", []):
+        print(note, file=sys.stderr)
+    for reason in record["skipped"]:
+        print(f"skipped {reason}", file=sys.stderr)

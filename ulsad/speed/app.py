@@ -1,0 +1,227 @@
+"""How fast the app answers, on the server and in a real browser, and how many photos it scores a second."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ulsad.detector.batch import tally
+from ulsad.evaluation.tables import Table
+from ulsad.speed import growth
+from ulsad.speed import training as speed
+from ulsad.ui import batches, library
+from ulsad.ui.attention.views import MODEL, STANDARDISED, Looking, View
+from ulsad.ui.inspect.views import ALL, Controls, criterion, suggested_lines
+
+ROOT = Path(__file__).resolve().parents[2]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+STARTS = 3  # of the app, at most
+
+# Does something with a number and waits until the new map is decoded and a frame with it has been drawn.
+_TIMED = """async (number) => {
+  const heat = document.querySelector('%s .heat'), before = heat.src;
+  const start = performance.now();
+  %s
+  const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+  while (heat.src === before) await frame();
+  await heat.decode();
+  await frame();
+  return performance.now() - start;
+}"""
+_MOVE_ALPHA = _TIMED % ("#viewer [data-name=combined]", """
+  const slider = document.querySelector('#alpha input[type=range]');
+  Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(slider, number);
+  slider.dispatchEvent(new Event('input', {bubbles: true}));""")
+_CLICK_PATCH = _TIMED % ("#attention [data-name=self]", """
+  const stage = document.querySelector('#attention [data-name=photo] .stage');
+  const box = stage.getBoundingClientRect();
+  stage.dispatchEvent(new MouseEvent('click', {
+    bubbles: true, clientX: box.left + number * box.width, clientY: box.top + box.height / 2}));""")
+
+
+def bench(batch: int, only: str | None = None, rounds: int = 40) -> Iterator[Table]:
+    """Measure this machine: training and inference beside the plain procedure, how both grow, and what one
+    waits for in the app. `only` "plain", "growth" or "app" leaves the others out.
+
+    `batch` photos are open in the app, and α is moved `rounds` times.
+    """
+    machine = (f"{_processor()}, {os.cpu_count()} CPUs, torch {torch.__version__} with "
+               f"{torch.get_num_threads()} threads, Python {platform.python_version()}.")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        files = _photos(folder / "photos", max(batch, 16))
+        if only in (None, "plain"):
+            yield speed.beside_plain(library.DEMO_MODEL, files, folder, machine)
+        if only in (None, "growth"):
+            yield from growth.tables(library.demo_photos(), files[:16], folder, machine)
+        if only in (None, "app"):
+            rows = tuple(_app(files, batch, rounds, folder))
+            yield Table("The app", ("what", "median", "from", "to", "unit"), rows, machine)
+
+
+def _app(files: list[Path], batch: int, rounds: int, folder: Path) -> Iterator[tuple]:
+    large = folder / "1024 x 1024.jpg"
+    Image.open(files[0]).resize((1024, 1024)).save(large, quality=95)
+    alphas = np.linspace(0.7, 0.95, rounds).round(3).tolist()
+    places = ((np.arange(rounds) * 7 % 32 + 0.5) / 32).tolist()  # each on another patch than the one before
+    yield _start(folder / "models", min(STARTS, rounds))
+    yield from _on_the_server(large, files, batch, folder, alphas)
+    yield _clicks_on_the_server(folder, places)
+    yield from _in_a_browser(large, folder / "models", alphas, places)
+
+
+def _processor() -> str:
+    """Its full name where the system is Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _photos(folder: Path, count: int) -> list[Path]:
+    """The demo photos over and over, as JPEGs of 800 x 600 px."""
+    folder.mkdir()
+    images = [Image.open(path).resize((800, 600)) for path in library.demo_photos()]
+    files = [folder / f"{i}.jpg" for i in range(count)]
+    for i, file in enumerate(files):
+        images[i % len(images)].save(file, quality=90)
+    return files
+
+
+def _row(what: str, values: list[float], unit: str) -> tuple:
+    return what, f"{statistics.median(values):.1f}", f"{min(values):.1f}", f"{max(values):.1f}", unit
+
+
+def _start(models_dir: Path, rounds: int) -> tuple:
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        with served(models_dir):
+            times.append(time.perf_counter() - start)
+    return _row("app.py started, until the page answers", times, "s")
+
+
+def _on_the_server(
+    large: Path, files: list[Path], batch: int, models_dir: Path, alphas: list[float]
+) -> list[tuple]:
+    """A redraw of everything in the tab, of one photo alone and as one of many."""
+    rows = []
+    for count in (1, batch):
+        wanted = [large, *(files[i % len(files)] for i in range(count - 1))]
+        request = batches.Request(tuple((path, path.name) for path in wanted))
+        key = batches.begun(library.DEMO, models_dir, request)
+        for _ in batches.score(key):
+            pass
+        lines = suggested_lines(batches.recalled(key).detector, 0.9, 0.995, 0.7, "maximum", 0.05)
+        controls = Controls(key, 0, 0.9, 0.995, 0.7, "maximum", lines, False, ALL, ALL)
+        controls.draw()
+        times = []
+        for alpha in alphas:
+            start = time.perf_counter()
+            controls._replace(alpha=alpha).draw()
+            times.append(1000 * (time.perf_counter() - start))
+        rows.append(_row(f"α moved, on the server, 1024 x 1024 px, batch of {count}", times, "ms"))
+    judged = []
+    for alpha in alphas:
+        start = time.perf_counter()
+        tally([of.verdict for of in batches.recalled(key).batch.judged(
+            criterion(alpha, 0.995, 0.7, "maximum", lines))])
+        judged.append(1000 * (time.perf_counter() - start))
+    return [*rows, _row(f"{batch} photos scored, judged and counted anew", judged, "ms")]
+
+
+def _clicks_on_the_server(models_dir: Path, places: list[float]) -> tuple:
+    """The attention of one patch after the other over two photos, teacher and global branch."""
+    first, second = library.demo_photos()[:2]
+    looking = Looking((first, second), MODEL, "", "", None, STANDARDISED, 1.0, library.DEMO, (0, 0))
+    View(looking, models_dir).value()
+    times = []
+    for x in places:
+        start = time.perf_counter()
+        View(looking._replace(place=(x, 0.5)), models_dir).value()
+        times.append(1000 * (time.perf_counter() - start))
+    return _row("a patch clicked in Attention, on the server, with a model", times, "ms")
+
+
+def _in_a_browser(
+    large: Path, models_dir: Path, alphas: list[float], places: list[float]
+) -> list[tuple]:
+    moved = "α moved, until the browser shows it, 1024 x 1024 px"
+    clicked = "a patch clicked in Attention, until the browser shows it"
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        executable = None
+    if executable is None:
+        return [(what, "not measured: needs chromium and the package playwright", "", "", "ms")
+                for what in (moved, clicked)]
+    with served(models_dir) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable,
+                                             args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.goto(address)
+        page.locator("#batch .row b").nth(7).wait_for()
+        page.locator("#inspect-open input.files").set_input_files(str(large))
+        page.locator("#batch .shown", has_text="1 photo").wait_for()
+        page.wait_for_timeout(1000)
+        redraws = _repeated(page, _MOVE_ALPHA, alphas)
+        page.get_by_role("tab", name="Attention").click()
+        page.locator("#concepts figure").nth(3).wait_for()
+        clicks = _repeated(page, _CLICK_PATCH, places)
+        browser.close()
+    return [_row(moved, redraws, "ms"), _row(clicked, clicks, "ms")]
+
+
+def _repeated(page, script: str, arguments: list[float]) -> list[float]:
+    """What a script returns, with pauses between the runs, as people make them."""
+    times = []
+    for argument in arguments:
+        times.append(page.evaluate(script, argument))
+        page.wait_for_timeout(100)
+    return times
+
+
+@contextmanager
+def served(models_dir: Path, *options: str, **environment: str) -> Iterator[str]:
+    """The app as a process of its own, and its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "app.py", "--port", str(port), "--models-dir", str(models_dir), *options]
+    app = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=os.environ | environment)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        _wait_until_served(address, app)
+        yield address
+    finally:
+        app.terminate()
+        app.wait(30)
+
+
+def _wait_until_served(address: str, app: subprocess.Popen) -> None:
+    for _ in range(600):
+        if app.poll() is not None:
+            raise RuntimeError("the app ended while starting")
+        try:
+            urllib.request.urlopen(address).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError("the app did not answer within a minute")

@@ -1,0 +1,198 @@
+"""How fast training and inference are on this machine, beside the paper's procedure written plainly.
+
+The two are timed in turns, so that whatever else the machine does strikes both.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ulsad.demo.dataset import write_demo
+from ulsad.detector.detector import Ulsad
+from ulsad.detector.preparation import choose_device, feature_statistics
+from ulsad.evaluation.tables import Table
+from ulsad.method.backbones import load_backbone
+from ulsad.method.config import PRESETS, Config
+from ulsad.method.equations import attention
+from ulsad.method.networks import Networks
+from ulsad.method.training import Training, TrainingData, tf32_convolutions, uses_bfloat16
+from ulsad.photos.images import find_images, read_squares, to_square
+from ulsad.speed import plain
+
+ROUNDS = 5  # after one that prepares kernels and is not counted
+COLUMNS = ("what", "plainly", "here", "unit", "times as fast")
+
+
+@dataclass(frozen=True)
+class Row:
+    """Median seconds for `count` things, done plainly and here; they are shown as a rate or in ms."""
+
+    what: str
+    unit: str  # "ms", or things per second
+    plainly: float
+    here: float
+    count: int = 1
+
+    def cells(self) -> tuple[str, ...]:
+        shown = [f"{1000 * s:.1f}" if self.unit == "ms" else f"{self.count / s:.2f}"
+                 for s in (self.plainly, self.here)]
+        return self.what, *shown, self.unit, f"{self.plainly / self.here:.1f}"
+
+
+def beside_plain(demo_model: Path, files: Sequence[Path], folder: Path, machine: str) -> Table:
+    """The `paper` preset's training with two backbones, and inference with `quick`'s demo model and `paper`.
+
+    On a GPU where there is one, and then in bfloat16 as well as in the preset's float32. Photos are scored
+    from `files`; `folder` is for what is made on the way.
+    """
+    write_demo(folder / "tray", seed=0, train=16, validation=0, test_good=0, per_kind=0)
+    photos, rows, notes, device = find_images(folder / "tray" / "train"), [], [], choose_device(None)
+    for backbone in ("resnet18", "wide_resnet50_2"):
+        config, weights = replace(PRESETS["paper"], backbone=backbone), random_weights(backbone, folder)
+        for precision in ("float32", "auto") if device.type == "cuda" else ("float32",):
+            row, note = training(replace(config, precision=precision), photos, weights, device)
+            rows, notes = [*rows, row], [*notes, note]
+    rows += inference(Ulsad.load(demo_model), "quick", files, None)
+    paper = Ulsad.fit(photos, replace(config, epochs=None, steps=1), weights=weights)
+    rows += inference(paper, "paper", files, weights)
+    return Table("Plainly and here", COLUMNS, tuple(row.cells() for row in rows),
+                 f"{machine} Networks with random weights. {'. '.join(notes)}.")
+
+
+def random_weights(backbone: str, folder: Path) -> Path:
+    """A weights file that costs as much as a published one, and knows nothing."""
+    from torchvision.models import get_model
+
+    file = folder / f"{backbone}-random.pth"
+    torch.save(get_model(backbone, weights=None).state_dict(), file)
+    return file
+
+
+def training(
+    config: Config, photos: Sequence[Path], weights: Path | None, device: torch.device
+) -> tuple[Row, str]:
+    """Steps of one training, and how far they are from the least time that their arithmetic takes."""
+    config = replace(config, epochs=None, minutes=None, steps=1000)
+    extractor = load_backbone(config, weights).to(device)
+    backbone = plain.PublishedBackbone.pretrained(config, weights).to(device)
+    squares = read_squares(photos, config.image_size)[1]
+    features = extractor.features_of(squares)
+    mean, std = feature_statistics(features)
+    features = (features - mean) / std
+    patches = features.flatten(2)
+    networks = Networks(config, extractor.channels, extractor.grid).to(device)
+    reference = plain.train(
+        plain.plain_networks(networks), backbone, extractor.normalise(squares.to(device)),
+        mean.to(device), std.to(device), config,
+        (torch.randperm(len(squares))[: config.batch_size] for _ in range(ROUNDS + 1)))
+    ours = Training(networks, TrainingData(squares, features, attention(patches, patches)), config,
+                    extractor.normalise)
+    steps = iter(ours)
+
+    def plainly_done() -> None:
+        with tf32_convolutions(device):
+            next(reference)
+
+    plainly, here = in_turns(plainly_done, lambda: next(steps))
+    low_precision = uses_bfloat16(config, device)
+    with FlopCounterMode(display=False) as counter:
+        ours.differentiate(networks, torch.arange(config.batch_size), None)
+    operations = counter.get_total_flops()
+    rate = matrix_rate(device, torch.bfloat16 if low_precision else torch.float32)
+    note = (f"{config.backbone}: {operations / 1e9:.0f} GFLOP a step, which would take "
+            f"{operations / rate / here:.0%} of its time at the {rate / 1e9:.0f} GFLOP/s of a large product")
+    what = f"training, paper, {config.backbone}{', bfloat16' if low_precision else ''}"
+    return Row(what, "photos·epochs/s", plainly, here, config.batch_size), note
+
+
+def inference(detector: Ulsad, name: str, files: Sequence[Path], weights: Path | None) -> Iterator[Row]:
+    """Photo files to the three maps at the photos' own size, one by one and sixteen in a row."""
+    device = detector.branches.mean.device
+    backbone = plain.PublishedBackbone.pretrained(detector.config, weights).to(device)
+    networks = plain.plain_networks(detector.branches.networks).eval()
+    for count in (1, 16):
+        some = list(islice(files, count))
+
+        def plainly(some=some) -> None:
+            for file in some:
+                plain_maps(detector, backbone, networks, file)
+
+        seconds = in_turns(plainly, lambda some=some: three_maps(detector, some))
+        unit = "ms" if count == 1 else "photos/s"
+        yield Row(f"photo file to three maps, {name}, {count} at once", unit, *seconds, count)
+
+
+def three_maps(detector: Ulsad, files: Sequence[Path]) -> None:
+    """Local, global and combined map of each, at the photos' own size; nothing is done with them."""
+    for prediction in detector.predict_many(files):
+        _ = prediction.local_map, prediction.global_map, prediction.combined_map
+
+
+@torch.no_grad()
+def plain_maps(
+    detector: Ulsad, backbone: plain.PublishedBackbone, networks: Networks, file: Path
+) -> list[Image.Image]:
+    """Local, global and combined map of one photo, float32 images of its size, done step by step."""
+    branches, config = detector.branches, detector.config
+    photo = detector.reading(file).image
+    square = to_square(photo, config.image_size)[None].to(branches.mean.device)
+    image = branches.extractor.normalise(square)
+    features = (backbone(image) - branches.mean) / branches.std
+    distances = branches.distances(features, networks(image, features))
+    raw = [_blurred(F.interpolate(d[:, None], config.image_size, mode="bilinear"), config.blur_sigma)
+           for d in distances]
+    local, whole = (r[0, 0].cpu().numpy() for r in raw)
+    combined = detector.calibration.normalisation(config.alpha, config.beta)(local, whole).combined
+    return [Image.fromarray(values).resize(photo.size, Image.Resampling.BILINEAR)
+            for values in (local, whole, combined)]
+
+
+def _blurred(maps: Tensor, sigma: float) -> Tensor:
+    """With a kernel of 4 σ to either side, 33 px at σ = 4."""
+    if not sigma:
+        return maps
+    from torchvision.transforms.v2.functional import gaussian_blur
+
+    return gaussian_blur(maps, [2 * round(4 * sigma) + 1] * 2, [sigma] * 2)
+
+
+def in_turns(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
+    """Median seconds of both, run one after the other."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for number in range(ROUNDS + 1):
+        for action, times in zip((first, second), seconds, strict=True):
+            taken = _timed(action)
+            if number:
+                times.append(taken)
+    return statistics.median(seconds[0]), statistics.median(seconds[1])
+
+
+def _timed(action: Callable[[], object]) -> float:
+    """Seconds, until a GPU is done as well."""
+    started = time.perf_counter()
+    action()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of a large matrix product, the best of a few; on GPUs float32 means TF32."""
+    side = 2048 if device.type == "cpu" else 8192
+    a, b = torch.randn(2, side, side, device=device, dtype=dtype)
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    best = min(_timed(lambda: a @ b) for _ in range(ROUNDS))
+    torch.backends.cuda.matmul.allow_tf32 = before
+    return 2 * side**3 / best

@@ -1,0 +1,128 @@
+"""A column to open photos, pick one, and set a second one beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ulsad.detector import rendering
+from ulsad.errors import InputError
+from ulsad.photos.images import SUFFIXES
+from ulsad.ui import batches, library, places
+from ulsad.ui.batches import Named
+
+SIDE = 1024  # px; larger photos are shown scaled down
+MOST = 60  # photos of a batch in the list, the strangest ones
+NONE = "no second photo"
+
+
+@dataclass(frozen=True)
+class PhotoList:
+    """The states of the column: the paths of photo A and of photo B ("" for none), and which batch of Inspect
+    it shows; and all that changes when other photos are listed."""
+
+    pair: gr.State
+    followed: gr.State
+    views: list
+
+
+def build(elem_id: str) -> PhotoList:
+    """Lay out the column, with the demo photos."""
+    photos = _demo()
+    with gr.Column(scale=1, min_width=260, elem_id=elem_id):
+        listed, pair, followed = gr.State(photos), gr.State(_pair(photos)), gr.State(None)
+        upload = gr.UploadButton("Open photos …", file_count="multiple", file_types=list(SUFFIXES),
+                                 variant="primary")
+        gallery = gr.Gallery(_thumbnails(photos), label="Photo A", columns=2, height=500,
+                             allow_preview=False, selected_index=0, interactive=False, object_fit="contain",
+                             buttons=[], elem_classes="photo-list")
+        names = _names(photos)
+        second = gr.Dropdown(names, value=names[2], label="Photo B, beside it", elem_id=f"{elem_id}-second")
+    views = [listed, pair, gallery, second]
+    upload.upload(library.shown(_open), upload, views)
+    gallery.select(_pick, [listed, pair], pair)
+    second.input(library.shown(_beside), [listed, pair, second], pair, show_progress="hidden")
+    return PhotoList(pair, followed, views)
+
+
+def follow(key: str | None, followed: str | None):
+    """The photos that are open in Inspect, when they are not those of last time: values of `followed` and of
+    all `views`."""
+    if key is None or key == followed or not batches.is_known(key):
+        return (gr.skip(),) * 5
+    opened = batches.recalled(key)
+    if {path for path, _ in opened.request.photos} == {path for path, _ in _demo()}:
+        return (key, *_listed(_demo())) if followed else (key, *(gr.skip(),) * 4)
+    return key, *_listed(opened.strangest_photos(MOST))
+
+
+def shown(path: str) -> dict[str, Any]:
+    """A photo as the browser shows it: its address, width and height in px, and its name for downloads."""
+    photo = rendering.fit_within(library.photo(path), SIDE)
+    return {"src": places.address(_browsable(path, library.version(path))), "width": photo.width,
+            "height": photo.height, "name": batches.bare(Path(path).name)}
+
+
+@lru_cache(maxsize=256)
+def _browsable(path: str, version: int) -> Path:
+    place = places.new(places.shown()) / "photo.jpg"
+    rendering.fit_within(library.photo(path), SIDE).save(place, quality=95, subsampling=0)
+    return place
+
+
+def _open(files: list[str]):
+    readable, problems = [], []
+    for file in map(Path, files):
+        try:
+            library.photo(str(file))
+            readable.append((file, file.name))
+        except InputError as error:
+            problems.append(str(error).replace(str(file), file.name))
+    for problem in problems:
+        gr.Warning(escape(problem), title="Skipped", duration=None)
+    if not readable:
+        raise InputError("None of these files could be read as a photo.")
+    return _listed(readable)
+
+
+def _listed(photos: list[Named]):
+    """The list, its first two photos as A and B, and both components."""
+    names = _names(photos)
+    return (photos, _pair(photos), gr.Gallery(_thumbnails(photos), selected_index=0),
+            gr.Dropdown(names, value=names[2] if len(photos) > 1 else NONE))
+
+
+def _pick(photos: list[Named], pair: tuple[str, str], event: gr.SelectData) -> tuple[str, str]:
+    return str(photos[event.index][0]), pair[1]
+
+
+def _beside(photos: list[Named], pair: tuple[str, str], name: str) -> tuple[str, str]:
+    """Photo B, looked up among those that are listed."""
+    places = dict(zip(_names(photos), ["", *(str(path) for path, _ in photos)], strict=True))
+    if name not in places:
+        raise InputError(f"There is no photo '{name}' in the list.")
+    return pair[0], places[name]
+
+
+def _demo() -> list[Named]:
+    return [(Path(path), Path(path).name) for path in library.demo_photos()]
+
+
+def _pair(photos: list[Named]) -> tuple[str, str]:
+    first, second = (*(str(path) for path, _ in photos[:2]), "")[:2]
+    return first, second
+
+
+def _names(photos: list[Named]) -> list[str]:
+    """What the list of photos B offers: nothing, and every photo."""
+    return [NONE, *batches.told_apart([batches.bare(name) for _, name in photos])]
+
+
+def _thumbnails(photos: list[Named]):
+    return [(rendering.fit_within(library.photo(str(path)), 240), batches.bare(name))
+            for path, name in photos]

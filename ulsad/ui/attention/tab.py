@@ -1,0 +1,242 @@
+"""Attention: what a pre-trained network holds to be similar (Figure 5), and what the global branch learnt."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import gradio as gr
+
+from ulsad.attention import figure as attention_figure
+from ulsad.attention.concepts import GROUPS
+from ulsad.errors import InputError
+from ulsad.method.backbones import BACKBONES
+from ulsad.ui import library, places
+from ulsad.ui.attention import photo_list
+from ulsad.ui.attention.views import MODEL, RAW, STANDARDISED, Looking, Place, View, failed, strip
+from ulsad.ui.component import component
+
+FIRST = "efficientnet_lite0"  # the network that needs no download
+WASHER = (0.385, 0.375)  # of the demo's good tray, missing in the next photo: the first patch to ask
+
+EXPLANATION = """
+**What this shows.** A network trained on everyday photographs turns a photo into a grid of patches, each a
+vector *z*. The patch you click, *q*, asks every patch *p* 'how similar are you to me?', and the answers
+share out one unit of attention:
+
+$$W[p, q] =
+\\frac{\\exp(z_p^\\top z_q / \\sqrt{c^*})}{\\sum_r \\exp(z_r^\\top z_q / \\sqrt{c^*})} \\qquad (3)$$
+
+Bright patches are those that the network holds to be the same sort of thing, though nobody told it what a
+washer is. $c^*$ is the length of *z*; its root is the paper's **temperature**. Raise it and attention
+spreads from the most similar patch to all of its kind. The method trains on **standardised** features:
+without a model each channel is standardised over photo A, so that no channel wins by its scale alone; *raw*
+are the network's own.
+
+**Photo B.** The same *z*<sub>q</sub> asks the patches of another photo. Colours are on photo A's scale: a
+part that is missing in B finds no home, and B stays dark. A part that only lies otherwise may find none
+either.
+
+**Concepts** (Figure 5 of the paper). All patches are put into groups of similar ones; the most typical
+patch of each, its medoid, asks. Each map's temperature is set so that attention is shared among as many
+patches as the group has, or take the slider's.
+
+**With a trained model** there are two answers. The *teacher* is Eq. 3 on the model's features: which
+patches of this photo go together. The *global branch* has to name for every place the vector it expects
+there, from the whole photo squeezed through a narrow code, and its vector $\\hat z_q$ asks the same
+patches:
+
+$$\\hat W[p, q] =
+\\frac{\\exp(z_p^\\top \\hat z_q / \\sqrt{c^*})}{\\sum_r \\exp(z_r^\\top \\hat z_q / \\sqrt{c^*})}
+\\qquad (4)$$
+
+On good parts both agree. Where the photo breaks the rules that good parts follow, the branch still expects
+what belongs there, so $A = ZW$ and $\\hat A = Z\\hat W$ differ: that difference, drawn as |A − Â|, is what
+the global loss (Eq. 5) sums up, and why a missing washer is found without anybody having shown one.
+"""
+
+
+def build(tab: gr.Tab, model: gr.Dropdown, key: gr.State, models_dir: Path) -> None:
+    """Lay out the tab and wire it to the model chosen in the header, which it can do without, and to the
+    batch that is open in Inspect."""
+    place = gr.State(WASHER)
+    with gr.Row():
+        photos = photo_list.build("attention-photos")
+        with gr.Column(scale=5):
+            network, fine, coarse, kind, weights = _through(models_dir)
+            with gr.Row():
+                temperature = gr.Slider(0.25, 8, 1, step=0.25, label="Temperature, × √c*", min_width=200,
+                                        info="1 is the paper's; higher spreads the attention",
+                                        elem_id="temperature")
+                row, column = (gr.Number(0, label=name, precision=0, min_width=80, scale=0,
+                                         elem_id=f"patch-{name.lower()}") for name in ("Row", "Column"))
+            view = component(["pictures", "attention/patches", "attention/attention"], _TEMPLATE, "attention")
+            count, matched, captions, make, figure = _figure_5()
+            found = component(["pictures", "attention/patches", "attention/concepts"],
+                              "<div class='strip'></div>", "concepts")
+            gr.Markdown(EXPLANATION, latex_delimiters=[{"left": "$$", "right": "$$", "display": True},
+                                                       {"left": "$", "right": "$", "display": False}])
+
+    looking = [photos.pair, network, fine, coarse, weights, kind, temperature, model, place]
+    answer, of_concepts = [view, row, column], [count, matched, *looking]
+    show, find, typed, draw = (library.shown(partial(function, models_dir))
+                               for function in (_show, _find, _typed, _draw))
+
+    @library.shown
+    def ask(event: gr.EventData, *looking):  # gradio does not see that a partial takes an event
+        return _ask(models_dir, (event.x, event.y), *looking)
+
+    @library.shown
+    def peek(event: gr.EventData, *looking):
+        return _peek(models_dir, (event.x, event.y), *looking)
+
+    live = {"show_progress": "hidden", "concurrency_id": "attention", "concurrency_limit": 4}
+    latest = live | {"trigger_mode": "always_last"}
+    # "always_last" would send the first of two clicks again in place of the last.
+    each = live | {"trigger_mode": "multiple"}
+
+    layers = network.input(_layers, network, [fine, coarse, kind, weights], **live)
+    later = fine.input(_later, [network, fine, coarse], coarse, **live)
+    followed = tab.select(library.shown(photo_list.follow), [key, photos.followed],
+                          [photos.followed, *photos.views], show_progress="hidden")
+    changed = gr.on([photos.pair.change, kind.input, coarse.input, weights.upload, weights.clear,
+                     model.change], show, looking, answer, **latest)
+    shown = [event.success(show, looking, answer, **live) for event in (followed, layers, later)]
+    for event in (changed, *shown):
+        event.success(find, of_concepts, [found, figure], **live)
+    temperature.input(show, looking, answer, **latest)
+    gr.on([count.input, matched.input, temperature.release], find, of_concepts, [found, figure], **latest)
+    for source in (view, found):
+        source.ask(ask, looking, [place, *answer], queue=False, **each)
+    view.peek(peek, looking, view, queue=False, **each)
+    gr.on([row.input, column.input], typed, [row, column, *looking], [place, *answer], api_name="attention",
+          **latest)
+    make.click(draw, [captions, *of_concepts], figure)
+
+
+def _through(models_dir: Path) -> tuple:
+    """Controls of what makes the features: network, layers j and j+1, kind of features, weights file."""
+    with gr.Row():
+        network = gr.Dropdown([*BACKBONES, MODEL], value=FIRST, label="Look through", min_width=200,
+                              elem_id="attention-network")
+        fine, coarse = (gr.Dropdown(names, value=layer, label=label, min_width=110,
+                                    elem_id=f"attention-{label.lower().replace(' ', '-')}")
+                        for (names, layer), label in zip(_pair(FIRST), ("Layer j", "Layer j+1")))
+        kind = gr.Radio([STANDARDISED, RAW], value=STANDARDISED, label="Features", min_width=200)
+    weights = gr.File(label="Weights file of this network (.pth, .safetensors), where it is not in "
+                      f"{models_dir.name}/weights", file_types=[".pth", ".pt", ".safetensors"],
+                      height=140, visible=False, elem_id="attention-weights")
+    return network, fine, coarse, kind, weights
+
+
+def _figure_5() -> tuple:
+    """Controls of the concepts and of the figure to take away."""
+    with gr.Row():
+        count = gr.Slider(1, GROUPS, 4, step=1, label="Concepts", elem_id="concept-count", min_width=200,
+                          info="the most distinct groups of similar patches")
+        matched = gr.Checkbox(True, label="A temperature for each concept", min_width=200,
+                              info="so that attention reaches as many patches as it has")
+        captions = gr.Textbox(label="Captions", placeholder="fruits; oranges; cereal; plate", max_lines=1,
+                              elem_id="captions", min_width=220, info="for the figure, divided by ;")
+    make = gr.Button("Make a figure of them, as PDF and PNG", elem_id="make-figure", size="sm")
+    figure = gr.File(label="The figure", file_count="multiple", interactive=False, visible=False,
+                     elem_id="figure")
+    return count, matched, captions, make, figure
+
+
+def _view(name: str, of_other: bool = False) -> str:
+    on_photo = name == "photo"
+    stage = ("<div class='stage' tabindex='0' role='application' "
+             "aria-label='Photo A: click a patch, or move with the arrow keys'>"
+             if on_photo else "<div class='stage'>")
+    save = f"<button class='save' title='Download as PNG' aria-label='Download {name} as PNG'>⤓</button>"
+    return (f"<figure data-name='{name}' class='{'of-other' if of_other else ''} absent'>"
+            f"<figcaption><div><b></b> <span></span></div>{save}</figcaption>{stage}<div class='sheet'>"
+            "<img class='photo' alt=''><img class='heat' alt=''>"
+            f"{'' if of_other else '<i class=patch></i>'}</div></div></figure>")
+
+
+_TEMPLATE = ("<div class='answers'>" + "".join(map(_view, ("photo", "self"))) + _view("other", of_other=True)
+             + "".join(map(_view, ("cross", "error"))) + _view("error-other", of_other=True)
+             + "</div><p class='text'></p><div class='losses'></div>")
+
+
+# --- what the visitor does
+
+def _layers(network: str):
+    """The layers that a network has; a model brings its own, and its own standardisation."""
+    if network == MODEL:
+        return gr.Dropdown(visible=False), gr.Dropdown(visible=False), gr.Radio(visible=False), gr.File(
+            None, visible=False)
+    return (*(gr.Dropdown(names, value=layer, visible=True) for names, layer in _pair(network)),
+            gr.Radio(visible=True), gr.File(None, visible=not BACKBONES[network].embedded))
+
+
+def _pair(network: str) -> list[tuple[list[str], str]]:
+    """For layer j and layer j+1: what there is to choose from, and the network's own."""
+    names, (fine, coarse) = list(BACKBONES[network].blocks), BACKBONES[network].layers
+    return [(names[:-1], fine), (names[names.index(fine) + 1:], coarse)]
+
+
+def _later(network: str, fine: str, coarse: str) -> gr.Dropdown:
+    """Layer j+1 stays where it lies behind layer j; else it is the next behind it."""
+    names = list(BACKBONES[network].blocks)
+    behind = names[names.index(fine) + 1:]
+    return gr.Dropdown(behind, value=coarse if coarse in behind else behind[0])
+
+
+def _show(models_dir: Path, *looking):
+    """The answers to the patch at the chosen place, or in their place why there are none."""
+    try:
+        view = View(Looking(*looking), models_dir)
+        return view.value(), view.row, view.column
+    except InputError as error:
+        return failed(error), gr.skip(), gr.skip()
+
+
+def _find(models_dir: Path, count: int, matched: bool, *looking) -> tuple[str | None, gr.File]:
+    """The concepts, without the figure of those before; none where the tab says why there are no answers."""
+    outdated = gr.File(None, visible=False)
+    try:
+        view = View(Looking(*looking), models_dir)
+        return strip(view, view.concepts(count, matched)), outdated
+    except InputError:
+        return None, outdated
+
+
+def _ask(models_dir: Path, place: Place, *looking):
+    """The clicked place, and the answers to its patch."""
+    return place, *_show(models_dir, *looking[:-1], place)
+
+
+def _peek(models_dir: Path, place: Place, *looking) -> str:
+    try:
+        return View(Looking(*looking[:-1], place), models_dir).value(peek=True)
+    except InputError as error:
+        return failed(error)
+
+
+def _typed(models_dir: Path, row: int | None, column: int | None, *looking):
+    """The middle of the patch whose row and column were typed, counted from 0, or of the nearest there is."""
+    if row is None or column is None:  # an emptied box
+        return (gr.skip(),) * 4
+    rows, columns = View(Looking(*looking), models_dir).grid
+    inside = min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)
+    place = ((inside[1] + 0.5) / columns, (inside[0] + 0.5) / rows)
+    # What was typed well stays untouched: somebody may still be typing.
+    boxes = (gr.skip() if typed == at else at for typed, at in zip((row, column), inside))
+    return place, _show(models_dir, *looking[:-1], place)[0], *boxes
+
+
+def _draw(models_dir: Path, captions: str, count: int, matched: bool, *looking) -> gr.File:
+    """Figure 5 of the photo, as files."""
+    view = View(Looking(*looking), models_dir)
+    photo, name = library.photo(view.looking.photo), Path(view.looking.photo).stem
+    captions = captions.rstrip("; ")
+    texts = [text.strip() for text in captions.split(";")] if captions else []
+    figure = attention_figure.draw(photo, view.concepts(count, matched), texts)
+    folder = places.new(places.shown())
+    files = [folder / f"attention of {name}{ending}" for ending in (".pdf", ".png")]
+    for file in files:
+        attention_figure.write(file, figure)
+    return gr.File([str(file) for file in files], visible=True)

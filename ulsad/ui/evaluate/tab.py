@@ -1,0 +1,277 @@
+"""Evaluate: how good is the model on photos whose truth is known, and where does it go wrong?"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from functools import cache, partial
+from html import escape
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import gradio as gr
+import numpy as np
+
+from ulsad.demo.dataset import write_demo
+from ulsad.detector import rendering
+from ulsad.detector.batch import said_of_strange
+from ulsad.detector.criterion import FALSE_REJECT, threshold_at
+from ulsad.errors import InputError
+from ulsad.evaluation import ablation, figures, metrics
+from ulsad.evaluation.evaluation import Evaluation, gathered, summarise
+from ulsad.photos.datasets import GOOD, LabelledPhoto, find_categories
+from ulsad.ui import library, places, slot
+from ulsad.ui.batches import Request
+from ulsad.ui.inspect.tab import Inspected
+from ulsad.ui.slot import Slot
+
+MOST = 400  # photos at a time: sorting their pixels takes about 5 MB each
+MISTAKES = 12
+
+EXPLANATION = """
+**How to read this.** *AUROC* is the chance that a defect scores above a good part: 1 is perfect, 0.5 a coin.
+*Average precision* also depends on how many defects there are in the set. Brackets are 95 % intervals: what
+other photos of the same parts may give. The **threshold** comes from the good photos that were held out when
+the model was trained, never from the photos tested here, so the confusion matrix is an honest one.
+"""
+
+
+
+class _Result(NamedTuple):
+    evaluation: Evaluation
+    model: str  # its name
+    white_level: float | None  # of the model
+
+
+_results: dict[str, _Result] = {}  # the last few; the browser holds their keys
+
+
+def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: Inspected, models_dir: Path,
+          data_root: Path | None) -> None:
+    """Lay out the tab and wire it to the model chosen in the header; mistakes open in Inspect."""
+    key, mistakes = gr.State(None), gr.State([])
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            _, good = slot.build("Good parts that the model has not seen", "test-good")
+            _, defects = slot.build("Defective parts", "test-defects")
+            gr.Markdown("The folder that a defect lies in is its kind.")
+            with gr.Accordion("… or a whole labelled set", open=False):
+                gr.Markdown("Laid out as MVTec AD, MVTec LOCO or BTAD, or with the folders good, test-good, "
+                            "defects and masks.")
+                _, whole = slot.build("A labelled set", "test-set", "Drop its folder or its zip here")
+                folder = gr.Textbox(label=f"… or a folder on the server, below {data_root}",
+                                    visible=data_root is not None)
+            run = gr.Button("Evaluate", variant="primary", elem_id="evaluate")
+            with gr.Row():
+                demo = gr.Button("Try the demo tray", elem_id="evaluate-demo")
+                stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="evaluate-stop")
+        with gr.Column(scale=5):
+            status = gr.HTML("<div class='run'>Drop good and defective parts on the left, or try the demo "
+                             "tray with the demo model.</div>", elem_id="evaluation-status")
+            with gr.Column(visible=False) as report:
+                numbers = gr.HTML(elem_id="evaluation-numbers")
+                curves = gr.Plot(show_label=False, elem_id="evaluation-curves")
+                with gr.Row():
+                    kinds = gr.Plot(show_label=False, elem_id="evaluation-kinds")
+                    grid = gr.Plot(show_label=False, elem_id="evaluation-grid")
+                share = gr.Slider(0, 0.2, FALSE_REJECT, step=0.01, label="Good parts you accept to reject",
+                                  info="share of good parts expected above the threshold",
+                                  elem_id="false-reject")
+                confusion = gr.HTML(elem_id="confusion")
+                about_mistakes = gr.Markdown()
+                gallery = gr.Gallery(show_label=False, columns=6, height=220, format="png", interactive=False,
+                                     object_fit="contain", allow_preview=False, elem_id="mistakes")
+                gr.Markdown(EXPLANATION)
+    own, of_demo = (_generator(choose, models_dir) for choose in (partial(_given, data_root), _demo))
+    events = [button.click(generator, inputs, [status, report, key, stop], concurrency_id="predict",
+                           show_progress="hidden")
+              for button, generator, inputs in ((run, own, [model, good, defects, whole, folder]),
+                                                (demo, of_demo, gr.State(library.DEMO)))]
+    shown = [numbers, curves, kinds, grid]
+    at_threshold = [confusion, about_mistakes, gallery, mistakes]
+    for event in events:
+        event.success(library.shown(_report), key, shown, show_progress="hidden").success(
+            library.shown(_at_threshold), [key, share], at_threshold, show_progress="hidden")
+    share.input(library.shown(_at_threshold), [key, share], at_threshold, show_progress="hidden",
+                trigger_mode="always_last")
+    stop.click(_stopped, None, [status, stop], cancels=events)
+    gallery.select(library.shown(_open), [key, mistakes], [model, tabs, inspected.wanted, inspected.slot])
+
+
+def _stopped():
+    return "<div class='run'>Stopped.</div>", gr.Button(interactive=False)
+
+
+def _generator(choose, models_dir: Path):
+    """Evaluate the photos that `choose` finds, with progress; gradio ends a generator when asked to stop."""
+    def evaluated(model: str, *inputs) -> Iterator[tuple]:
+        skip, idle = gr.skip(), gr.Button(interactive=False)
+        try:
+            opening = _progress(_OPENING.get(choose, "Opening the photos"), 0, 0)
+            yield opening, gr.Column(visible=False), skip, gr.Button(interactive=True)
+            photos = choose(*inputs)
+            detector = library.detector(model, models_dir)
+            results = []
+            for result in detector.predict_many(photo.path for photo in photos):
+                results.append(result)
+                if len(results) % 8 == 0:
+                    yield _progress("Scoring", len(results), len(photos)), skip, skip, skip
+            evaluation = gathered(detector, photos, results)
+            _require_both(evaluation.photos)
+        except (InputError, OSError) as error:
+            text = escape(slot.plain(str(error)))
+            yield f"<div class='run'><b>{text}</b></div>", skip, skip, idle
+            raise library.toast(InputError(slot.plain(str(error)))) from error
+        key = _remember(_Result(evaluation, model, detector.config.white_level))
+        yield _said(evaluation, model), gr.Column(visible=True), key, idle
+    return evaluated
+
+
+def _said(evaluation: Evaluation, model: str) -> str:
+    """What has been scored and by what, and what should be known before the numbers are read."""
+    skipped = "".join(f"<pre>skipped {escape(slot.plain(item.reason))}</pre>" for item in evaluation.skipped)
+    text = f"{len(evaluation.photos)} photos scored by '{escape(library.label(model))}'"
+    strange = said_of_strange(evaluation.strange, len(evaluation.photos))
+    note = f"<div class='note'>⚠ {strange}</div>" if strange else ""
+    return f"<div class='run'>{note}<b>{text}</b>{skipped}</div>"
+
+
+def _remember(result: _Result) -> str:
+    while len(_results) > 2:
+        _results.pop(next(iter(_results)))
+    key = uuid.uuid4().hex
+    _results[key] = result
+    return key
+
+
+def _recalled(key: str | None) -> _Result:
+    if key not in _results:
+        raise InputError("This evaluation is no longer in memory. Press Evaluate again.")
+    return _results[key]
+
+
+def _progress(text: str, done: int, total: int) -> str:
+    share = 100 * done / total if total else 0
+    count = f" {done}/{total}" if total else ""
+    return (f"<div class='run'><div class='track'><div class='done' style='width:{share:.1f}%'></div></div>"
+            f"<b>{text}{count}</b></div>")
+
+
+def _given(
+    data_root: Path | None, good: Slot, defects: Slot, whole: Slot, folder: str
+) -> list[LabelledPhoto]:
+    """The labelled photos that a visitor gave, one way or the other."""
+    if folder:
+        return _one_category(library.folder_on_server(data_root, folder))
+    if whole:
+        if len(whole.folders) > 1:
+            raise InputError("There is more than one set in that slot. Leave one folder or one zip in it.")
+        return _one_category(whole.folders[0])
+    photos = [*_labelled(good, GOOD), *_labelled(defects, None)]
+    _require_both(photos)
+    return photos
+
+
+def _one_category(root: Path) -> list[LabelledPhoto]:
+    categories = find_categories(root)
+    if len(categories) > 1:
+        names = ", ".join(category.name for category in categories)
+        raise InputError(f"This set has {len(categories)} categories ({names}). Give one of them.")
+    return list(categories[0].test)
+
+
+def _labelled(dropped: Slot, kind: str | None) -> list[LabelledPhoto]:
+    """What a slot holds; without a kind, the folder of a photo is it."""
+    photos = dropped.photos() if dropped else []
+    return [LabelledPhoto(path, kind or PurePosixPath(name).parent.name or "defect") for path, name in photos]
+
+
+def _require_both(photos: list[LabelledPhoto] | tuple[LabelledPhoto, ...]) -> None:
+    good = sum(photo.is_good for photo in photos)
+    if not good or good == len(photos):
+        raise InputError(f"{good} good and {len(photos) - good} defective parts: at least one of each is "
+                         "needed, and twenty to be useful.")
+    if len(photos) > MOST:
+        raise InputError(f"{len(photos)} photos are more than the {MOST} that fit here. "
+                         "Use python -m ulsad evaluate.")
+
+
+def _demo() -> list[LabelledPhoto]:
+    return _demo_photos()
+
+
+@cache
+def _demo_photos() -> list[LabelledPhoto]:
+    """Trays that the demo model has never seen, drawn when first asked for."""
+    folder = places.new(places.private()) / "tray"
+    write_demo(folder, seed=30_000, train=1, validation=1, test_good=16, per_kind=3)
+    return list(find_categories(folder)[0].test)
+
+
+_OPENING = {_demo: "Drawing some trays that no model has seen"}
+
+
+def _report(key: str):
+    evaluation = _recalled(key).evaluation
+    grid = ablation.alpha_beta_grid(evaluation)
+    return (_numbers(evaluation), figures.curves(evaluation), figures.kinds(evaluation),
+            figures.alpha_beta(grid, ablation.ALPHAS, ablation.BETAS))
+
+
+def _numbers(evaluation: Evaluation) -> str:
+    """The table of metrics by map, with intervals."""
+    summary = summarise(evaluation)
+    columns = [("AUROC", lambda of: _value(of["auroc"]["all"], of["auroc_interval"])),
+               ("average precision",
+                lambda of: _value(of["average_precision"], of["average_precision_interval"])),
+               ("best F1 (saw the labels)", lambda of: _value(of["best_f1"]["f1"]))]
+    if evaluation.masks is not None:
+        columns += [("pixel AUROC", lambda of: _value(of["pixel_auroc"], of["pixel_auroc_interval"])),
+                    ("AUPRO", lambda of: _value(of["aupro"], of["aupro_interval"]))]
+    head = "".join(f"<th>{name}</th>" for name, _ in columns)
+    rows = "".join(f"<tr><th>{name}</th>{''.join(f'<td>{cell(of)}</td>' for _, cell in columns)}</tr>"
+                   for name, of in summary["maps"].items())
+    return f"<table class='numbers'><tr><th></th>{head}</tr>{rows}</table>"
+
+
+def _value(value: float, interval: tuple[float, float] | None = None) -> str:
+    ends = f" <small>[{interval[0]:.3f}, {interval[1]:.3f}]</small>" if interval else ""
+    return f"{value:.3f}{ends}"
+
+
+def _at_threshold(key: str, share: float):
+    """Confusion matrix, a word on the mistakes, the gallery of the worst ones, and their paths."""
+    evaluation, _, white_level = _recalled(key)
+    threshold = threshold_at(evaluation.held_out_scores()[:, 0], share)
+    scores, labels = evaluation.scores()[:, 0], evaluation.labels
+    point = metrics.operating_point(scores, labels, threshold)
+    wrong = np.flatnonzero((scores > threshold) != labels)
+    worst = wrong[np.argsort(-np.abs(scores[wrong] - threshold))][:MISTAKES]
+    pictures = [(rendering.fit_within(library.photo(str(evaluation.photos[i].path), white_level), 320),
+                 f"{scores[i]:.2f} {evaluation.photos[i].kind}: {evaluation.photos[i].path.name}")
+                for i in worst]
+    paths = [str(evaluation.photos[i].path) for i in worst]
+    text = (f"**Mistakes: {len(wrong)}**, the worst first. Click one to open it in Inspect." if len(wrong)
+            else "No mistakes at this threshold.")
+    return (_confusion(point, len(evaluation.held_out_scores())), text,
+            gr.Gallery(pictures, visible=bool(pictures)), paths)
+
+
+def _confusion(point: metrics.OperatingPoint, held_out: int) -> str:
+    rows = "".join(
+        f"<tr><th>{name}</th><td>{passed}</td><td>{rejected}</td><td>{rejected / (passed + rejected):.1%} "
+        f"<small>[{interval.low:.1%}, {interval.high:.1%}]</small></td></tr>"
+        for name, passed, rejected, interval in (
+            ("good parts", point.true_passes, point.false_rejects, point.false_reject_interval),
+            ("defects", point.misses, point.true_rejects, point.detection_interval)))
+    return (
+        f"<table class='numbers'><tr><th>threshold {point.threshold:.2f}</th><th>passed</th><th>rejected</th>"
+        f"<th>share rejected, 95 % interval</th></tr>"
+        f"{rows}</table><p><small>The threshold was set by {held_out} held-out good photos. Below a share of "
+        f"{1 / (held_out + 1):.1%} it is extrapolated from their spread: so many can't say more.</small></p>")
+
+
+def _open(key: str, paths: list[str], event: gr.SelectData):
+    """Go to Inspect with the model that made them, the mistakes, and the clicked one chosen."""
+    photos = [(Path(path), Path(path).name) for path in paths]
+    return _recalled(key).model, gr.Tabs(selected="inspect"), Request(tuple(photos), event.index), Slot()

@@ -1,0 +1,107 @@
+"""Keep what was decided with the model, and take away a table, a report and raw maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+
+from ulsad.detector.criterion import LINES, packed, unpacked
+from ulsad.errors import InputError
+from ulsad.runs.report import write_report, write_table
+from ulsad.ui import batches, library, places
+from ulsad.ui.inspect.views import criterion
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The components."""
+
+    saved: gr.Dropdown
+    name: gr.Textbox
+    table: gr.Button
+    report: gr.Button
+    maps: gr.Button
+    files: gr.File
+
+
+def build() -> Kept:
+    """Lay out the drawer below the charts."""
+    with gr.Accordion("Keep and take away", open=False):
+        with gr.Row():
+            saved = gr.Dropdown([], label="Criteria saved with this model", elem_id="criteria",
+                                info="α, β, combination, thresholds and ignored places")
+            name = gr.Textbox(label="Save the present one as", placeholder="final inspection",
+                              submit_btn=True, elem_id="criterion-name")
+        with gr.Row():
+            table, report, maps = (gr.Button(title, elem_id=f"take-{what}") for what, title in (
+                ("table", "Table of all photos (CSV)"), ("report", "Report with pictures (HTML)"),
+                ("maps", "Raw maps of this photo (.npy)")))
+        files = gr.File(label="Ready to download, as things stood when you asked", file_count="multiple",
+                        interactive=False, elem_id="taken")
+    return Kept(saved, name, table, report, maps, files)
+
+
+def wire(kept: Kept, model: gr.Dropdown, key: gr.State, index: gr.State, settings: list, models_dir: Path):
+    """Make it work; return the event after which a saved criterion is in the settings."""
+    kept.name.submit(library.shown(partial(_save, models_dir)), [key, kept.name, *settings],
+                     [kept.saved, model, kept.name])
+    for button, function in ((kept.table, _table), (kept.report, _report),
+                             (kept.maps, _raw_maps)):
+        button.click(library.shown(function), [key, index, *settings], kept.files)
+    return kept.saved.input(library.shown(partial(_restore, models_dir)), [key, kept.saved], settings,
+                            trigger_mode="always_last", show_progress="hidden")
+
+
+def _restore(models_dir: Path, key: str, name: str):
+    opened = batches.recalled(key)
+    chosen = library.criteria(opened.model, models_dir).get(name)
+    if chosen is None:
+        raise InputError(f"'{name}' is no longer saved with this model.")
+    opened.ignore(unpacked(chosen.ignored))
+    return (chosen.alpha, chosen.beta, chosen.combine.global_weight, chosen.combine.kind,
+            {line: getattr(chosen, line) for line in LINES})
+
+
+def _save(models_dir: Path, key: str, name: str, *settings):
+    """Write the criterion, and the ignored places, into the model's file."""
+    opened, name = batches.recalled(key), name.strip()
+    if not name:
+        raise InputError("Give the criterion a name first.")
+    chosen = replace(criterion(*settings), ignored=packed(opened.detector.calibration.ignored))
+    opened.model, names = library.save_criterion(opened.model, name, chosen, models_dir)
+    gr.Info(f"'{escape(name)}' is saved with the model.")
+    return gr.Dropdown(names, value=name), gr.Dropdown(library.models(models_dir), value=opened.model), ""
+
+
+def _table(key: str, index: int, *settings) -> list[str]:
+    opened, file = batches.recalled(key), _scratch() / "scores.csv"
+    write_table(file, opened.detector, opened.batch, criterion(*settings))
+    return [str(file)]
+
+
+def _report(key: str, index: int, *settings) -> list[str]:
+    opened, file, progress = batches.recalled(key), _scratch() / "report.html", gr.Progress()
+    write_report(file, opened.detector, library.label(opened.model), opened.batch, criterion(*settings),
+                 lambda done, total: progress((done, total), desc="Drawing"))
+    return [str(file)]
+
+
+def _raw_maps(key: str, index: int, *settings) -> list[str]:
+    """The raw maps of the chosen photo, float32 at its own size."""
+    opened, folder = batches.recalled(key), _scratch()
+    prediction, name = opened.batch.predictions[index], batches.bare(opened.batch.names[index])
+    files = []
+    for branch, map_ in (("local", prediction.local_map), ("global", prediction.global_map)):
+        if map_ is not None:
+            files.append(folder / f"{name} {branch}.npy")
+            np.save(files[-1], map_)
+    return [str(file) for file in files]
+
+
+def _scratch() -> Path:
+    return places.new(places.shown())

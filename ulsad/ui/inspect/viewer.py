@@ -1,0 +1,152 @@
+"""The views of one photo: the photo, its local, global and combined map, and the good photo it resembles.
+
+The server colours the maps at the network's resolution; stretching them over the photo, their opacity, zoom,
+hover values, drawing and PNG downloads are the browser's (`viewer.js`).
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from ulsad.detector import rendering
+from ulsad.detector.criterion import Criterion
+from ulsad.method.calibration import AnomalyMaps
+from ulsad.ui import batches, places
+from ulsad.ui.batches import OpenBatch
+from ulsad.ui.component import component
+
+_NAMES = ("photo", "local", "global", "combined")
+_TITLES = ("Photo", "Local: structural", "Global: logical", "Combined")
+_TOOLS = {"look": "Look", "scratch": "Probe: draw a scratch", "erase": "Probe: erase a part",
+          "duplicate": "Probe: duplicate a part", "move": "Probe: move a part",
+          "swap": "Probe: swap two parts", "ignore": "Paint places to ignore"}
+
+
+def _figure(kind: str, name: str, title: str, layers: str) -> str:
+    save = f"<button class='save' title='Download as PNG' aria-label='Download {name} as PNG'>⤓</button>"
+    note = "<span title='score, in multiples of its threshold'></span>"
+    caption = f"<figcaption><div><b>{title}</b> {note}</div>{save}</figcaption>"
+    return (f"<figure class='{kind}' data-name='{name}'>{caption}"
+            f"<div class='stage'><div class='sheet'><img class='photo' alt=''>{layers}</div>"
+            "</div></figure>")
+
+
+_LINES = ("<svg class='lines' preserveAspectRatio='none'><path class='contour shade'/>"
+          "<path class='contour'/></svg>")
+_DRAWING = "<svg class='drawing' preserveAspectRatio='none'></svg>"
+_TEMPLATE = f"""
+<div class='views'>{"".join(
+    _figure("of-photo", name, title,
+            f"<img class='heat' alt=''>{_LINES}<i class='cross'></i>{_DRAWING if name == 'photo' else ''}")
+    for name, title in zip(_NAMES, _TITLES, strict=True))}</div>
+<div class='below'>
+  {_figure("expected", "expected", "Most similar good photo", "<i class='cross'></i>")}
+  <div class='controls'>
+    <div class='legend'></div>
+    <div class='readout' aria-live='off'></div>
+    <label>Overlay <input class='opacity' type='range' min='0' max='1' step='0.05' value='0.6'></label>
+    <label><input class='outline' type='checkbox' checked> outline where the map passes its threshold</label>
+    <label>Mouse <select class='tool'>{"".join(
+        f"<option value='{value}'>{title}</option>" for value, title in _TOOLS.items())}</select></label>
+    <p class='hint'></p>
+    <label class='painting brush'>Brush
+      <input type='range' min='0.01' max='0.2' step='0.01' value='0.05'></label>
+    <p class='painting'><button class='apply'>Ignore these places</button>
+      <button class='undo'>Undo a stroke</button><button class='nothing'>Ignore nothing</button></p>
+  </div>
+</div>"""
+
+
+def build(first: str | None = None) -> gr.HTML:
+    """The component; it triggers `probe` and `ignore` with what the mouse has drawn."""
+    return component(["pictures", "inspect/viewer"], _TEMPLATE, "viewer", first)
+
+
+def value(opened: OpenBatch, index: int, criterion: Criterion, own_contrast: bool) -> dict[str, Any]:
+    """Everything that the browser needs to draw one photo of a batch."""
+    prediction = opened.batch.predictions[index]
+    maps = prediction.maps(criterion.alpha, criterion.beta, criterion.combine)
+    height, width = prediction.size
+    reference, name = opened.reference(index)
+    return {
+        "photo": places.address(opened.picture(index)), "width": width, "height": height,
+        "name": batches.bare(opened.batch.names[index]), "size": len(maps.combined),
+        "views": [_NO_MAP, *(
+            _view(square, score, threshold, opened.detector.calibration.ignored, own_contrast)
+            for square, score, threshold in (
+                (maps.local, maps.local_score, criterion.local),
+                (maps.global_, maps.global_score, criterion.global_),
+                (maps.combined, maps.score, criterion.review)))],
+        "hover": _hover(maps, prediction.distances.shape[-1]),
+        "legend": legend(criterion, own_contrast),
+        "reference": {"photo": places.address(reference), "name": name},
+    }
+
+
+def before_scoring(photo: Path, size: tuple[int, int]) -> dict[str, Any]:
+    """The same for a photo below `places.shown`, of (width, height), while there are no maps yet."""
+    return {"photo": places.address(photo), "width": size[0], "height": size[1],
+            "name": batches.bare(photo.name), "size": 1, "views": [_NO_MAP] * 4, "hover": None, "legend": "",
+            "reference": None}
+
+
+_NO_MAP = {"heat": "", "contour": "", "note": "", "fired": False}
+
+
+def _view(
+    square: np.ndarray | None, score: float, threshold: float, ignored: np.ndarray | None,
+    own_contrast: bool,
+) -> dict[str, Any]:
+    if square is None:
+        return _NO_MAP | {"note": "this model has no global branch"}
+    low, high = rendering.LOW, rendering.HIGH
+    if own_contrast:
+        low, high = float(square.min()), float(square.max())
+    return {"heat": data_url(rendering.heat(square, low, high, ignored)),
+            "contour": rendering.contour(square, threshold),
+            "note": f"{score / threshold:.1f} ×" if threshold > 0 else f"{score:.2f}",
+            "fired": score > threshold}
+
+
+def data_url(picture: Image.Image) -> str:
+    """A picture as part of a page, without loss."""
+    buffer = BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
+
+
+def _hover(maps: AnomalyMaps, grid: int) -> dict[str, Any]:
+    """The maps' values at the middle of each patch: there is nothing finer to know."""
+    step = len(maps.combined) // grid
+    middle = slice(step // 2, None, step)
+
+    def values(square: np.ndarray | None) -> list[float] | None:
+        return None if square is None else square[middle, middle].astype(float).round(3).ravel().tolist()
+
+    return {"rows": grid, "columns": grid, "local": values(maps.local), "global": values(maps.global_),
+            "combined": values(maps.combined)}
+
+
+def legend(criterion: Criterion, own_contrast: bool) -> str:
+    """The colour scale, with the scores that mean something marked on it."""
+    stops = ", ".join("rgb({},{},{})".format(*rendering.colours(np.array(level)))
+                      for level in np.linspace(rendering.LOW, rendering.HIGH, 9))
+    bar = f"<div class='bar' style='background:linear-gradient(90deg, {stops})'></div>"
+    if own_contrast:
+        return (f"{bar}<div class='marks'><span style='left:0'>least of this map</span><span "
+                "style='left:100%'>most</span></div><p>Every map has a scale of its own: colours of good and "
+                "bad parts can't be compared.</p>")
+    marks = [(0, "0: q<sub>α</sub>", ""), (0.1, "0.1: q<sub>β</sub>", ""), (0.5, "0.5", ""),
+             (1, "1 and above", "")]
+    marks += [(min(max(threshold, 0), 1), f"{name} {threshold:.2f}", f"threshold {name}")
+              for name, threshold in (("review", criterion.review), ("fail", criterion.fail))]
+    spans = "".join(f"<span class='{kind}' style='left:{100 * level:.1f}%'>{text}</span>"
+                    for level, text, kind in marks)
+    return f"{bar}<div class='marks'>{spans}</div>"

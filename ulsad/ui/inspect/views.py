@@ -1,0 +1,186 @@
+"""What Inspect says of an open batch: values for its charts and its table, and the sentences beside them."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from html import escape
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ulsad.detector.batch import Judged, said_of_strange, tally
+from ulsad.detector.criterion import BOTH, GLOBAL, LINES, LOCAL, NEITHER, Criterion, rejected
+from ulsad.detector.detector import Ulsad
+from ulsad.method.calibration import LEVELS, Combination, QuantileFunction
+from ulsad.ui import batches, places
+from ulsad.ui.batches import OpenBatch
+from ulsad.ui.inspect import viewer
+
+ROWS = 200  # of the table; a browser that draws thousands at every move of a slider is slow
+POINTS = 2000  # of the scatter
+ALL = "all"  # of a filter
+
+
+class Controls(NamedTuple):
+    """Everything that decides what is shown, in the order of the events' inputs."""
+
+    key: str  # of the open batch
+    index: int  # of the photo in it
+    alpha: float
+    beta: float
+    weight: float
+    kind: str
+    lines: dict[str, float]  # the thresholds, by the names of `criterion.LINES`
+    contrast: bool
+    of_verdict: str
+    of_branch: str
+
+    def draw(self) -> tuple[str, ...]:
+        """Values, as JSON texts, of viewer, scores, scatter, pixels and table; HTML of summary and promise.
+
+        Runs no network.
+        """
+        opened = batches.recalled(self.key)
+        chosen = criterion(*self[2:7])
+        judged = opened.batch.judged(chosen)
+        held_out = opened.detector.calibration.held_out_scores(chosen.alpha, chosen.beta, chosen.combine)
+        values = (viewer.value(opened, self.index, chosen, self.contrast),
+                  _scores_value(judged, held_out, chosen),
+                  _scatter_value(judged, chosen, self.index),
+                  _pixels_value(opened, chosen),
+                  _table_value(opened, judged, self.index, self.of_verdict, self.of_branch))
+        return (*map(json.dumps, values), _summary(opened, judged, chosen, self.index),
+                _promise(held_out, chosen))
+
+
+def criterion(alpha: float, beta: float, weight: float, kind: str, lines: dict[str, float]) -> Criterion:
+    return Criterion(alpha, beta, Combination(kind, weight), **lines)
+
+
+def suggested_lines(
+    detector: Ulsad, alpha: float, beta: float, weight: float, kind: str, target: float
+) -> dict[str, float]:
+    """The thresholds that held-out good photos suggest, see `Criterion.suggested`."""
+    suggested = Criterion.suggested(detector.calibration, alpha, beta, Combination(kind, weight), target)
+    return {name: getattr(suggested, name) for name in LINES}
+
+
+def _scores_value(judged: list[Judged], held_out: np.ndarray, criterion: Criterion) -> dict[str, Any]:
+    return {"held_out": held_out[:, 0].round(4).tolist(), "batch": [round(of.score, 4) for of in judged],
+            "review": criterion.review, "fail": criterion.fail}
+
+
+def _scatter_value(judged: list[Judged], criterion: Criterion, index: int) -> dict[str, Any]:
+    """The chosen photo, which is drawn last and so on top, and the strangest others."""
+    shown = sorted(range(len(judged)), key=lambda i: (i != index, -judged[i].score))[:POINTS][::-1]
+    points = [[i, round(judged[i].local_score, 4), _number(judged[i].global_score), judged[i].verdict]
+              for i in shown]
+    return {"points": points, "selected": index,
+            "local": criterion.local, "global": _number(criterion.global_)}
+
+
+def _number(value: float) -> float | None:
+    """None in place of the NaN of a model without a global branch, which JSON doesn't know."""
+    return None if math.isnan(value) else round(value, 4)
+
+
+def _pixels_value(opened: OpenBatch, criterion: Criterion) -> list[dict[str, Any]]:
+    calibration = opened.detector.calibration
+    named = [("Local", calibration.local), ("Global", calibration.global_)]
+    return [{"name": name, "q_alpha": quantiles(criterion.alpha), "q_beta": quantiles(criterion.beta)}
+            | _histogram(quantiles) for name, quantiles in named if quantiles]
+
+
+def _histogram(quantiles: QuantileFunction, bins: int = 70) -> dict[str, Any]:
+    """Shares of held-out pixels in even steps of the distance, on a logarithmic scale from 1e-6."""
+    low, high = map(float, quantiles.values[[0, -1]])
+    high = max(high, low + 1e-9)
+    below = np.interp(np.linspace(low, high, bins + 1), quantiles.values, LEVELS)
+    heights = 1 + np.log10(np.clip(np.diff(below), 1e-6, 1)) / 6
+    return {"heights": heights.round(3).tolist(), "low": low, "high": high}
+
+
+def _table_value(
+    opened: OpenBatch, judged: list[Judged], index: int, of_verdict: str, of_branch: str
+) -> dict[str, Any]:
+    kept = [i for i, of in enumerate(judged)
+            if of_verdict in (ALL, of.verdict) and of_branch in (ALL, of.fired)]
+    kept.sort(key=lambda i: -judged[i].score)
+    return {"rows": [_row(opened, judged[i], i) for i in kept[:ROWS]], "total": len(kept), "selected": index}
+
+
+def _row(opened: OpenBatch, judged: Judged, index: int) -> dict[str, Any]:
+    global_ = "–" if math.isnan(judged.global_score) else f"{judged.global_score:.2f}"
+    return {"index": index, "name": opened.batch.names[index],
+            "thumbnail": places.address(opened.thumbnail(index)),
+            "score": f"{judged.score:.3f}", "local": f"{judged.local_score:.2f}", "global": global_,
+            "verdict": judged.verdict, "fired": judged.fired,
+            "seen_in": opened.detector.seen_in(opened.batch.predictions[index]),
+            "notes": opened.batch.predictions[index].notes}
+
+
+_FIRED = {
+    NEITHER: "Neither branch fired.",
+    LOCAL: "The <b>local</b> branch fired: patches unlike those of good parts. Most often that is a scratch, "
+           "a dent or dirt.",
+    GLOBAL: "The <b>global</b> branch fired: an arrangement unlike that of good parts. Most often something "
+            "is missing, surplus or misplaced.",
+    BOTH: "<b>Both</b> branches fired.",
+}
+
+
+def _summary(opened: OpenBatch, judged: list[Judged], criterion: Criterion, index: int) -> str:
+    """The verdict on one photo, branch by branch, and how many verdicts the sliders have turned."""
+    one = judged[index]
+    prediction = opened.batch.predictions[index]
+    seen_in = opened.detector.seen_in(prediction)
+    notes = "".join(f"<div class='note'>⚠ {escape(note)}</div>" for note in _notes(opened, index))
+    warning = (f" <b>This photo is one of the model's own {seen_in} photos</b>, so its score says little."
+               if seen_in else "")
+    rows = [("Combined", one.score, criterion.review),
+            ("Local: structural", one.local_score, criterion.local)]
+    if not math.isnan(one.global_score):
+        rows.append(("Global: logical", one.global_score, criterion.global_))
+    cells = "".join(
+        f"<div class='score {'fired' if score > threshold else ''}'><b>{name}</b><span>{score:.2f}</span>"
+        f"<small>{_times(score, threshold)}</small></div>" for name, score, threshold in rows)
+    return (f"{notes}<div class='verdict'><span class='{one.verdict}'>{one.verdict.upper()}</span> "
+            f"{escape(opened.batch.names[index])}: {_FIRED[one.fired]}{warning}</div>"
+            f"<div class='scores'>{cells}</div><p class='flips'>{_flips(opened, judged, criterion)}</p>")
+
+
+def _notes(opened: OpenBatch, index: int) -> list[str]:
+    """What to read before the verdict: on this photo, and how many others look like nothing known."""
+    prediction, others = opened.batch.predictions[index], opened.batch.predictions
+    strange = 0 if prediction.is_strange else sum(other.is_strange for other in others)
+    return [*prediction.notes, *filter(None, [said_of_strange(strange, len(others))])]
+
+
+def _times(score: float, threshold: float) -> str:
+    return f"{score / threshold:.1f} × its threshold {threshold:.2f}" if threshold > 0 else \
+        f"threshold {threshold:.2f}"
+
+
+def _flips(opened: OpenBatch, judged: list[Judged], criterion: Criterion) -> str:
+    """How many verdicts differ from those of the model's own α, β and combination at the same thresholds."""
+    config, combine = opened.detector.config, opened.detector.calibration.combine
+    own = opened.batch.judged(replace(criterion, alpha=config.alpha, beta=config.beta, combine=combine))
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in
+                       tally([of.verdict for of in judged]).items())
+    if [of.score for of in judged] == [of.score for of in own]:
+        return f"{counts}."
+    flipped = sum(now.verdict != then.verdict for now, then in zip(judged, own, strict=True))
+    return (f"{counts}. What you changed turns {flipped} of {len(judged)} verdicts: scores have moved, the "
+            "thresholds have not. Press <i>Use the suggested thresholds</i> to let them follow.")
+
+
+def _promise(held_out: np.ndarray, criterion: Criterion) -> str:
+    """What the held-out good photos allow to say about good parts to come."""
+    sentences = []
+    for name, threshold in (("review", criterion.review), ("fail", criterion.fail)):
+        count, interval = rejected(held_out[:, 0], threshold)
+        sentences.append(f"{count} of {len(held_out)} held-out good photos lie above <i>{name}</i>: up to "
+                         f"{interval.high:.1%} of good parts may, at 95 % confidence.")
+    return f"<small>{' '.join(sentences)}</small>"

@@ -1,0 +1,199 @@
+"""What to train on and how: slots for photos and settings, what is wrong with them, what they will take."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from ulsad.detector.preparation import held_out_share
+from ulsad.errors import InputError
+from ulsad.method.backbones import BACKBONES
+from ulsad.method.config import PRESETS, Config
+from ulsad.photos.files import link_or_copy
+from ulsad.photos.intake import GOOD_PARTS, HELD_OUT
+from ulsad.runs import runs
+from ulsad.runs.estimate import Estimate, estimate
+from ulsad.ui import library, slot
+from ulsad.ui.slot import Slot
+from ulsad.ui.train import incoming
+from ulsad.ui.train import views as train_views
+
+SETTINGS = ("backbone", "image_size", "lambda_l", "lambda_g", "minutes", "steps", "seed", "precision",
+            "white_level")
+
+
+def slots(data_root: Path | None) -> tuple[list[gr.components.Component], list]:
+    """Three slots for photos, three for folders on the server, and the events that fill them."""
+    _, good = slot.build("Good parts: 20 to 300 photos", "good-parts",
+                         "Drop photos, a folder or a zip here; a folder of a whole data set fills all slots")
+    with gr.Row():
+        with gr.Column(min_width=240):
+            _, held_out = slot.build("Held-out good parts (optional)", "held-out")
+        with gr.Column(min_width=240):
+            _, defects = slot.build("Known defects (optional)", "known-defects")
+    gr.Markdown("Without held-out good parts one photo in seven is kept back from training, to learn how far "
+                "good parts scatter. Known defects only test the finished model; the folder that one lies in "
+                "is its kind. Data sets laid out as MVTec AD, LOCO, BTAD, MPDD or VisA are recognised.")
+    with gr.Accordion(f"… or folders on the server, below {data_root}", open=False,
+                      visible=data_root is not None):
+        folders = [gr.Textbox(label=label, max_lines=1) for label in
+                   ("Good parts, or a data set", "Held-out good parts", "Known defects")]
+    dropped = [good, held_out, defects]
+    return [*dropped, *folders], [*(state.change for state in dropped), *(box.submit for box in folders),
+                                  *(box.blur for box in folders)]
+
+
+def settings() -> tuple[list[gr.components.Component], gr.File]:
+    """In the order of `SETTINGS`; what is left empty is as the preset says. And the weights file.
+
+    Numbers are texts: an empty number field may come back as 0.
+    """
+    with gr.Accordion("Settings", open=False):
+        gr.Markdown("What is left empty is as the preset says.")
+        with gr.Row():
+            minutes = gr.Textbox(label="Time budget, minutes", info="as many steps as fit", max_lines=1,
+                                 elem_id="minutes")
+            steps = gr.Textbox(label="Steps", info="instead of a time budget", max_lines=1,
+                               elem_id="steps")
+        backbone = gr.Dropdown([("as the preset says", ""), *((key, key) for key in BACKBONES)], value="",
+                               label="Pre-trained network",
+                               info="efficientnet_lite0 is built in; the others need a weights file")
+        weights = gr.File(label="Weights file (.pth or .safetensors)", height=100)
+        with gr.Row():
+            image_size = gr.Textbox(label="Image size, px", info="a multiple of 32", max_lines=1,
+                                    elem_id="image-size")
+            seed = gr.Textbox(label="Seed", info="of split, order and first weights", max_lines=1,
+                              elem_id="seed")
+        with gr.Row():
+            lambda_l = gr.Textbox(label="λ_l", info="direction in the local loss", max_lines=1,
+                                  elem_id="lambda-l")
+            lambda_g = gr.Textbox(label="λ_g", info="direction in the global losses", max_lines=1,
+                                  elem_id="lambda-g")
+            precision = gr.Dropdown([("as the preset says", ""), "float32", "bfloat16"], value="",
+                                    label="Precision", info="of the arithmetic")
+        white_level = gr.Textbox(label="White level", max_lines=1, elem_id="white-level",
+                                 info="of photos of more than 8 bits, as 4095 for a camera of 12; left "
+                                      "empty, it is found from the good parts")
+    return [backbone, image_size, lambda_l, lambda_g, minutes, steps, seed, precision, white_level], weights
+
+
+def check(
+    models_dir: Path, data_root: Path | None, previous: str, *slots: Slot | str
+) -> Iterator[tuple]:
+    """Yield what the slots hold and what is to be shown of it, with progress; gradio ends a generator when
+    asked to stop. `slots` are the three slots, the three folders, and the white level as text."""
+    skip = gr.skip()
+    dropped, folders, white_level = slots[:3], slots[3:6], slots[6]
+    if not any((*dropped, *folders)):
+        incoming.forget(previous)
+        yield slots, "", "", gr.Button(visible=False), gr.Accordion(visible=False), None
+        return
+    yield slots, "", train_views.progress("Opening the photos"), gr.Button(visible=True), skip, skip
+    incoming.forget(previous)
+    try:
+        given = [[*one.sources, *_folder(data_root, folder)] for one, folder in zip(dropped, folders)]
+        level = Config().with_text(_filled(white_level=white_level)).white_level
+        for done, step in enumerate(incoming.look(given, models_dir, data_root, level)):
+            if isinstance(step, tuple) and done % 5 == 0:
+                yield slots, "", train_views.progress("Checking", *step), skip, skip, skip
+    except (InputError, OSError) as error:
+        text = escape(slot.plain(str(error)))
+        yield (slots, "", f"<div class='run'><b>{text}</b></div>", gr.Button(visible=False),
+               gr.Accordion(visible=False), skip)
+        return
+    here = incoming.recalled(step)
+    held_out = held_out_share(here.check.usable(GOOD_PARTS), Config())
+    yield (slots, step, train_views.found(here, held_out), gr.Button(visible=False),
+           gr.Accordion(visible=True), here.check.contact_sheet)
+
+
+def check_again(
+    models_dir: Path, data_root: Path | None, looked: tuple, previous: str, *slots: Slot | str
+) -> Iterator[tuple]:
+    """The same, if the slots no longer hold what was checked: two that are filled at the same moment are
+    checked side by side, and the check that knew of one alone may end last."""
+    if looked == slots:
+        yield (gr.skip(),) * 6
+        return
+    yield from check(models_dir, data_root, previous, *slots)
+
+
+def _folder(data_root: Path | None, folder: str) -> list[Path]:
+    return [library.folder_on_server(data_root, folder.strip())] if folder and folder.strip() else []
+
+
+def _filled(**values: str | None) -> list[str]:
+    """What was filled in, as `name=value`."""
+    stripped = ((name, (value or "").strip()) for name, value in values.items())
+    return [f"{name}={value}" for name, value in stripped if value]
+
+
+def _chosen(values: Sequence[str | None]) -> list[str]:
+    """The same of all settings, in their order."""
+    return _filled(**dict(zip(SETTINGS, values, strict=True)))
+
+
+def cost(key: str, preset: str, *inputs) -> Iterator[str]:
+    """What the training will take, or why it can't be."""
+    *values, weights = inputs
+    try:
+        here = incoming.recalled(key)
+    except InputError:
+        yield ""
+        return
+    try:
+        config = PRESETS[preset].with_text(_chosen(values))
+        yield "<p>Trying a few steps, to tell how long it will take …</p>"
+        yield train_views.cost(_estimate(here, config, weights), _free(here.models_dir))
+    except InputError as error:
+        yield f"<p class='review'>{escape(str(error))}</p>"
+
+
+def _estimate(here: incoming.Incoming, config: Config, weights: str | None) -> Estimate:
+    checked = here.check
+    return _cached_estimate(config, checked.usable(GOOD_PARTS), checked.usable(HELD_OUT),
+                            round(checked.seconds_per_photo, 4), weights, here.models_dir)
+
+
+@lru_cache(maxsize=32)
+def _cached_estimate(config: Config, photos: int, held_out: int, seconds: float, weights: str | None,
+                     models_dir: Path) -> Estimate:
+    return estimate(config, photos, held_out, seconds, weights or models_dir / runs.WEIGHTS)
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
+def start(models_dir: Path, key: str, name: str, preset: str, *inputs) -> str:
+    """Give the checked photos to a new run; its name. Raises `InputError` for what can't be trained."""
+    *values, weights = inputs
+    here = incoming.recalled(key)
+    if refused := here.check.refused:
+        raise InputError("\n".join(refused))
+    settings = _chosen(values)
+    need = _estimate(here, PRESETS[preset].with_text(settings), weights).disk
+    if need > _free(models_dir):
+        raise InputError(f"The training needs {need / 2**30:.1f} GB of disk, but only "
+                         f"{_free(models_dir) / 2**30:.1f} GB are free at {models_dir}. Make room.")
+    run = models_dir / runs.free_name(name, models_dir)
+    run.mkdir()
+    try:
+        here.move_to(run / runs.PHOTOS)
+    except InputError:
+        run.rmdir()  # the name stays free
+        raise
+    given = _kept_weights(Path(weights), run) if weights else models_dir / runs.WEIGHTS
+    chosen = ["--set", *settings] if settings else []
+    runs.start(run, [str(run / runs.PHOTOS), "--preset", preset, *chosen, "--weights", str(given)])
+    return run.name
+
+
+def _kept_weights(file: Path, folder: Path) -> Path:
+    """Out of gradio's cache, which is emptied daily; a hard link costs no space."""
+    return link_or_copy(file, folder / f"weights{file.suffix}")

@@ -1,0 +1,142 @@
+"""The list of runs and models: rename, delete, compare two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import gradio as gr
+
+from ulsad.detector import model_file
+from ulsad.errors import InputError
+from ulsad.method.config import Config
+from ulsad.runs import runs
+from ulsad.runs.outcome import Outcome
+from ulsad.runs.run_card import Card, comparison
+from ulsad.ui import library
+
+HEADERS = ["name", "status", "good photos", "held out", "steps", "AUROC on known defects", "minutes", "made"]
+
+
+def build(models_dir: Path, changed: gr.State) -> None:
+    """Lay the list out; it is read again whenever `changed` changes, as it does with what is done here."""
+    table = gr.Dataframe(headers=HEADERS, datatype="str", interactive=False, wrap=True, max_height=300,
+                         show_label=False, buttons=[], elem_id="runs")
+    with gr.Row(equal_height=True):
+        chosen = gr.Dropdown([], label="Run or model", info="or click a row above", elem_id="run-chosen")
+        other = gr.Dropdown([], label="Compare with", elem_id="run-other")
+        name = gr.Textbox(label="New name", max_lines=1, elem_id="run-name")
+        with gr.Column(min_width=140):
+            rename = gr.Button("Rename", elem_id="run-rename")
+            delete = gr.Button("Delete …", variant="stop", elem_id="run-delete")
+    with gr.Row(visible=False) as sure:
+        question = gr.Markdown()
+        yes = gr.Button("Yes, delete it", variant="stop", elem_id="run-delete-yes")
+        no = gr.Button("No")
+    compared = gr.HTML(elem_id="compared")
+    listed = [table, chosen, other]
+    changed.change(library.shown(partial(_listed, models_dir)), [chosen, other], listed,
+                   show_progress="hidden")
+    table.select(_clicked, None, chosen)
+    gr.on([chosen.change, other.change], library.shown(partial(_compared, models_dir)), [chosen, other],
+          compared, show_progress="hidden")
+    rename.click(library.shown(partial(_rename, models_dir)), [chosen, name], [changed, chosen, name])
+    delete.click(library.shown(_ask), chosen, [sure, question])
+    no.click(_kept, None, sure)
+    yes.click(library.shown(partial(_delete, models_dir)), chosen, [changed, sure])
+
+
+def _listed(models_dir: Path, chosen: str | None, other: str | None):
+    rows = [_row(place) for place in places(models_dir)]
+    names = [row[0] for row in rows]
+    return gr.Dataframe(rows), *(gr.Dropdown(names, value=value if value in names else None)
+                                 for value in (chosen, other))
+
+
+def places(models_dir: Path) -> list[Path]:
+    """Run folders, the newest first, and model files that belong to none."""
+    return [*runs.all_runs(models_dir), *runs.lone_models(models_dir)]
+
+
+def card_of(place: Path) -> Card:
+    """What there is to say of a run or a lone model file, without loading its weights."""
+    if place.is_file():
+        header = model_file.read_header(place)
+        return Card(place.stem, Config.from_json(header["config"]), header["record"])
+    state = runs.read(place)
+    record = model_file.read_header(state.model)["record"] if state.model else {}
+    config, outcome = place / runs.CONFIG, place / runs.OUTCOME
+    return Card(
+        place.name,
+        Config.from_json(config.read_text(encoding="utf-8")) if config.is_file() else Config(), record,
+        Outcome.read(outcome) if outcome.is_file() else None, state.steps,
+        (place / runs.PHOTOS / "held-out").is_dir())
+
+
+def _row(place: Path) -> list[str]:
+    status = runs.read(place).status if place.is_dir() else "model file"
+    try:
+        card = card_of(place)
+    except InputError:
+        return [place.stem if place.is_file() else place.name, "damaged", *[""] * (len(HEADERS) - 2)]
+    return [card.name, status, *_facts(card)]
+
+
+def _facts(card: Card) -> Iterator[str]:
+    record, outcome = card.record, card.outcome
+    if not record:
+        return iter([""] * (len(HEADERS) - 2))
+    auroc = f"{outcome.aurocs['combined'].value:.1%}" if outcome and outcome.aurocs else "–"
+    return iter([str(len(record["train"])), str(len(record["held_out"])),
+                 f"{record['steps']} of {record['planned_steps']}", auroc, f"{record['seconds'] / 60:.1f}",
+                 record["created"]])
+
+
+def _clicked(event: gr.SelectData) -> str:
+    return event.row_value[0]
+
+
+def _place(models_dir: Path, name: str | None) -> Path:
+    if not name:
+        raise InputError("Choose a run or a model first.")
+    try:
+        return _by_name(models_dir)[name]
+    except KeyError as error:
+        raise InputError(f"There is no '{name}' any more.") from error
+
+
+def _by_name(models_dir: Path) -> dict[str, Path]:
+    return {place.stem if place.is_file() else place.name: place for place in places(models_dir)}
+
+
+def _compared(models_dir: Path, chosen: str | None, other: str | None) -> str:
+    """Nothing unless two are chosen that are there; one may just have been renamed."""
+    here = _by_name(models_dir)
+    if chosen == other or not {chosen, other} <= set(here):
+        return ""
+    return comparison([card_of(here[name]) for name in (chosen, other)])
+
+
+def _rename(models_dir: Path, chosen: str | None, name: str):
+    place = _place(models_dir, chosen)
+    if not name.strip():
+        raise InputError("Write a new name first.")
+    runs.rename(place, name)
+    names = list(_by_name(models_dir))
+    return names, gr.Dropdown(names, value=name.strip()), ""
+
+
+def _ask(chosen: str | None):
+    if not chosen:
+        raise InputError("Choose a run or a model first.")
+    return gr.Row(visible=True), f"Delete **{chosen}** with its photos and its model? There is no way back."
+
+
+def _kept():
+    return gr.Row(visible=False)
+
+
+def _delete(models_dir: Path, chosen: str | None):
+    runs.delete(_place(models_dir, chosen))
+    return list(_by_name(models_dir)), gr.Row(visible=False)

@@ -1,0 +1,210 @@
+"""Train: drop photos of good parts, see what is wrong with them, press Train, watch both branches learn.
+
+The training runs as a process of its own; this tab only starts it and reads its directory, so a closed
+browser or a restarted app loses nothing.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import gradio as gr
+
+from ulsad.photos.files import write_text
+from ulsad.photos.intake import kept
+from ulsad.runs import runs
+from ulsad.runs.run_card import result, run_card
+from ulsad.ui import library, places
+from ulsad.ui.batches import Request
+from ulsad.ui.inspect.tab import Inspected
+from ulsad.ui.slot import Slot
+from ulsad.ui.train import incoming, runs_list
+from ulsad.ui.train import order as train_order
+from ulsad.ui.train import views as train_views
+
+_SHOW_RUN = "() => document.getElementById('run-status').scrollIntoView({block: 'center'})"
+
+
+def build(
+    model: gr.Dropdown, tabs: gr.Tabs, inspected: Inspected, models_dir: Path, data_root: Path | None
+) -> None:
+    """Lay out the tab; a finished run can be chosen in the header and its held-out photos inspected."""
+    incoming.clear(models_dir)
+    key, looked, seen, changed = gr.State(""), gr.State(()), gr.State(()), gr.State(())
+    mine = gr.BrowserState("", storage_key="ulsad-run", secret="ulsad")
+    with gr.Row():
+        with gr.Column(scale=2, min_width=380):
+            slots, look = train_order.slots(data_root)
+            found = gr.HTML(elem_id="found")
+            stop_check = gr.Button("Stop checking", visible=False, size="sm")
+            with gr.Accordion("Contact sheet", open=False, visible=False) as sheet_place:
+                sheet = gr.Image(show_label=False, format="png", interactive=False, buttons=["fullscreen"])
+            preset = gr.Radio([("quick: a minute or two, no GPU needed", "quick"),
+                               ("thorough: four times as long, for steadier scores", "thorough"),
+                               ("paper: the published recipe, hours without a GPU", "paper")],
+                              value="quick", label="Preset")
+            settings, weights = train_order.settings()
+            cost = gr.HTML(elem_id="cost")
+            name = gr.Textbox(label="Name of the model", placeholder="made from the date when left empty",
+                              max_lines=1)
+            start = gr.Button("Train", variant="primary", elem_id="train")
+        with gr.Column(scale=3):
+            run = gr.Dropdown([], label="Run", info="newest first; a run goes on when this page is closed",
+                              allow_custom_value=True)  # it may just have been renamed
+            status = gr.HTML(elem_id="run-status")
+            with gr.Row():
+                stop = gr.Button("Stop and keep", variant="stop", interactive=False, elem_id="stop-run")
+                resume = gr.Button("Resume", interactive=False, elem_id="resume-run")
+                inspect = gr.Button("Open in Inspect", interactive=False, elem_id="open-in-inspect")
+            preview = gr.Image(label="One photo, as both branches see it now", format="png", buttons=[],
+                               interactive=False, visible=False, elem_id="preview", elem_classes="view")
+            plot = gr.LinePlot(x="step", y="value", color="loss", height=240,
+                               title="Losses: how far each branch still is from the good parts",
+                               y_title="loss", buttons=[], elem_id="losses")
+            with gr.Column(visible=False) as after:
+                gr.Markdown("### What it came to")
+                outcome = gr.HTML(elem_id="outcome")
+                with gr.Row():
+                    take_model = gr.DownloadButton("Model file", elem_id="take-model")
+                    take_card = gr.DownloadButton("Run card", elem_id="take-card")
+    with gr.Accordion("Runs and models", open=True):
+        runs_list.build(models_dir, changed)
+
+    priced = [key, preset, *settings, weights]
+    checked = [looked, key, found, stop_check, sheet_place, sheet]
+    check, check_again = (library.shown(partial(function, models_dir, data_root))
+                          for function in (train_order.check, train_order.check_again))
+    given, white_level = [*slots, settings[-1]], settings[-1]
+    quiet = {"show_progress": "hidden", "concurrency_id": "check"}
+    checking = gr.on(look, check, [key, *given], checked, concurrency_limit=2, trigger_mode="always_last",
+                     **quiet)
+    again = checking.then(check_again, [looked, key, *given], checked, **quiet)
+    with_level = gr.on([white_level.submit, white_level.blur], check_again, [looked, key, *given], checked,
+                       **quiet)
+    for event in (again, with_level):
+        event.then(train_order.cost, priced, cost, show_progress="hidden")
+    stop_check.click(_check_stopped, None, [found, stop_check], cancels=[checking, again, with_level])
+    gr.on([preset.change, weights.change, *(setting.change for setting in settings)], train_order.cost,
+          priced, cost, show_progress="hidden", trigger_mode="always_last")
+    start.click(library.shown(partial(_start, models_dir)), [key, name, preset, *settings, weights],
+                [run, mine, key, found, sheet_place, name]).success(None, js=_SHOW_RUN).success(
+                    _emptied, slots[:3], slots, show_progress="hidden")
+    stop.click(library.shown(partial(_stop, models_dir)), run)
+    resume.click(library.shown(partial(_resume, models_dir)), run, [seen, mine])
+    inspect.click(library.shown(partial(_open, models_dir)), run,
+                  [model, tabs, inspected.wanted, inspected.slot])
+    run.input(_remembered, run, mine)
+    views = [status, plot, preview, stop, resume, inspect, after, outcome, take_model, take_card, changed,
+             seen]
+    gr.on([gr.Timer(1.0).tick, run.change], library.shown(partial(_watch, models_dir)), [run, seen], views,
+          show_progress="hidden", concurrency_id="watch")
+    gr.on(None, library.shown(partial(_mine, models_dir)), mine, run)
+    changed.change(library.shown(partial(_mine, models_dir)), run, run, show_progress="hidden")
+    changed.change(library.shown(partial(_models, models_dir)), model, model, show_progress="hidden")
+
+
+def _check_stopped():
+    return "<div class='run'>Stopped. Change the photos to check again.</div>", gr.Button(visible=False)
+
+
+def _remembered(run: str | None) -> str | None:
+    """Which run this browser will find again."""
+    return run
+
+
+def _start(models_dir: Path, *inputs):
+    """Show the new run."""
+    run = train_order.start(models_dir, *inputs)
+    return gr.Dropdown(_names(models_dir), value=run), run, "", "", gr.Accordion(visible=False), ""
+
+
+def _emptied(*dropped: Slot):
+    """The slots, once their photos belong to a run."""
+    for one in dropped:
+        one.discard()
+    return Slot(), Slot(), Slot(), "", "", ""
+
+
+def _stop(models_dir: Path, run: str | None) -> None:
+    runs.stop(runs.named(models_dir, run))
+
+
+def _resume(models_dir: Path, run: str | None):
+    runs.resume(runs.named(models_dir, run))
+    return (), run
+
+
+def _watch(models_dir: Path, run: str | None, seen: tuple):
+    """Redraw what the run directory says, and the lists, when there is something new."""
+    folders = runs.all_runs(models_dir)
+    there = tuple(folder.name for folder in folders)
+    folder = next((folder for folder in folders if folder.name == run), None)
+    if folder is None:
+        now = run, there
+        return [gr.skip()] * 12 if now == seen else [*_no_run(run), now, now]
+    state, preview = runs.read(folder), folder / runs.PREVIEW
+    drawn = preview.stat().st_mtime_ns if preview.exists() else 0
+    now = (run, there, state.status, state.ahead, state.stopping, state.phase, state.done, drawn)
+    if now == seen:
+        return [gr.skip()] * 12
+    return [train_views.status(state), train_views.losses(state),
+            _preview(preview, drawn) if not seen or drawn != seen[-1] else gr.skip(),
+            gr.Button(interactive=state.is_live and not state.stopping),
+            gr.Button(interactive=state.can_resume), gr.Button(interactive=state.model is not None),
+            *_after(state), now[:3], now]
+
+
+def _no_run(run: str | None) -> list:
+    """What the views show when there is none, or none of that name any more."""
+    button = gr.Button(interactive=False)
+    return [train_views.no_run(run), gr.skip(), gr.Image(None, visible=False), button, button, button,
+            *_nothing_after()]
+
+
+def _preview(file: Path, drawn: int):
+    return gr.Image(str(places.copy_of(file)), visible=True) if drawn else gr.Image(None, visible=False)
+
+
+def _after(state: runs.RunState):
+    """What came of a run that is over."""
+    if state.is_live or not (state.folder / runs.OUTCOME).is_file() or state.model is None:
+        return _nothing_after()
+    card = runs_list.card_of(state.folder)
+    written = places.new(places.shown()) / runs.CARD
+    write_text(written, run_card(card))  # under the name it has now
+    return (gr.Column(visible=True), result(card.outcome),
+            gr.DownloadButton(value=str(places.copy_of(state.model))), gr.DownloadButton(value=str(written)))
+
+
+def _nothing_after() -> tuple:
+    return gr.Column(visible=False), "", gr.skip(), gr.skip()
+
+
+def _models(models_dir: Path, model: str) -> gr.Dropdown:
+    """All models there are now; the demo takes the place of a chosen one that was renamed or deleted."""
+    choices = library.models(models_dir)
+    return gr.Dropdown(choices, value=model if model in [path for _, path in choices] else choices[-1][1])
+
+
+def _open(models_dir: Path, run: str):
+    """Go to Inspect with the run's model, the good photos it never saw, and known defects."""
+    folder = runs.named(models_dir, run)
+    chosen = gr.Dropdown(library.models(models_dir), value=run), gr.Tabs(selected="inspect")
+    if not (folder / runs.PHOTOS).is_dir():
+        return *chosen, gr.skip(), gr.skip()
+    intake, names = kept(folder / runs.PHOTOS), set(library.detector(run, models_dir).record["held_out"])
+    held_out = [path for path in intake.held_out or intake.good if path.name in names]
+    photos = [*((path, path.name) for path in held_out),
+              *((photo.path, f"{photo.kind}/{photo.path.name}") for photo in intake.test)]
+    return *chosen, Request(tuple(photos)), Slot()
+
+
+def _mine(models_dir: Path, run: str):
+    """The run that this browser started last, or else the newest."""
+    names = _names(models_dir)
+    return gr.Dropdown(names, value=run if run in names else names[0] if names else None)
+
+
+def _names(models_dir: Path) -> list[str]:
+    return [folder.name for folder in runs.all_runs(models_dir)]

@@ -1,0 +1,116 @@
+"""What Train shows of photos, of a run, and of what came of it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from html import escape
+
+import pandas as pd
+
+from ulsad.photos.intake import DEFECTS, GOOD_PARTS, HELD_OUT
+from ulsad.runs.estimate import Estimate, duration, size
+from ulsad.runs.runs import RunState
+from ulsad.ui.train.incoming import Incoming
+
+LOSSES = {"local": "local (L_pl)", "attention": "global (L_pg)", "local_global": "local-global (L_lg)"}
+PHASES = {"starting": "Starting", "queued": "Waiting", "reading": "Reading photos",
+          "features": "Computing features", "training": "Training", "testing": "Testing on known defects",
+          "calibrating": "Calibrating on held-out photos"}
+
+
+def progress(text: str, done: int = 0, total: int = 0) -> str:
+    share = 100 * done / total if total else 0
+    count = f" {done}/{total}" if total else ""
+    return (f"<div class='run'><div class='track'><div class='done' style='width:{share:.1f}%'></div></div>"
+            f"<b>{text}{count}</b></div>")
+
+
+def found(incoming: Incoming, held_out: int) -> str:
+    """What is in the slots, and what is wrong with it; `held_out` photos will be split off."""
+    check, intake = incoming.check, incoming.intake
+    good_tests = sum(photo.is_good for photo in intake.test)
+    kinds = Counter(photo.kind for photo in intake.test if not photo.is_good)
+    masks = sum(bool(photo.masks) for photo in intake.test)
+    notes = {
+        GOOD_PARTS: "" if intake.held_out else f"{held_out} of them will be held out, drawn with the seed",
+        HELD_OUT: "for quantiles and thresholds, not trained on",
+        DEFECTS: ", ".join([*(f"{count} {escape(kind)}" for kind, count in sorted(kinds.items())[:6]),
+                            *([f"… {len(kinds)} kinds"] if len(kinds) > 6 else []),
+                            *([f"{masks} with masks"] if masks else []),
+                            *([f"and {good_tests} good parts to test on"] if good_tests else [])])}
+    rows = "".join(
+        f"<tr><th>{slot.name}</th><td>{slot.readable}</td><td>{_sizes(slot.sizes)}</td>"
+        f"<td>{notes[slot.name]}</td></tr>" for slot in check.slots if slot.photos)
+    title = f"<p><b>Recognised: {escape(intake.layout)}.</b></p>" if intake.layout else ""
+    refused = set(check.refused)
+    problems = "".join(f"<li class='{'fail' if problem in refused else 'review'}'>{escape(problem)}</li>"
+                       for problem in check.problems())
+    return (f"{title}<table class='numbers found'><tr><th>slot</th><th>photos</th><th>size, px</th><th></th>"
+            f"</tr>{rows}</table><ul class='problems'>{problems}</ul>")
+
+
+def _sizes(sizes: dict[tuple[int, int], int]) -> str:
+    first = next(iter(sizes), None)
+    if first is None:
+        return "–"
+    return f"{first[0]} × {first[1]}" + (f" and {len(sizes) - 1} more" if len(sizes) > 1 else "")
+
+
+def cost(estimate: Estimate, free: int) -> str:
+    """What a training takes here; `free` bytes are left on the disk."""
+    return f"<p>On this machine: <b>{estimate}</b> ({size(free)} free).</p>"
+
+
+def no_run(run: str | None) -> str:
+    """That there is none yet, or none of that name any more."""
+    if run:
+        return (f"<div class='run'>The run '{escape(run)}' is no longer here: it was renamed or deleted. "
+                "Choose another one.</div>")
+    return "<div class='run'>No run yet. Drop photos on the left and press <b>Train</b>.</div>"
+
+
+def status(state: RunState) -> str:
+    """Where a run is."""
+    share = state.done / state.total if state.total else 0
+    model = " The model so far can be opened." if state.model else ""
+    text = {
+        "queued": f"Waiting for {_runs(state.ahead)} started before.",
+        "running": "Stopping, with what is learned so far" if state.stopping else _doing(state),
+        "finished": "Finished. Open the model in Inspect.",
+        "stopped": f"Stopped after {len(state.steps) and state.steps[-1]['step']} steps."
+                   f"{' The model so far can be opened, and Resume goes on.' if state.model else ''}",
+        "failed": "Failed.",
+        "interrupted": f"Interrupted: its process is gone.{model} Resume goes on.",
+    }[state.status]
+    message = f"<pre>{escape(state.message)}</pre>" if state.message else ""
+    machine = f"<small>{escape(state.machine)}{_speed(state)}</small>" if state.machine else ""
+    return (f"<div class='run {state.status}'><div class='track'><div class='done' "
+            f"style='width:{100 if state.status == 'finished' else 100 * share:.1f}%'></div></div>"
+            f"<b>{text}</b> {machine}{message}</div>")
+
+
+def _runs(count: int) -> str:
+    return "the run" if count == 1 else f"{count} runs"
+
+
+def _doing(state: RunState) -> str:
+    count = f" {state.done}/{state.total}" if state.total else ""
+    left = f" · {duration(state.seconds_left)} left" if state.seconds_left else ""
+    return f"{PHASES.get(state.phase, state.phase)}{count}{left}"
+
+
+def _speed(state: RunState) -> str:
+    """Of the last steps, while there are any."""
+    last = [step for step in state.steps if step["time"] > state.steps[-1]["time"] - 20]
+    if state.phase != "training" or len(last) < 2 or last[-1]["time"] == last[0]["time"]:
+        return ""
+    return f" · {(last[-1]['step'] - last[0]['step']) / (last[-1]['time'] - last[0]['time']):.1f} steps/s"
+
+
+def losses(state: RunState) -> pd.DataFrame:
+    """Before the first step rows of NaN: a LinePlot that has met an empty table never shows its lines again,
+    one that is given None while it draws fails in the browser, and None as a value makes words of numbers."""
+    rows = [(step["step"], label, step[key]) for step in state.steps for key, label in LOSSES.items()]
+    return pd.DataFrame(rows or [(0, label, math.nan) for label in LOSSES.values()],
+                        columns=["step", "loss", "value"])
