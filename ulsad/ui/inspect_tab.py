@@ -84,7 +84,7 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
     """Lay out the tab and wire it to the model chosen in the header."""
     wanted, key, index = gr.State(_demo()), gr.State(None, delete_callback=batches.forget), gr.State(0)
     coming = gr.State(None)  # the key of a batch that is being scored
-    latest = gr.State(_Latest())
+    asked = gr.State(_Latest())
     lines = gr.State({})  # the thresholds, by name
     first_view, first_table = opening.values()
     with gr.Row():
@@ -109,7 +109,7 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
 
     scored = gr.on(
         [wanted.change, page.load, model.change], library.shown(partial(_score, models_dir)),
-        [model, wanted, key, latest], [coming, key, index, photos.progress, photos.stop, model, wanted],
+        [model, wanted, key, asked], [coming, key, index, photos.progress, photos.stop, model, wanted],
         show_progress="hidden", concurrency_id="score", concurrency_limit=4, trigger_mode="multiple")
     scored.success(
         library.shown(partial(_own_settings, models_dir)), [key, index, charts.target, *settings],
