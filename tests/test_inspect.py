@@ -6,6 +6,7 @@ from base64 import b64decode
 from dataclasses import replace
 from io import BytesIO
 
+import gradio as gr
 import numpy as np
 import pytest
 from conftest import TINY
@@ -18,6 +19,7 @@ from ulsad.detector.criterion import Criterion
 from ulsad.photos.images import find_images
 from ulsad.ui import batches
 from ulsad.ui.batches import Request
+from ulsad.ui.inspect.tab import _Latest, _score
 from ulsad.ui.inspect.views import ALL, Controls, suggested_lines
 
 
@@ -165,3 +167,17 @@ def test_a_forgotten_batch_says_so_and_leaves_no_files(detector, demo_set, tmp_p
 
 def test_an_empty_batch_has_no_scores(detector):
     assert Batch((), ()).judged(Criterion.suggested(detector.calibration, 0.9, 0.995)) == []
+
+
+def test_of_two_requests_at_once_the_later_one_is_shown(detector, demo_set, tmp_path):
+    """Whichever ends last: a photo may be taken out while those before are being scored."""
+    detector.save(tmp_path / "m.safetensors")
+    photos = tuple((path, path.name) for path in find_images(demo_set / "test"))
+    latest, first, second = _Latest(), Request(photos), Request(photos[:2])
+    earlier = _score(tmp_path, "m.safetensors", first, None, latest)
+    assert next(earlier)[0] in batches._open
+    *_, shown = _score(tmp_path, "m.safetensors", second, None, latest)
+    assert batches.recalled(shown[1]).batch.names == tuple(name for _, name in photos[:2])
+    open_now = set(batches._open)
+    assert list(earlier)[-1] == (gr.skip(),) * 7
+    assert len(open_now - set(batches._open)) == 1 and shown[1] in batches._open

@@ -144,7 +144,7 @@ def visitor(app) -> Visitor:
     """With the demo photos open, and good parts in the slot of Train that could be trained on."""
     visitor = Visitor(app.local_url)
     fns = {name: fn for fn, name in named(app)}
-    assert visitor.post(fns["inspect.tab._score"], [":demo", None, None])["success"]
+    assert visitor.post(fns["inspect.tab._score"], [":demo", None, None, None])["success"]
     own = [None, None, 0.05, 0.9, 0.995, 0.7, "maximum", None]
     assert visitor.post(fns["inspect.tab._own_settings"], own)["success"]
     good = next(fn for fn, name in named(app) if name == "slot._added"

@@ -82,7 +82,7 @@ def keep(intake: Intake, folder: Path, lasting: Path | None = None) -> Intake:
         part.rename(folder)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
-        raise InputError(f"The photos could not be kept in {folder} ({error.strerror}). Is the disk full or "
+        raise InputError(f"The photos could not be kept in {folder} ({error}). Is the disk full or "
                          "write-protected? Make room and try again.") from error
     return kept(folder)
 

@@ -180,6 +180,12 @@ def score(key: str) -> Iterator[int]:
         forget(next(iter(_open)))
 
 
+def abandon(key: str) -> None:
+    """Drop a batch that is still coming; what it would have taken the place of stays."""
+    if gone := _open.pop(key, None):
+        shutil.rmtree(gone.folder, ignore_errors=True)
+
+
 def forget(key: str | None) -> None:
     if gone := _open.pop(key, None):
         shutil.rmtree(gone.folder, ignore_errors=True)

@@ -50,6 +50,13 @@ class Inspected:
     key: gr.State  # of the open batch
 
 
+@dataclass
+class _Latest:
+    """What one visitor asked for last. Of two batches that are scored at once, only that one is shown."""
+
+    asked: tuple[str, str] | None = None  # model and request
+
+
 @dataclass(frozen=True)
 class _List:
     """The column of photos."""
@@ -79,6 +86,7 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
     """Lay out the tab and wire it to the model chosen in the header."""
     wanted, key, index = gr.State(_demo()), gr.State(None, delete_callback=batches.forget), gr.State(0)
     coming = gr.State(None)  # the key of a batch that is being scored
+    asked = gr.State(_Latest())
     lines = gr.State({})  # the thresholds, by name
     first_view, first_table = opening.values()
     with gr.Row():
@@ -103,8 +111,8 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
 
     scored = gr.on(
         [wanted.change, page.load, model.change], library.shown(partial(_score, models_dir)),
-        [model, wanted, key], [coming, key, index, photos.progress, photos.stop, model, wanted],
-        show_progress="hidden", concurrency_id="score", concurrency_limit=4)
+        [model, wanted, key, asked], [coming, key, index, photos.progress, photos.stop, model, wanted],
+        show_progress="hidden", concurrency_id="score", concurrency_limit=4, trigger_mode="multiple")
     scored.success(
         library.shown(partial(_own_settings, models_dir)), [key, index, charts.target, *settings],
         [index, *settings, kept.saved, photos.of_verdict, photos.of_branch], show_progress="hidden",
@@ -194,11 +202,15 @@ def _opened_folder(data_root: Path | None, folder: str) -> Request:
                          for path in find_images(root)))
 
 
-def _score(models_dir: Path, model: str, wanted: Request, before: str | None) -> Iterator[tuple]:
+def _score(
+    models_dir: Path, model: str, wanted: Request, before: str | None, latest: _Latest
+) -> Iterator[tuple]:
     """Score what is wanted under the chosen model, with progress; a new batch takes the old one's place.
 
-    Until then, and if it can't be done, the old one stays.
+    Until then, and if it can't be done, the old one stays. It ends without a word once something else is
+    asked for.
     """
+    mine = latest.asked = model, wanted.id
     if batches.is_open(before, model, wanted):
         yield (gr.skip(),) * 7  # a generator that yields nothing would empty the header's dropdown
         return
@@ -209,8 +221,14 @@ def _score(models_dir: Path, model: str, wanted: Request, before: str | None) ->
         coming = batches.begun(model, models_dir, wanted, before)
         yield coming, *unchanged[:2], _progress(0, total), gr.Button(visible=total > 16), *unchanged[:2]
         for done in batches.score(coming):
+            if latest.asked != mine:
+                break
             if done % 16 == 0:
                 yield *unchanged, _progress(done, total), *unchanged
+        if latest.asked != mine:
+            batches.abandon(coming)
+            yield (gr.skip(),) * 7
+            return
         batch = batches.recalled(coming).batch
         if not len(batch):
             reasons = "\n".join(item.reason for item in batch.skipped[:5])
