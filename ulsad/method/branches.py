@@ -101,7 +101,8 @@ class Branches:
 
     @cached_property
     def resampling(self) -> np.ndarray:
-        """float32 (s, g): takes distances on the grid to raw maps at the image size, see `equations.resample`."""
+        """float32 (s, g): takes distances on the grid to raw maps at the image size, see
+        `equations.resample`."""
         return resampling_matrix(self.extractor.grid, self.config.image_size, self.config.blur_sigma).numpy()
 
     @torch.no_grad()
