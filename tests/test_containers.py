@@ -100,8 +100,8 @@ def test_truncated_heic(tmp_path):
 
 def test_the_package_for_heic_is_not_loaded_for_other_photos(tmp_path):
     saved(Image.fromarray(COLOURS), tmp_path / "a.png")
-    code = (f"import sys; from ulsad.images import read_image; read_image({str(tmp_path / 'a.png')!r}); "
-            "print('pillow_heif' in sys.modules)")
+    code = ("import sys; from ulsad.photos.images import read_image; "
+            f"read_image({str(tmp_path / 'a.png')!r}); print('pillow_heif' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 

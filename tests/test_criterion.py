@@ -17,9 +17,9 @@ from ulsad.detector.criterion import (
     Criterion,
     packed,
     rejected,
+    threshold_at,
     unpacked,
 )
-from ulsad.evaluation.metrics import threshold_at
 from ulsad.method.calibration import Calibration, Combination
 
 

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 from base64 import b64decode
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 import gradio as gr
 import numpy as np
@@ -181,3 +183,15 @@ def test_of_two_requests_at_once_the_later_one_is_shown(detector, demo_set, tmp_
     open_now = set(batches._open)
     assert list(earlier)[-1] == (gr.skip(),) * 7
     assert len(open_now - set(batches._open)) == 1 and shown[1] in batches._open
+
+
+def test_maps_are_shown_when_their_photo_is_gone(detector, demo_set, tmp_path):
+    photos = [shutil.copy(path, tmp_path) for path in find_images(demo_set / "test")[:2]]
+    key = opened(detector, tmp_path, list(map(Path, photos)))
+    for photo in photos:
+        os.remove(photo)
+    value = strict(controls(key).draw()[0])
+    assert value["views"][3]["heat"]
+    assert Image.open(batches.recalled(key).picture(0)).getpixel((5, 5)) == (128, 128, 128)
+    last = strict(controls(key, index=99).draw()[0])  # of a longer batch before
+    assert last["name"] == value["name"]

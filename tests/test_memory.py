@@ -11,7 +11,7 @@ import pytest
 _LEFT = """
 import re, sys
 import torch
-from ulsad.memory import keep_freed, peak_memory_mb
+from ulsad.compute.memory import keep_freed, peak_memory_mb
 if sys.argv[1] == "keep":
     keep_freed()
 def resident():

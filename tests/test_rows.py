@@ -77,7 +77,7 @@ TOUCH_200_MB = """
 import re, sys
 from pathlib import Path
 import torch
-from ulsad.rows import MappedRows
+from ulsad.compute.rows import MappedRows
 
 def peak():  # MB of resident memory
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024

@@ -53,6 +53,7 @@ class OpenBatch:
     added: list[Named] = field(default_factory=list)  # probes
     known: dict[Path, Prediction] = field(default_factory=dict)  # what need not be scored again
     stopping: bool = False
+    is_unseen: bool = True  # nobody has looked at it, so that the strangest photo comes first
     is_new: bool = True  # its model's own settings are still to be shown
 
     def ignore(self, ignored: np.ndarray | None) -> None:
@@ -102,10 +103,18 @@ class OpenBatch:
             place.write_bytes(self.detector.references.jpegs[chosen])
         return place, self.detector.references.names[chosen]
 
+    def _photo_or_grey(self, index: int) -> Image.Image:
+        """Its maps are still there when a photo is gone, as one is that was just taken out of the slot."""
+        try:
+            return self.photo(index)
+        except InputError:
+            height, width = self.batch.predictions[index].size
+            return Image.new("RGB", (width, height), "grey")
+
     def _picture(self, index: int, kind: str, side: int | None) -> Path:
         place = self.folder / f"{kind}-{index}.jpg"
         if not place.exists():
-            photo = self.photo(index)
+            photo = self._photo_or_grey(index)
             photo = rendering.fit_within(photo, side) if side else photo
             photo.save(place, quality=80 if side else 95, subsampling=2 if side else 0)
         return place

@@ -238,15 +238,16 @@ def _score(
         yield (None, before, gr.skip(), _left_out(back.batch, 0) if back else "", gr.Button(visible=False),
                back.model if back else gr.skip(), back.request if back else gr.skip())
         raise InputError(str(error).replace(f"{models_dir}/", "")) from error
-    yield (None, coming, _first(wanted, before, len(batch)), _left_out(batch, total),
+    yield (None, coming, _first(wanted, before, coming), _left_out(batch, total),
            gr.Button(visible=False), gr.skip(), wanted)
 
 
-def _first(wanted: Request, before: str | None, count: int):
-    """The photo to look at: the same under another model; None for the strangest."""
-    if batches.is_same(before, wanted):
-        return gr.skip()
-    return None if wanted.chosen is None else min(wanted.chosen, count - 1)
+def _first(wanted: Request, before: str | None, key: str):
+    """The photo to look at: the same under another model, the one asked for, or any until it is known which
+    is the strangest."""
+    opened = batches.recalled(key)
+    opened.is_unseen = wanted.chosen is None and not batches.is_same(before, wanted)
+    return gr.skip() if batches.is_same(before, wanted) else wanted.chosen or 0
 
 
 def _demo() -> Request:
@@ -272,15 +273,18 @@ def _left_out(batch: Batch, total: int) -> str:
     return f"<div class='run'>{stopped}{listed}</div>" if stopped or listed else ""
 
 
-def _own_settings(models_dir: Path, key: str, index: int | None, target: float, *settings):
-    """The strangest photo where none is chosen, and for photos that were not open before the model's own
-    settings with the thresholds they suggest, its saved criteria, and no filter."""
+def _own_settings(models_dir: Path, key: str, index: int, target: float, *settings):
+    """The strangest photo of a batch that nobody has looked at; and for photos that were not open before the
+    model's own settings with the thresholds they suggest, its saved criteria, and no filter."""
     opened, others = batches.recalled(key), (gr.skip(),) * 3
     if opened.is_new:
         opened.is_new = False
         settings = _suggested_settings(opened.detector, target)
         others = gr.Dropdown(list(library.criteria(opened.model, models_dir)), value=None), ALL, ALL
-    return opened.strangest(criterion(*settings)) if index is None else index, *settings, *others
+    if opened.is_unseen:
+        opened.is_unseen = False
+        index = opened.strangest(criterion(*settings))
+    return index, *settings, *others
 
 
 def _suggested_settings(detector: Ulsad, target: float) -> tuple:

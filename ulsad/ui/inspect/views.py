@@ -43,6 +43,8 @@ class Controls(NamedTuple):
         Runs no network.
         """
         opened = batches.recalled(self.key)
+        if self.index >= len(opened.batch):  # of the batch before
+            return self._replace(index=0).draw()
         chosen = criterion(*self[2:7])
         judged = opened.batch.judged(chosen)
         held_out = opened.detector.calibration.held_out_scores(chosen.alpha, chosen.beta, chosen.combine)
