@@ -21,7 +21,7 @@ from ulsad.detector.criterion import Criterion
 from ulsad.photos.images import find_images
 from ulsad.ui import batches
 from ulsad.ui.batches import Request
-from ulsad.ui.inspect.tab import _Latest, _score
+from ulsad.ui.inspect.scoring import Latest, score
 from ulsad.ui.inspect.views import ALL, Controls, suggested_lines
 
 
@@ -175,10 +175,10 @@ def test_of_two_requests_at_once_the_later_one_is_shown(detector, demo_set, tmp_
     """Whichever ends last: a photo may be taken out while those before are being scored."""
     detector.save(tmp_path / "m.safetensors")
     photos = tuple((path, path.name) for path in find_images(demo_set / "test"))
-    latest, first, second = _Latest(), Request(photos), Request(photos[:2])
-    earlier = _score(tmp_path, "m.safetensors", first, None, latest)
+    latest, first, second = Latest(), Request(photos), Request(photos[:2])
+    earlier = score(tmp_path, "m.safetensors", first, None, latest)
     assert next(earlier)[0] in batches._open
-    *_, shown = _score(tmp_path, "m.safetensors", second, None, latest)
+    *_, shown = score(tmp_path, "m.safetensors", second, None, latest)
     assert batches.recalled(shown[1]).batch.names == tuple(name for _, name in photos[:2])
     open_now = set(batches._open)
     assert list(earlier)[-1] == (gr.skip(),) * 7

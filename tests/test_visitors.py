@@ -36,9 +36,9 @@ EVENTS = {
     "slot._added": "takes files that gradio says were uploaded; their names must stay inside the slot",
     "slot._taken_out": "takes names out that are in the slot, passes over others",
     "slot._emptied": NO_NAME, "slot._value": NO_NAME,
-    "inspect.tab._score": MODEL,
-    "inspect.tab._own_settings": NO_NAME, "inspect.tab._draw": NO_NAME, "inspect.tab._stop": NO_NAME,
-    "inspect.tab._opened": NO_NAME, "inspect.tab._opened_folder": FOLDER,
+    "inspect.scoring.score": MODEL,
+    "inspect.scoring.own_settings": NO_NAME, "inspect.tab._draw": NO_NAME, "inspect.scoring.stop": NO_NAME,
+    "inspect.scoring.opened": NO_NAME, "inspect.scoring.opened_folder": FOLDER,
     "inspect.tab._alpha_moved": NO_NAME, "inspect.tab._beta_moved": NO_NAME,
     "inspect.tab._suggested": NO_NAME, "inspect.tab._dragged": NO_NAME, "inspect.tab._picked": NO_NAME,
     "inspect.tab._probed": NO_NAME, "inspect.tab._ignored": NO_NAME,
@@ -144,9 +144,9 @@ def visitor(app) -> Visitor:
     """With the demo photos open, and good parts in the slot of Train that could be trained on."""
     visitor = Visitor(app.local_url)
     fns = {name: fn for fn, name in named(app)}
-    assert visitor.post(fns["inspect.tab._score"], [":demo", None, None, None])["success"]
+    assert visitor.post(fns["inspect.scoring.score"], [":demo", None, None, None])["success"]
     own = [None, None, 0.05, 0.9, 0.995, 0.7, "maximum", None]
-    assert visitor.post(fns["inspect.tab._own_settings"], own)["success"]
+    assert visitor.post(fns["inspect.scoring.own_settings"], own)["success"]
     good = next(fn for fn, name in named(app) if name == "slot._added"
                 and app.fns[fn].targets[0][0] == slot_of(app, "good-parts"))
     uploaded = visitor.upload(DEMO_PHOTOS)

@@ -138,7 +138,17 @@ def unpacked(text: str) -> np.ndarray | None:
 def rejected(held_out_scores: np.ndarray, threshold: float) -> tuple[int, Interval]:
     """How many of n held-out good photos lie above a threshold, and the 95 % interval of the true share.
 
-    The interval (Clopper-Pearson) does not know that the threshold was read off these very photos.
+    The interval (Clopper-Pearson) is a little too good when the threshold comes from these same photos.
     """
     count = int((held_out_scores > threshold).sum())
     return count, clopper_pearson(count, len(held_out_scores))
+
+
+def promise(held_out_scores: np.ndarray, criterion: Criterion) -> str:
+    """What n held-out good photos allow to say about good parts to come, in two sentences for each line."""
+    sentences = []
+    for name, threshold in (("review", criterion.review), ("fail", criterion.fail)):
+        count, interval = rejected(held_out_scores, threshold)
+        sentences.append(f"{count} of {len(held_out_scores)} held-out good photos score above '{name}'. "
+                         f"With 95 % confidence, at most {interval.high:.1%} of all good parts do.")
+    return " ".join(sentences)

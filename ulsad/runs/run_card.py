@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ulsad.detector.criterion import FALSE_REJECT, rejected
+from ulsad.detector.criterion import FALSE_REJECT, promise
 from ulsad.method.config import PRESETS, Config
 from ulsad.photos.datasets import GOOD
 from ulsad.runs.histogram import score_histogram
@@ -55,7 +55,7 @@ def run_card(card: Card) -> str:
         f"<p>A detector that learned from {len(record['train'])} photos of good parts what is normal; "
         f"{len(record['held_out'])} more, held out from that, set its thresholds.</p>"
         + "".join(f"<p class='warning'>{escape(text)}</p>" for text in _warnings(card))
-        + f"<h2>What it came to</h2>{result(card.outcome)}<h2>How it was made</h2>{facts(rows)}"
+        + f"<h2>Result</h2>{result(card.outcome)}<h2>How it was made</h2>{facts(rows)}"
         f"<details><summary>All settings ({len(settings)})</summary>{facts(settings)}</details>"
         + foldout("Trained on: these set the weights", record["train"])
         + foldout("Held out: these set quantiles and suggested thresholds", record["held_out"])
@@ -197,13 +197,9 @@ def _share(above: Above) -> str:
 
 def _promise(outcome: Outcome) -> str:
     """What the held-out good photos allow to say about good parts to come."""
-    scores, sentences = np.array([one.combined for one in outcome.held_out]), []
-    for name, threshold in (("review", outcome.criterion.review), ("fail", outcome.criterion.fail)):
-        count, interval = rejected(scores, threshold)
-        sentences.append(f"{count} of {len(scores)} held-out good photos lie above <i>{name}</i>: up to "
-                         f"{interval.high:.1%} of good parts may, at 95 % confidence.")
-    return (f"<p>{' '.join(sentences)} These intervals do not know that the thresholds were read off these "
-            "very photos.</p>")
+    scores = np.array([one.combined for one in outcome.held_out])
+    return (f"<p>{promise(scores, outcome.criterion)} The thresholds come from these same photos, so the true "
+            "shares may be a little higher.</p>")
 
 
 def _figures(outcome: Outcome | None) -> dict[str, str]:

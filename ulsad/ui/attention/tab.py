@@ -34,7 +34,7 @@ without a model each channel is standardised over photo A, so that no channel wi
 are the network's own.
 
 **Photo B.** The same *z*<sub>q</sub> asks the patches of another photo. Colours are on photo A's scale: a
-part that is missing in B finds no home, and B stays dark. A part that only lies otherwise may find none
+part that is missing in B finds no home, and B stays dark. A part that is merely turned may find none
 either.
 
 **Concepts** (Figure 5 of the paper). All patches are put into groups of similar ones; the most typical

@@ -268,7 +268,8 @@ def _confusion(point: metrics.OperatingPoint, held_out: int) -> str:
         f"<table class='numbers'><tr><th>threshold {point.threshold:.2f}</th><th>passed</th><th>rejected</th>"
         f"<th>share rejected, 95 % interval</th></tr>"
         f"{rows}</table><p><small>The threshold was set by {held_out} held-out good photos. Below a share of "
-        f"{1 / (held_out + 1):.1%} it is extrapolated from their spread: so many can't say more.</small></p>")
+        f"{1 / (held_out + 1):.1%} it is extrapolated from their spread; hold out more photos to "
+        "measure it.</small></p>")
 
 
 def _open(key: str, paths: list[str], event: gr.SelectData):

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from html import escape
 from pathlib import Path
 
 import gradio as gr
 
-from ulsad.detector.batch import Batch
 from ulsad.detector.criterion import BOTH, FAIL, FALSE_REJECT, GLOBAL, LOCAL, NEITHER, PASS, REVIEW
-from ulsad.detector.detector import Ulsad
-from ulsad.errors import InputError
 from ulsad.photos import probe
-from ulsad.photos.images import find_images
 from ulsad.ui import batches, library, opening, slot
-from ulsad.ui.batches import Request
 from ulsad.ui.component import component
-from ulsad.ui.inspect import take_away, viewer
-from ulsad.ui.inspect.views import ALL, Controls, criterion, suggested_lines
-from ulsad.ui.slot import Slot
+from ulsad.ui.inspect import scoring, take_away, viewer
+from ulsad.ui.inspect.views import ALL, Controls, suggested_lines
 
 EXPLANATION = """
 **How to read this.** Both branches score every pixel; higher is stranger. The *local* branch rebuilds
@@ -48,13 +40,6 @@ class Inspected:
     wanted: gr.State  # a `Request`
     slot: gr.State  # a `Slot`
     key: gr.State  # of the open batch
-
-
-@dataclass
-class _Latest:
-    """What one visitor asked for last. Of two batches that are scored at once, only that one is shown."""
-
-    asked: tuple[str, str] | None = None  # model and request
 
 
 @dataclass(frozen=True)
@@ -84,9 +69,9 @@ class _Charts:
 
 def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path | None) -> Inspected:
     """Lay out the tab and wire it to the model chosen in the header."""
-    wanted, key, index = gr.State(_demo()), gr.State(None, delete_callback=batches.forget), gr.State(0)
+    wanted, key, index = gr.State(scoring.demo()), gr.State(None, delete_callback=batches.forget), gr.State(0)
     coming = gr.State(None)  # the key of a batch that is being scored
-    asked = gr.State(_Latest())
+    asked = gr.State(scoring.Latest())
     lines = gr.State({})  # the thresholds, by name
     first_view, first_table = opening.values()
     with gr.Row():
@@ -110,16 +95,17 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
     each = live | {"trigger_mode": "multiple"}
 
     scored = gr.on(
-        [wanted.change, page.load, model.change], library.shown(partial(_score, models_dir)),
+        [wanted.change, page.load, model.change], library.shown(partial(scoring.score, models_dir)),
         [model, wanted, key, asked], [coming, key, index, photos.progress, photos.stop, model, wanted],
         show_progress="hidden", concurrency_id="score", concurrency_limit=4, trigger_mode="multiple")
     scored.success(
-        library.shown(partial(_own_settings, models_dir)), [key, index, charts.target, *settings],
+        library.shown(partial(scoring.own_settings, models_dir)), [key, index, charts.target, *settings],
         [index, *settings, kept.saved, photos.of_verdict, photos.of_branch], show_progress="hidden",
     ).success(library.shown(_draw), inputs, views, show_progress="hidden")
-    photos.stop.click(_stop, coming, None)
-    photos.dropped.change(library.shown(_opened), [photos.dropped, wanted], wanted, show_progress="hidden")
-    photos.folder.submit(library.shown(partial(_opened_folder, data_root)), photos.folder, wanted)
+    photos.stop.click(scoring.stop, coming, None)
+    photos.dropped.change(library.shown(scoring.opened), [photos.dropped, wanted], wanted,
+                          show_progress="hidden")
+    photos.folder.submit(library.shown(partial(scoring.opened_folder, data_root)), photos.folder, wanted)
 
     for control in (weight, charts.kind, charts.contrast, photos.of_verdict, photos.of_branch):
         control.input(library.shown(_draw), inputs, views, **latest)
@@ -185,112 +171,6 @@ def _charts() -> _Charts:
             contrast = gr.Checkbox(label="Own contrast for every map", min_width=160,
                                    info="shows faint things; makes good parts look bad")
     return _Charts(scores, target, promise, suggest, scatter, pixels, kind, contrast)
-
-
-# --- opening and scoring
-
-def _opened(dropped: Slot, wanted: Request):
-    """What the slot holds; the demo once it is empty, unless another tab has emptied it."""
-    if dropped:
-        return Request(tuple(dropped.photos()), dropped=True)
-    return _demo() if wanted.dropped else gr.skip()
-
-
-def _opened_folder(data_root: Path | None, folder: str) -> Request:
-    root = library.folder_on_server(data_root, folder)
-    return Request(tuple((path, path.relative_to(root).as_posix() if path != root else path.name)
-                         for path in find_images(root)))
-
-
-def _score(
-    models_dir: Path, model: str, wanted: Request, before: str | None, latest: _Latest
-) -> Iterator[tuple]:
-    """Score what is wanted under the chosen model, with progress; a new batch takes the old one's place.
-
-    Until then, and if it can't be done, the old one stays. It ends without a word once something else is
-    asked for.
-    """
-    mine = latest.asked = model, wanted.id
-    if batches.is_open(before, model, wanted):
-        yield (gr.skip(),) * 7  # a generator that yields nothing would empty the header's dropdown
-        return
-    if not any(path.exists() for path, _ in wanted.photos):  # those of a run that was renamed or deleted
-        wanted = _demo()
-    total, unchanged = len(wanted.photos), (gr.skip(),) * 3
-    try:
-        coming = batches.begun(model, models_dir, wanted, before)
-        yield coming, *unchanged[:2], _progress(0, total), gr.Button(visible=total > 16), *unchanged[:2]
-        for done in batches.score(coming):
-            if latest.asked != mine:
-                break
-            if done % 16 == 0:
-                yield *unchanged, _progress(done, total), *unchanged
-        if latest.asked != mine:
-            batches.abandon(coming)
-            yield (gr.skip(),) * 7
-            return
-        batch = batches.recalled(coming).batch
-        if not len(batch):
-            reasons = "\n".join(item.reason for item in batch.skipped[:5])
-            raise InputError(reasons or "Stopped before any photo was scored.")
-    except InputError as error:
-        back = batches.recalled(before) if before else None
-        yield (None, before, gr.skip(), _left_out(back.batch, 0) if back else "", gr.Button(visible=False),
-               back.model if back else gr.skip(), back.request if back else gr.skip())
-        raise InputError(str(error).replace(f"{models_dir}/", "")) from error
-    yield (None, coming, _first(wanted, before, coming), _left_out(batch, total),
-           gr.Button(visible=False), gr.skip(), wanted)
-
-
-def _first(wanted: Request, before: str | None, key: str):
-    """The photo to look at: the same under another model, the one asked for, or any until it is known which
-    is the strangest."""
-    opened = batches.recalled(key)
-    opened.is_unseen = wanted.chosen is None and not batches.is_same(before, wanted)
-    return gr.skip() if batches.is_same(before, wanted) else wanted.chosen or 0
-
-
-def _demo() -> Request:
-    return Request(tuple((Path(path), Path(path).name) for path in library.demo_photos()))
-
-
-def _stop(coming: str | None) -> None:
-    if coming:
-        batches.recalled(coming).stopping = True
-
-
-def _progress(done: int, total: int) -> str:
-    width = 100 * done / max(total, 1)
-    return (f"<div class='run'><div class='track'><div class='done' style='width:{width:.1f}%'></div></div>"
-            f"<b>Scoring {done}/{total}</b></div>")
-
-
-def _left_out(batch: Batch, total: int) -> str:
-    left = total - len(batch) - len(batch.skipped)
-    stopped = f"<b>Stopped: {left} photos were not scored.</b>" if left > 0 else ""
-    items = "".join(f"<li>{escape(item.reason)}</li>" for item in batch.skipped[:50])
-    listed = f"<b>{len(batch.skipped)} could not be read:</b><ul>{items}</ul>" if items else ""
-    return f"<div class='run'>{stopped}{listed}</div>" if stopped or listed else ""
-
-
-def _own_settings(models_dir: Path, key: str, index: int, target: float, *settings):
-    """The strangest photo of a batch that nobody has looked at; and for photos that were not open before the
-    model's own settings with the thresholds they suggest, its saved criteria, and no filter."""
-    opened, others = batches.recalled(key), (gr.skip(),) * 3
-    if opened.is_new:
-        opened.is_new = False
-        settings = _suggested_settings(opened.detector, target)
-        others = gr.Dropdown(list(library.criteria(opened.model, models_dir)), value=None), ALL, ALL
-    if opened.is_unseen:
-        opened.is_unseen = False
-        index = opened.strangest(criterion(*settings))
-    return index, *settings, *others
-
-
-def _suggested_settings(detector: Ulsad, target: float) -> tuple:
-    config = detector.config
-    settings = (config.alpha, config.beta, config.global_weight, config.combination)
-    return *settings, suggested_lines(detector, *settings, target)
 
 
 # --- what the user does: each changes one thing and draws everything, in one trip to the server

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ulsad.detector.batch import Judged, said_of_strange, tally
-from ulsad.detector.criterion import BOTH, GLOBAL, LINES, LOCAL, NEITHER, Criterion, rejected
+from ulsad.detector.criterion import BOTH, GLOBAL, LINES, LOCAL, NEITHER, Criterion, promise
 from ulsad.detector.detector import Ulsad
 from ulsad.method.calibration import LEVELS, Combination, QuantileFunction
 from ulsad.ui import batches, places
@@ -180,9 +180,4 @@ def _flips(opened: OpenBatch, judged: list[Judged], criterion: Criterion) -> str
 
 def _promise(held_out: np.ndarray, criterion: Criterion) -> str:
     """What the held-out good photos allow to say about good parts to come."""
-    sentences = []
-    for name, threshold in (("review", criterion.review), ("fail", criterion.fail)):
-        count, interval = rejected(held_out[:, 0], threshold)
-        sentences.append(f"{count} of {len(held_out)} held-out good photos lie above <i>{name}</i>: up to "
-                         f"{interval.high:.1%} of good parts may, at 95 % confidence.")
-    return f"<small>{' '.join(sentences)}</small>"
+    return f"<small>{promise(held_out[:, 0], criterion)}</small>"

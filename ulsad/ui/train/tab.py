@@ -63,7 +63,7 @@ def build(
                                title="Losses: how far each branch still is from the good parts",
                                y_title="loss", buttons=[], elem_id="losses")
             with gr.Column(visible=False) as after:
-                gr.Markdown("### What it came to")
+                gr.Markdown("### Result")
                 outcome = gr.HTML(elem_id="outcome")
                 with gr.Row():
                     take_model = gr.DownloadButton("Model file", elem_id="take-model")

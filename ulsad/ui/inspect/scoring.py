@@ -1,0 +1,130 @@
+"""Open photos in Inspect: score them under the chosen model, and begin with the strangest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from ulsad.detector.batch import Batch
+from ulsad.detector.detector import Ulsad
+from ulsad.errors import InputError
+from ulsad.photos.images import find_images
+from ulsad.ui import batches, library
+from ulsad.ui.batches import Request
+from ulsad.ui.inspect.views import ALL, criterion, suggested_lines
+from ulsad.ui.slot import Slot
+
+
+@dataclass
+class Latest:
+    """What one visitor asked for last. Of two batches that are scored at once, only that one is shown."""
+
+    asked: tuple[str, str] | None = None  # model and request
+
+
+def opened(dropped: Slot, wanted: Request):
+    """What the slot holds; the demo once it is empty, unless another tab has emptied it."""
+    if dropped:
+        return Request(tuple(dropped.photos()), dropped=True)
+    return demo() if wanted.dropped else gr.skip()
+
+
+def opened_folder(data_root: Path | None, folder: str) -> Request:
+    root = library.folder_on_server(data_root, folder)
+    return Request(tuple((path, path.relative_to(root).as_posix() if path != root else path.name)
+                         for path in find_images(root)))
+
+
+def score(
+    models_dir: Path, model: str, wanted: Request, before: str | None, latest: Latest
+) -> Iterator[tuple]:
+    """Score what is wanted under the chosen model, with progress; a new batch takes the old one's place.
+
+    Until then, and if it can't be done, the old one stays. It ends without a word once something else is
+    asked for.
+    """
+    mine = latest.asked = model, wanted.id
+    if batches.is_open(before, model, wanted):
+        yield (gr.skip(),) * 7  # a generator that yields nothing would empty the header's dropdown
+        return
+    if not any(path.exists() for path, _ in wanted.photos):  # those of a run that was renamed or deleted
+        wanted = demo()
+    total, unchanged = len(wanted.photos), (gr.skip(),) * 3
+    try:
+        coming = batches.begun(model, models_dir, wanted, before)
+        yield coming, *unchanged[:2], _progress(0, total), gr.Button(visible=total > 16), *unchanged[:2]
+        for done in batches.score(coming):
+            if latest.asked != mine:
+                break
+            if done % 16 == 0:
+                yield *unchanged, _progress(done, total), *unchanged
+        if latest.asked != mine:
+            batches.abandon(coming)
+            yield (gr.skip(),) * 7
+            return
+        batch = batches.recalled(coming).batch
+        if not len(batch):
+            reasons = "\n".join(item.reason for item in batch.skipped[:5])
+            raise InputError(reasons or "Stopped before any photo was scored.")
+    except InputError as error:
+        back = batches.recalled(before) if before else None
+        yield (None, before, gr.skip(), _left_out(back.batch, 0) if back else "", gr.Button(visible=False),
+               back.model if back else gr.skip(), back.request if back else gr.skip())
+        raise InputError(str(error).replace(f"{models_dir}/", "")) from error
+    yield (None, coming, _first(wanted, before, coming), _left_out(batch, total),
+           gr.Button(visible=False), gr.skip(), wanted)
+
+
+def _first(wanted: Request, before: str | None, key: str):
+    """The photo to look at: the same under another model, the one asked for, or any until it is known which
+    is the strangest."""
+    opened = batches.recalled(key)
+    opened.is_unseen = wanted.chosen is None and not batches.is_same(before, wanted)
+    return gr.skip() if batches.is_same(before, wanted) else wanted.chosen or 0
+
+
+def demo() -> Request:
+    return Request(tuple((Path(path), Path(path).name) for path in library.demo_photos()))
+
+
+def stop(coming: str | None) -> None:
+    if coming:
+        batches.recalled(coming).stopping = True
+
+
+def _progress(done: int, total: int) -> str:
+    width = 100 * done / max(total, 1)
+    return (f"<div class='run'><div class='track'><div class='done' style='width:{width:.1f}%'></div></div>"
+            f"<b>Scoring {done}/{total}</b></div>")
+
+
+def _left_out(batch: Batch, total: int) -> str:
+    left = total - len(batch) - len(batch.skipped)
+    stopped = f"<b>Stopped: {left} photos were not scored.</b>" if left > 0 else ""
+    items = "".join(f"<li>{escape(item.reason)}</li>" for item in batch.skipped[:50])
+    listed = f"<b>{len(batch.skipped)} could not be read:</b><ul>{items}</ul>" if items else ""
+    return f"<div class='run'>{stopped}{listed}</div>" if stopped or listed else ""
+
+
+def own_settings(models_dir: Path, key: str, index: int, target: float, *settings):
+    """The strangest photo of a batch that nobody has looked at; and for photos that were not open before the
+    model's own settings with the thresholds they suggest, its saved criteria, and no filter."""
+    opened, others = batches.recalled(key), (gr.skip(),) * 3
+    if opened.is_new:
+        opened.is_new = False
+        settings = _suggested_settings(opened.detector, target)
+        others = gr.Dropdown(list(library.criteria(opened.model, models_dir)), value=None), ALL, ALL
+    if opened.is_unseen:
+        opened.is_unseen = False
+        index = opened.strangest(criterion(*settings))
+    return index, *settings, *others
+
+
+def _suggested_settings(detector: Ulsad, target: float) -> tuple:
+    config = detector.config
+    settings = (config.alpha, config.beta, config.global_weight, config.combination)
+    return *settings, suggested_lines(detector, *settings, target)
