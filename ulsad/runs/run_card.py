@@ -198,8 +198,8 @@ def _share(above: Above) -> str:
 def _promise(outcome: Outcome) -> str:
     """What the held-out good photos allow to say about good parts to come."""
     scores = np.array([one.combined for one in outcome.held_out])
-    return (f"<p>{promise(scores, outcome.criterion)} The thresholds come from these same photos, so the true "
-            "shares may be a little higher.</p>")
+    return (f"<p>{promise(scores, outcome.criterion)} The thresholds come from these same photos, so the "
+            "true shares may be a little higher.</p>")
 
 
 def _figures(outcome: Outcome | None) -> dict[str, str]:
