@@ -92,6 +92,9 @@ def test_what_a_slot_says(demo_set):
     full = dropped(demo_set / "test/good").add([], ["a.txt", "b.txt"])
     value = json.loads(slot._value(full))
     assert value["said"] == "3 photos in 1 folder" and value["total"] == 3
+    photo = find_images(demo_set)[0]
+    assert json.loads(slot._value(Slot().add([(photo, "10.png"), (photo, "2.png")])))["names"] == [
+        "2.png", "10.png"]
     assert value["left_out"] == "2 are no photos and were left out: a.txt, b.txt"
     assert slot.plain(f"{full.folder}/good/1.png: truncated. {full.folder}/2.png too") == (
         "good/1.png: truncated. 2.png too")

@@ -42,7 +42,7 @@ def find_images(source: Path | str) -> list[Path]:
     found = [path for path in source.rglob("*") if is_photo(path.relative_to(source)) and path.is_file()]
     if not found:
         raise InputError(f"{source} holds no photos ({', '.join(SUFFIXES)}). Is it the right folder?")
-    return sorted(found, key=_natural_order)
+    return sorted(found, key=natural_order)
 
 
 def is_photo(path: PurePath) -> bool:
@@ -51,7 +51,8 @@ def is_photo(path: PurePath) -> bool:
     return path.suffix.lower() in SUFFIXES and not hidden
 
 
-def _natural_order(path: Path) -> list[tuple[bool, int, str]]:
+def natural_order(path: PurePath) -> list[tuple[bool, int, str]]:
+    """To sort by: 2.png comes before 10.png."""
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part)
             for part in re.split(r"(\d+)", path.as_posix())]
 

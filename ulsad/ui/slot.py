@@ -20,7 +20,7 @@ from gradio.context import LocalContext
 from ulsad.errors import InputError
 from ulsad.photos.archives import MAX_FILES, extract_photos, is_table
 from ulsad.photos.files import link_or_copy, place_inside
-from ulsad.photos.images import SUFFIXES, find_images, is_photo
+from ulsad.photos.images import SUFFIXES, find_images, is_photo, natural_order
 from ulsad.ui import library, places
 from ulsad.ui.batches import Named
 from ulsad.ui.component import component
@@ -161,8 +161,9 @@ def _value(slot: Slot) -> str:
              ((photos, "photo"), (zips, "zip")) if count]
     folders = {PurePosixPath(name).parent for name in slot.names} - {PurePosixPath(".")}
     inside = f" in {len(folders)} folder{'s' if len(folders) > 1 else ''}" if folders else ""
-    return json.dumps({"said": " and ".join(kinds) + inside, "names": slot.names[:LISTED],
-                       "total": len(slot.names), "left_out": _left_out(slot.left_out)})
+    names = sorted(slot.names, key=lambda name: natural_order(PurePosixPath(name)))
+    return json.dumps({"said": " and ".join(kinds) + inside, "names": names[:LISTED], "total": len(names),
+                       "left_out": _left_out(slot.left_out)})
 
 
 def _left_out(names: tuple[str, ...]) -> str:

@@ -103,10 +103,10 @@ def _pick(photos: list[Named], pair: tuple[str, str], event: gr.SelectData) -> t
 
 def _beside(photos: list[Named], pair: tuple[str, str], name: str) -> tuple[str, str]:
     """Photo B, looked up among those that are listed."""
-    places = dict(zip(_names(photos), ["", *(str(path) for path, _ in photos)], strict=True))
-    if name not in places:
+    paths = dict(zip(_names(photos), ["", *(str(path) for path, _ in photos)], strict=True))
+    if name not in paths:
         raise InputError(f"There is no photo '{name}' in the list.")
-    return pair[0], places[name]
+    return pair[0], paths[name]
 
 
 def _demo() -> list[Named]:
