@@ -1,4 +1,4 @@
-"""The one exception that a user can act on."""
+"""The one error of our own: its message says what is wrong and how to mend it."""
 
 
 class InputError(ValueError):
