@@ -84,7 +84,9 @@ def _first(wanted: Request, before: str | None, key: str):
     is the strangest."""
     opened = batches.recalled(key)
     opened.is_unseen = wanted.chosen is None and not batches.is_same(before, wanted)
-    return gr.skip() if batches.is_same(before, wanted) else wanted.chosen or 0
+    if batches.is_same(before, wanted):
+        return gr.skip()
+    return min(wanted.chosen or 0, len(opened.batch) - 1)  # some may have been unreadable
 
 
 def demo() -> Request:
