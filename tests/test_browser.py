@@ -21,7 +21,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from ulsad import Ulsad
 from ulsad.photos.images import find_images
-from ulsad.speed import app as bench
+from ulsad.speed import latency
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -44,7 +44,7 @@ def models_dir(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def address(models_dir, tmp_path_factory):
     temporary = tmp_path_factory.mktemp("temporary")
-    with bench.served(models_dir, TMPDIR=str(temporary)) as address:
+    with latency.served(models_dir, TMPDIR=str(temporary)) as address:
         yield address
     assert not list(temporary.glob("ulsad-*"))  # visitors' photos are gone with the app
 
@@ -874,7 +874,7 @@ def test_an_unreadable_photo_says_what_is_wrong(page, tmp_path):
 
 
 def test_the_benchmark_measures_a_redraw_in_a_browser_too():
-    command = [sys.executable, "-m", "ulsad", "bench", "app", "--batch", "8", "--rounds", "1"]
+    command = [sys.executable, "-m", "ulsad", "bench", "latency", "--batch", "8", "--rounds", "1"]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
     table = done.stdout

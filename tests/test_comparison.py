@@ -14,7 +14,7 @@ from ulsad import InputError
 from ulsad.evaluation.baselines import Outcome
 from ulsad.evaluation.comparison import check_methods, comparison_table, run_method
 from ulsad.evaluation.nearest import Bank
-from ulsad.evaluation.trials import Bench, run_trial
+from ulsad.evaluation.trials import TrialStore, run_trial
 from ulsad.photos.datasets import find_categories
 
 
@@ -30,7 +30,7 @@ def outcomes(category):
 
 
 def test_ulsad_is_the_same_as_in_a_trial(outcomes, category, tmp_path):
-    trial = run_trial(Bench(tmp_path), category, replace(TINY, steps=2))
+    trial = run_trial(TrialStore(tmp_path), category, replace(TINY, steps=2))
     labels = [not photo.is_good for photo in category.test]
     assert roc_auc_score(labels, outcomes[0].scores) == pytest.approx(
         trial["maps"]["combined"]["auroc"]["all"], abs=1e-9)
@@ -39,7 +39,7 @@ def test_ulsad_is_the_same_as_in_a_trial(outcomes, category, tmp_path):
 def test_dfr_is_the_local_branch_alone_without_directions(outcomes, category, tmp_path):
     alone = replace(TINY, steps=2, global_target="none", lambda_l=0.0, local_metric="plain",
                     relative_maps=False)
-    trial = run_trial(Bench(tmp_path), category, alone)
+    trial = run_trial(TrialStore(tmp_path), category, alone)
     labels = [not photo.is_good for photo in category.test]
     assert roc_auc_score(labels, outcomes[1].scores) == pytest.approx(
         trial["maps"]["local"]["auroc"]["all"], abs=1e-9)

@@ -11,7 +11,7 @@ import pytest
 from conftest import DEMO_MODEL
 from PIL import Image
 
-from ulsad import Config, InputError, Ulsad
+from ulsad import Config, InputError, Ulsad, Watch
 from ulsad.__main__ import main
 from ulsad.detector import spreadsheet
 from ulsad.detector.model_file import read_header
@@ -297,7 +297,7 @@ def test_a_given_white_is_kept_and_what_exceeds_it_said(versions):
 
 
 def test_a_training_that_goes_on_keeps_white_and_what_was_said_of_it(versions, tmp_path):
-    part = Ulsad.fit(versions / "12" / "good", replace(SMALL, steps=3), should_stop=lambda: True)
+    part = Ulsad.fit(versions / "12" / "good", replace(SMALL, steps=3), watch=Watch(should_stop=lambda: True))
     part.save(tmp_path / "part.safetensors", resumable=True)
     again = Ulsad.fit(versions / "12" / "good", resume=Ulsad.load(tmp_path / "part.safetensors"))
     assert part.record["steps"] == 1 and again.record["steps"] == 3

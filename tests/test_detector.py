@@ -12,7 +12,7 @@ from conftest import TINY, shared
 from PIL import Image
 from safetensors.torch import save_file
 
-from ulsad import Config, InputError, Skipped, TrainingDiverged, Ulsad
+from ulsad import Config, InputError, Skipped, TrainingDiverged, Ulsad, Watch
 from ulsad.detector import fitting
 from ulsad.detector.preparation import feature_statistics
 from ulsad.photos.images import find_images
@@ -62,7 +62,8 @@ def test_checkpoints_on_the_way_change_nothing(detector, good_photos, monkeypatc
     seen = []
     monkeypatch.setattr(fitting, "CHECKPOINT", 0.0)
     monkeypatch.setattr(fitting, "SHARE", 0)
-    again = Ulsad.fit(good_photos, TINY, on_checkpoint=lambda part: seen.append(part.record["steps"]))
+    again = Ulsad.fit(good_photos, TINY, watch=Watch(
+        on_checkpoint=lambda part: seen.append(part.record["steps"])))
     assert seen == list(range(1, 13))
     for name, value in tensors(detector).items():
         assert torch.equal(value, tensors(again)[name]), name
@@ -71,7 +72,7 @@ def test_checkpoints_on_the_way_change_nothing(detector, good_photos, monkeypatc
 def test_losses_of_both_branches_fall(good_photos):
     steps = []
     Ulsad.fit(good_photos, dataclasses.replace(TINY, steps=40),
-              on_progress=lambda progress: progress.step and steps.append(progress.step))
+              watch=Watch(lambda progress: progress.step and steps.append(progress.step)))
     for name in ("local", "attention", "local_global"):
         first, last = (np.mean([getattr(step, name) for step in part]) for part in (steps[:5], steps[-5:]))
         assert last < 0.8 * first, name
@@ -159,14 +160,14 @@ def test_diverging_training_stops_and_keeps_the_last_good_checkpoint(good_photos
     monkeypatch.setattr(fitting, "SHARE", 0)
     config = dataclasses.replace(TINY, learning_rate=1e30, schedule="constant", steps=60)
     with pytest.raises(TrainingDiverged, match="learning rate"):
-        Ulsad.fit(good_photos, config, on_checkpoint=lambda detector: detector.save(file))
+        Ulsad.fit(good_photos, config, watch=Watch(on_checkpoint=lambda detector: detector.save(file)))
     mild = dataclasses.replace(config, learning_rate=1e-3, steps=3)
-    Ulsad.fit(good_photos, mild, on_checkpoint=lambda detector: detector.save(file))
+    Ulsad.fit(good_photos, mild, watch=Watch(on_checkpoint=lambda detector: detector.save(file)))
     assert Ulsad.load(file).record["steps"] == 3
 
 
 def test_stopping_keeps_what_is_learned(good_photos):
-    detector = Ulsad.fit(good_photos, TINY, should_stop=lambda: True)
+    detector = Ulsad.fit(good_photos, TINY, watch=Watch(should_stop=lambda: True))
     assert (detector.record["steps"], detector.record["planned_steps"]) == (1, TINY.steps)
 
 

@@ -21,13 +21,13 @@ from conftest import TINY
 from PIL import Image
 from torch import nn
 
-from ulsad import InputError, Ulsad
+from ulsad import InputError, Ulsad, Watch
 from ulsad.__main__ import main
 from ulsad.compute import distributed
 from ulsad.compute.rows import MappedRows
 from ulsad.detector import spreadsheet
 from ulsad.photos.images import digest, read_squares
-from ulsad.runs import runs
+from ulsad.runs import directory
 
 ROOT = Path(__file__).resolve().parents[1]
 # How sums are rounded is amplified by Adam's first steps at a high rate, and by BatchNorm over photos that
@@ -78,8 +78,8 @@ def test_two_processes_train_as_one(good_photos, tmp_path):
     assert done.returncode == 0, done.stdout
     steps = []
     reference = Ulsad.fit(photos, dataclasses.replace(TINY, **SETTINGS),
-                          on_progress=lambda progress: progress.step and steps.append(progress.step))
-    state = runs.read(folder)
+                          watch=Watch(lambda progress: progress.step and steps.append(progress.step)))
+    state = directory.read(folder)
     assert (state.status, state.steps[-1]["step"]) == ("finished", 6) and len(state.steps) > 2
     for step in state.steps:
         tolerance = 1e-5 if step["step"] == 1 else 1e-3
@@ -92,8 +92,8 @@ def test_two_processes_train_as_one(good_photos, tmp_path):
     assert len(model.record["skipped"]) == 1 and "tray_004 broken.png" in state.message
     assert done.stdout.count(f"{state.model}: ") == 1 and "2 processes" in state.machine
     assert {file.name for file in folder.iterdir()} == {
-        runs.CARD, runs.CONFIG, runs.EVENTS, runs.HEARTBEAT, runs.MODEL, runs.ORDER, runs.OUTCOME,
-        runs.PREVIEW}
+        directory.CARD, directory.CONFIG, directory.EVENTS, directory.HEARTBEAT, directory.MODEL,
+        directory.ORDER, directory.OUTCOME, directory.PREVIEW}
 
 
     assert main(["predict", str(ROOT / "assets/demo.safetensors"), str(good_photos), "--out",

@@ -18,7 +18,7 @@ from ulsad.detector.criterion import threshold_at
 from ulsad.evaluation.ablation import STUDIES, alpha_beta_grid, run_study, study_table
 from ulsad.evaluation.evaluation import Evaluation, evaluate, subsets, summarise
 from ulsad.evaluation.paper_tables import evaluation_table, kinds_table, run_seeds
-from ulsad.evaluation.trials import MODEL, Bench, held_out_photos, run_trial, trained, trial_folder
+from ulsad.evaluation.trials import MODEL, TrialStore, held_out_photos, run_trial, trained, trial_folder
 from ulsad.photos.datasets import Category, LabelledPhoto, find_categories, read_mask
 
 OPENED: list[str] = []
@@ -106,20 +106,20 @@ def test_a_detector_without_a_global_branch(category, good_photos):
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory) -> Bench:
-    return Bench(tmp_path_factory.mktemp("trials"))
+def store(tmp_path_factory) -> TrialStore:
+    return TrialStore(tmp_path_factory.mktemp("trials"))
 
 
-def test_no_test_photo_is_opened_before_evaluation(bench, category):
+def test_no_test_photo_is_opened_before_evaluation(store, category):
     """Weights, quantiles and thresholds exist before the first byte of a test photo or mask is read."""
     sentinels = {str(path) for photo in category.test for path in (photo.path, *photo.masks)}
     OPENED.clear()
-    detector = trained(bench, category, TINY)
+    detector = trained(store, category, TINY)
     seen = set(OPENED)
     assert str(category.train[0]) in seen and str(category.held_out[0]) in seen  # the hook sees photos
     assert not seen & sentinels
     OPENED.clear()
-    summary = run_trial(bench, category, TINY)
+    summary = run_trial(store, category, TINY)
     assert sentinels <= set(OPENED)
     held_out = detector.calibration.held_out_scores(TINY.alpha, TINY.beta)[:, 0]
     assert summary["maps"]["combined"]["operating_point"]["threshold"] == threshold_at(held_out, 0.05)
@@ -133,43 +133,43 @@ def test_other_test_photos_leave_model_and_threshold_as_they_are(category, tmp_p
         path = tmp_path / f"{i}.png"
         shutil.copy(category.test[-1 - i].path, path)
         swapped.append(replace(photo, path=path, masks=()))
-    models = [trained(Bench(tmp_path / name), replace(category, test=tuple(test)), config)
+    models = [trained(TrialStore(tmp_path / name), replace(category, test=tuple(test)), config)
               for name, test in (("a", category.test), ("b", swapped))]
     a, b = (model.branches.networks.state_dict() for model in models)
     assert all((a[name] == b[name]).all() for name in a)
     assert models[0].calibration.local.values.tolist() == models[1].calibration.local.values.tolist()
 
 
-def test_a_trial_is_not_run_twice(bench, category):
-    first = run_trial(bench, category, TINY)
-    model = trial_folder(bench.store, category, TINY) / MODEL
+def test_a_trial_is_not_run_twice(store, category):
+    first = run_trial(store, category, TINY)
+    model = trial_folder(store.folder, category, TINY) / MODEL
     before = model.stat().st_mtime_ns
     OPENED.clear()
-    assert run_trial(bench, category, TINY) == first
+    assert run_trial(store, category, TINY) == first
     assert model.stat().st_mtime_ns == before and not any(path.endswith(".png") for path in OPENED)
 
 
-def test_scores_of_a_trial_are_kept(bench, category):
-    run_trial(bench, category, TINY)
-    file, = trial_folder(bench.store, category, TINY).glob("scores-*.csv")
+def test_scores_of_a_trial_are_kept(store, category):
+    run_trial(store, category, TINY)
+    file, = trial_folder(store.folder, category, TINY).glob("scores-*.csv")
     head, *rows = spreadsheet.read(file)
     assert head == ["path", "kind", "score", "local_score", "global_score"]
     assert [row[0] for row in rows] == [photo.path.as_posix() for photo in category.test]
 
 
-def test_another_blur_needs_no_new_training_and_gives_the_same_as_one(bench, category):
+def test_another_blur_needs_no_new_training_and_gives_the_same_as_one(store, category):
     blurred = replace(TINY, blur_sigma=4.0)
-    assert trial_folder(bench.store, category, blurred) == trial_folder(bench.store, category, TINY)
-    recalibrated = trained(bench, category, blurred)
+    assert trial_folder(store.folder, category, blurred) == trial_folder(store.folder, category, TINY)
+    recalibrated = trained(store, category, blurred)
     anew = Ulsad.fit(category.train, blurred, category.held_out)
     np.testing.assert_array_equal(recalibrated.calibration.local.values, anew.calibration.local.values)
     photo = category.test[0].path
     np.testing.assert_array_equal(recalibrated.predict(photo).raw_local, anew.predict(photo).raw_local)
 
 
-def test_held_out_photos_are_found_again(bench, category):
+def test_held_out_photos_are_found_again(store, category):
     alone = replace(category, held_out=())
-    detector = trained(bench, alone, replace(TINY, steps=2))
+    detector = trained(store, alone, replace(TINY, steps=2))
     found = held_out_photos(alone, detector)
     assert [path.name for path in found] == detector.record["held_out"]
     with pytest.raises(InputError, match="can't be found"):
@@ -181,9 +181,9 @@ def test_recalibration_refuses_what_needs_training(detector, good_photos):
         detector.recalibrated(good_photos, frn_width=8)
 
 
-def test_seeds_and_tables(bench, category):
+def test_seeds_and_tables(store, category):
     config = replace(TINY, steps=2)
-    results = run_seeds(bench, [category], config, 2)
+    results = run_seeds(store, [category], config, 2)
     assert [trial["seed"] for trial in results[category.name]] == [0, 1]
     table = evaluation_table(results, category.layout)
     assert [row[1] for row in table.rows] == ["combined", "local", "global"]
@@ -193,24 +193,24 @@ def test_seeds_and_tables(bench, category):
     assert [row[1] for row in kinds_table(results).rows] == ["logical", "structural"]
 
 
-def test_the_papers_own_row_is_beside_a_category_it_has(bench, category):
-    results = {"pushpins": [run_trial(bench, category, TINY)]}
+def test_the_papers_own_row_is_beside_a_category_it_has(store, category):
+    results = {"pushpins": [run_trial(store, category, TINY)]}
     table = evaluation_table(results, "MVTec LOCO")
     assert table.rows[0][table.columns.index("paper: image AUROC")] == (86.85, 0.94)
     assert not any("paper" in name for name in evaluation_table(results, "MPDD").columns)
 
 
-def test_means_over_categories(bench, category):
-    trial = run_trial(bench, category, TINY)
+def test_means_over_categories(store, category):
+    trial = run_trial(store, category, TINY)
     table = evaluation_table({"a": [trial], "b": [trial]}, "plain")
     mean = next(row for row in table.rows if row[:2] == ("mean", "combined"))
     expected = 100 * trial["maps"]["combined"]["auroc"]["all"]
     assert mean[table.columns.index("image AUROC")] == pytest.approx(expected)
 
 
-def test_components_have_the_rows_of_table_3(bench, category):
+def test_components_have_the_rows_of_table_3(store, category):
     study = STUDIES["components"]
-    results = run_study(bench, [category], replace(TINY, steps=2, autoencoder_width=8), 1, study)
+    results = run_study(store, [category], replace(TINY, steps=2, autoencoder_width=8), 1, study)
     table = study_table(study, results)
     assert table.columns[:6] == ("λ_l", "λ_g", "L_lg", "L_pg^d", "L_pg", "image AUROC")
     assert len(table.rows) == 10 and table.rows[0][:5] == (0.0, "–", "–", "–", "–")
@@ -220,7 +220,7 @@ def test_components_have_the_rows_of_table_3(bench, category):
     # Table 22 has eight of these ten, and nothing is trained again for it.
     OPENED.clear()
     columns = study_table(STUDIES["global"], run_study(
-        bench, [category], replace(TINY, steps=2, autoencoder_width=8), 1, STUDIES["global"])).columns
+        store, [category], replace(TINY, steps=2, autoencoder_width=8), 1, STUDIES["global"])).columns
     assert len(columns) == 1 + 8 * 3 and not any(path.endswith(".png") for path in OPENED)
 
 

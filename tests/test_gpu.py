@@ -10,7 +10,7 @@ import torch
 from conftest import DEMO_MODEL, DEMO_PHOTOS, TINY
 from made_up import made_up_training, not_finite_losses_stay_away_from_the_weights
 
-from ulsad import Skipped, Ulsad
+from ulsad import Skipped, Ulsad, Watch
 from ulsad.compute import rows
 from ulsad.method.config import PRESETS
 
@@ -66,8 +66,8 @@ def test_maps_are_those_of_a_cpu(tmp_path):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_trained_on_a_gpu_gone_on_with_and_used_on_a_cpu(good_photos, tmp_path, precision):
     config, steps = dataclasses.replace(TINY, precision=precision), []
-    Ulsad.fit(good_photos, config, device="cuda", should_stop=lambda: len(steps) == 5,
-              on_progress=lambda progress: progress.step and steps.append(progress.step)).save(
+    Ulsad.fit(good_photos, config, device="cuda", watch=Watch(
+        lambda progress: progress.step and steps.append(progress.step), lambda: len(steps) == 5)).save(
         tmp_path / "part.safetensors", resumable=True)
     whole = Ulsad.fit(good_photos, device="cuda", resume=Ulsad.load(tmp_path / "part.safetensors"))
     assert whole.record["steps"] == TINY.steps

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from ulsad.photos.images import find_images
-from ulsad.runs import runs
+from ulsad.runs import directory
 from ulsad.runs.outcome import judge
 from ulsad.ui import library, places
 from ulsad.ui.train import tab as train_tab
@@ -62,13 +62,13 @@ def test_a_finished_run_is_shown_without_writing_into_its_folder(good_photos, de
     """The models directory may be write-protected."""
     folder = tmp_path / "run"
     folder.mkdir()
-    detector.save(folder / runs.MODEL)
-    judge(detector, ()).write(folder / runs.OUTCOME)
-    runs.append(folder, "finished")
+    detector.save(folder / directory.MODEL)
+    judge(detector, ()).write(folder / directory.OUTCOME)
+    directory.append(folder, "finished")
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     shown = train_tab._watch(tmp_path, "run", ())
     model, card = (Path(button.value["path"]) for button in shown[8:10])
-    assert model.read_bytes() == (folder / runs.MODEL).read_bytes()
+    assert model.read_bytes() == (folder / directory.MODEL).read_bytes()
     assert "<h1>" in card.read_text(encoding="utf-8")
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     assert "no longer here" in train_tab._watch(tmp_path, "other", shown[-1])[0]
@@ -77,10 +77,10 @@ def test_a_finished_run_is_shown_without_writing_into_its_folder(good_photos, de
 def test_lists_are_read_again_when_somebody_else_changes_them(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        runs.append(tmp_path / name, "stopped")
+        directory.append(tmp_path / name, "stopped")
     seen = train_tab._watch(tmp_path, "a", ())
     assert all(value == {"__type__": "update"} for value in train_tab._watch(tmp_path, "a", seen[-1]))
-    runs.delete(tmp_path / "b")
+    directory.delete(tmp_path / "b")
     assert train_tab._watch(tmp_path, "a", seen[-1])[-2] != seen[-2]
 
 

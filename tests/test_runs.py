@@ -15,10 +15,10 @@ import pytest
 import torch
 from conftest import TINY
 
-from ulsad import InputError, Ulsad
+from ulsad import InputError, Ulsad, Watch
 from ulsad.__main__ import main
 from ulsad.detector.fitting import Progress
-from ulsad.runs import runs
+from ulsad.runs import directory
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = ["--set", "frn_width=32", "autoencoder_width=16", "augmented_photos=0", "batch_size=8",
@@ -33,107 +33,108 @@ def wait_for(condition, seconds=120):
 
 
 def log(folder: Path) -> str:
-    return (folder / runs.LOG).read_text()
+    return (folder / directory.LOG).read_text()
 
 
 def steps_done(folder: Path) -> int:
-    steps = runs.read(folder).steps
+    steps = directory.read(folder).steps
     return steps[-1]["step"] if steps else 0
 
 
 def test_stopped_resumed_killed_and_resumed_again_a_run_ends_as_if_nothing_had_been(
         good_photos, tmp_path, monkeypatch, capsys):
     folder, steps = tmp_path / "run", 20
-    process = runs.start(folder, [str(good_photos), *SETTINGS, f"steps={steps}"])
-    assert (runs.read(folder).status, runs.read(folder).model) == ("running", None)
+    process = directory.start(folder, [str(good_photos), *SETTINGS, f"steps={steps}"])
+    assert (directory.read(folder).status, directory.read(folder).model) == ("running", None)
     wait_for(lambda: steps_done(folder))
-    runs.stop(folder)
-    assert runs.read(folder).stopping
+    directory.stop(folder)
+    assert directory.read(folder).stopping
     assert process.wait(60) == 0, log(folder)
-    state = runs.read(folder)
+    state = directory.read(folder)
     stopped_at = Ulsad.load(state.model).record["steps"]
     assert (state.status, state.steps[-1]["step"]) == ("stopped", stopped_at) and stopped_at < steps
 
     (folder / "features-lost").mkdir()
-    process = runs.resume(folder)
+    process = directory.resume(folder)
     with pytest.raises(InputError, match="can't go on"):
-        runs.resume(folder)
+        directory.resume(folder)
     wait_for(lambda: steps_done(folder) > stopped_at)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     with monkeypatch.context() as patched:
-        patched.setattr(runs, "_SILENCE", 1.0)
-        wait_for(lambda: runs.read(folder).status == "interrupted", seconds=10)
-        process = runs.resume(folder)
+        patched.setattr(directory, "_SILENCE", 1.0)
+        wait_for(lambda: directory.read(folder).status == "interrupted", seconds=10)
+        process = directory.resume(folder)
     assert process.wait(120) == 0, log(folder)
 
-    state, losses = runs.read(folder), []
+    state, losses = directory.read(folder), []
     assert (state.status, state.can_resume, state.stopping) == ("finished", False, False)
     numbers = [step["step"] for step in state.steps]
     assert numbers == sorted(set(numbers)) and numbers[-1] == steps
     whole = Ulsad.fit(good_photos, replace(TINY, steps=steps),
-                      on_progress=lambda progress: progress.step and losses.append(progress.step))
+                      watch=Watch(lambda progress: progress.step and losses.append(progress.step)))
     for step in state.steps:
         for name in ("local", "attention", "local_global", "learning_rate"):
             assert step[name] == pytest.approx(getattr(losses[step["step"] - 1], name), abs=1e-6)
     resumed = Ulsad.load(state.model).branches.networks.state_dict()
     for name, values in whole.branches.networks.state_dict().items():
         assert torch.equal(values, resumed[name]), name
-    assert json.loads((folder / runs.CONFIG).read_text())["frn_width"] == 32
+    assert json.loads((folder / directory.CONFIG).read_text())["frn_width"] == 32
     assert {file.name for file in folder.iterdir()} == {
-        runs.CARD, runs.CONFIG, runs.EVENTS, runs.HEARTBEAT, runs.LOG, runs.MODEL, runs.ORDER, runs.OUTCOME,
-        runs.PREVIEW}
+        directory.CARD, directory.CONFIG, directory.EVENTS, directory.HEARTBEAT, directory.LOG,
+        directory.MODEL, directory.ORDER, directory.OUTCOME, directory.PREVIEW}
 
     assert main(["train", str(good_photos), *SETTINGS, "--run-dir", str(folder)]) == 2
     assert "holds a run already" in capsys.readouterr().err
     with pytest.raises(InputError, match="can't go on"):
-        runs.resume(folder)
-    assert runs.read(folder).status == "finished"
+        directory.resume(folder)
+    assert directory.read(folder).status == "finished"
 
 
 def test_runs_wait_for_those_before_them_in_their_models_directory(good_photos, tmp_path):
     (tmp_path / "nothing").mkdir()
     folders = [tmp_path / "models" / name for name in ("first", "second", "third", "without photos")]
     first, second, third, without_photos = folders
-    processes = [runs.start(folder, [str(photos), *SETTINGS, length]) for folder, photos, length in zip(
+    processes = [directory.start(folder, [str(photos), *SETTINGS, length]) for folder, photos, length in zip(
         folders, [good_photos, good_photos, good_photos, tmp_path / "nothing"],
         ["minutes=5", "steps=1", "steps=1", "steps=1"], strict=True)]
-    wait_for(lambda: [runs.read(folder).ahead for folder in folders] == [0, 1, 2, 3])
-    assert [runs.read(folder).status for folder in folders[1:]] == ["queued"] * 3
+    wait_for(lambda: [directory.read(folder).ahead for folder in folders] == [0, 1, 2, 3])
+    assert [directory.read(folder).status for folder in folders[1:]] == ["queued"] * 3
     for folder in (first, second):
         with pytest.raises(InputError, match="still training"):
-            runs.rename(folder, "other")
+            directory.rename(folder, "other")
         with pytest.raises(InputError, match="still training"):
-            runs.delete(folder)
+            directory.delete(folder)
 
-    runs.stop(third)
+    directory.stop(third)
     assert processes[2].wait(10) == 130, log(third)
-    state = runs.read(third)
+    state = directory.read(third)
     assert (state.status, state.model, state.can_resume) == ("stopped", None, True)
     assert "before training began" in state.message
-    wait_for(lambda: runs.read(without_photos).ahead == 2)
+    wait_for(lambda: directory.read(without_photos).ahead == 2)
 
-    wait_for((first / runs.CHECKPOINT).exists)
-    assert runs.read(first).model is None and Ulsad.load(first / runs.CHECKPOINT).optimiser
-    assert runs.read(second).status == "queued"
-    runs.stop(first)
+    wait_for((first / directory.CHECKPOINT).exists)
+    assert directory.read(first).model is None and Ulsad.load(first / directory.CHECKPOINT).optimiser
+    assert directory.read(second).status == "queued"
+    directory.stop(first)
     assert [processes[i].wait(60) for i in (0, 1, 3)] == [0, 0, 2], log(second)
-    assert [runs.read(folder).status for folder in folders] == ["stopped", "finished", "stopped", "failed"]
-    assert Ulsad.load(runs.read(first).model).record["steps"] >= 1
-    assert runs.read(second).steps[0]["time"] > runs.read(first).steps[-1]["time"]
-    failed = runs.read(without_photos)
+    statuses = [directory.read(folder).status for folder in folders]
+    assert statuses == ["stopped", "finished", "stopped", "failed"]
+    assert Ulsad.load(directory.read(first).model).record["steps"] >= 1
+    assert directory.read(second).steps[0]["time"] > directory.read(first).steps[-1]["time"]
+    failed = directory.read(without_photos)
     assert "holds no photos" in failed.message and failed.model is None and not failed.can_resume
-    assert runs.all_runs(tmp_path / "models") == [without_photos, second, first, third]
+    assert directory.all_runs(tmp_path / "models") == [without_photos, second, first, third]
 
 
 def test_a_training_whose_folder_was_taken_away_ends_and_leaves_nothing(good_photos, tmp_path):
     folder = tmp_path / "run"
-    process = runs.start(folder, [str(good_photos), *SETTINGS, "steps=100000"])
+    process = directory.start(folder, [str(good_photos), *SETTINGS, "steps=100000"])
     wait_for(lambda: steps_done(folder))
     folder.rename(tmp_path / "elsewhere")
     assert process.wait(60) == 2
     assert "no longer there" in log(tmp_path / "elsewhere")
-    assert not (folder / runs.MODEL).exists() and not (folder / runs.EVENTS).exists()
+    assert not (folder / directory.MODEL).exists() and not (folder / directory.EVENTS).exists()
 
 
 def test_interrupting_the_command_keeps_a_model(good_photos, tmp_path):
@@ -152,7 +153,7 @@ def test_interrupting_the_command_keeps_a_model(good_photos, tmp_path):
 def write_events(folder: Path, *events: dict | str) -> Path:
     folder.mkdir(parents=True)
     lines = [event if isinstance(event, str) else json.dumps(event) for event in events]
-    (folder / runs.EVENTS).write_text("".join(line + "\n" for line in lines))
+    (folder / directory.EVENTS).write_text("".join(line + "\n" for line in lines))
     return folder
 
 
@@ -162,12 +163,12 @@ def training(*steps: int) -> list[dict]:
 
 def test_a_line_cut_short_does_not_hide_a_run(tmp_path):
     folder = write_events(tmp_path / "run", '{"event": "reading", "done": 1, "total"', *training(4))
-    with open(folder / runs.EVENTS, "a") as file:
+    with open(folder / directory.EVENTS, "a") as file:
         file.write('{"event": "training", "step"')  # being written at this moment, or all there was room for
-    state = runs.read(folder)
+    state = directory.read(folder)
     assert (state.phase, state.done, len(state.steps)) == ("training", 4, 1)
-    runs.end(folder, "failed", message="The disk is full.")
-    assert (runs.read(folder).status, runs.read(folder).message) == ("failed", "The disk is full.")
+    directory.end(folder, "failed", message="The disk is full.")
+    assert (directory.read(folder).status, directory.read(folder).message) == ("failed", "The disk is full.")
 
 
 def test_what_a_resumed_run_did_once_more_counts_once(tmp_path):
@@ -175,45 +176,45 @@ def test_what_a_resumed_run_did_once_more_counts_once(tmp_path):
         tmp_path / "run", *training(2, 4, 6), {"event": "starting", "ticket": 1.0},
         {"event": "machine", "name": "CPU"}, {"event": "reading", "done": 4, "total": 4}, *training(5, 7),
         {"event": "stopped"}, *training(6, 9))
-    state = runs.read(folder)
+    state = directory.read(folder)
     assert [step["step"] for step in state.steps] == [2, 4, 5, 6, 9]
     assert (state.phase, state.done, state.machine) == ("training", 9, "CPU")
 
 
 def test_a_silent_run_is_interrupted_and_opens_with_its_checkpoint(tmp_path):
     folder = write_events(tmp_path / "run", *training(4))
-    (folder / runs.CHECKPOINT).touch()
-    assert runs.read(folder).status == "interrupted" and not runs.read(folder).can_resume
-    (folder / runs.ORDER).touch()
-    assert runs.read(folder).can_resume and runs.read(folder).model == folder / runs.CHECKPOINT
-    (folder / runs.HEARTBEAT).touch()
-    assert (runs.read(folder).status, runs.read(folder).model) == ("running", None)
+    (folder / directory.CHECKPOINT).touch()
+    assert directory.read(folder).status == "interrupted" and not directory.read(folder).can_resume
+    (folder / directory.ORDER).touch()
+    assert directory.read(folder).can_resume and directory.read(folder).model == folder / directory.CHECKPOINT
+    (folder / directory.HEARTBEAT).touch()
+    assert (directory.read(folder).status, directory.read(folder).model) == ("running", None)
     long_ago = time.time() - 60
-    os.utime(folder / runs.HEARTBEAT, (long_ago, long_ago))
-    assert runs.read(folder).status == "interrupted"
-    (folder / runs.MODEL).touch()
-    assert runs.read(folder).model == folder / runs.MODEL
+    os.utime(folder / directory.HEARTBEAT, (long_ago, long_ago))
+    assert directory.read(folder).status == "interrupted"
+    (folder / directory.MODEL).touch()
+    assert directory.read(folder).model == folder / directory.MODEL
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_disk_that_is_full_ends_no_training_and_the_end_is_reported(tmp_path):
-    folder, events = tmp_path / "run", tmp_path / "run" / runs.EVENTS
+    folder, events = tmp_path / "run", tmp_path / "run" / directory.EVENTS
     folder.mkdir()
-    report = runs.Reporter(folder)
-    with runs.alive(folder):
+    report = directory.Reporter(folder)
+    with directory.alive(folder):
         events.symlink_to("/dev/full")
         report(Progress("reading", 4, 4))
         with pytest.raises(OSError, match="No space left"):
-            runs.end(folder, "failed", message="full")
-        assert {file.name for file in folder.iterdir()} == {runs.EVENTS, runs.HEARTBEAT}
+            directory.end(folder, "failed", message="full")
+        assert {file.name for file in folder.iterdir()} == {directory.EVENTS, directory.HEARTBEAT}
         events.unlink()
         report(Progress("features", 4, 4))
-        runs.end(folder, "failed", message="full")
-    assert (runs.read(folder).status, runs.read(folder).phase) == ("failed", "features")
+        directory.end(folder, "failed", message="full")
+    assert (directory.read(folder).status, directory.read(folder).phase) == ("failed", "features")
     events.unlink()
     events.mkdir()
     report(Progress("training", 4, 4))
-    assert runs.read(folder).steps == []
+    assert directory.read(folder).steps == []
 
 
 def test_names_of_runs(tmp_path):
@@ -221,16 +222,16 @@ def test_names_of_runs(tmp_path):
     (tmp_path / "lone.safetensors").touch()
     for name in ("a/b", "..", ".hidden", "a\\b", "a:b", "a\nb", "ä" * 51):
         with pytest.raises(InputError, match="can't be a name"):
-            runs.rename(folder, name)
+            directory.rename(folder, name)
     for name in ("tray", " tray ", "lone"):
         with pytest.raises(InputError, match="Choose another name"):
-            runs.rename(folder, name)
-    assert runs.free_name("", tmp_path).startswith("model 20")
-    renamed = runs.rename(folder, " Gehäuse 🔩 v1.2 ")
-    assert renamed == tmp_path / "Gehäuse 🔩 v1.2" and runs.read(renamed).status == "finished"
-    assert runs.rename(tmp_path / "lone.safetensors", "tray") == tmp_path / "tray.safetensors"
+            directory.rename(folder, name)
+    assert directory.free_name("", tmp_path).startswith("model 20")
+    renamed = directory.rename(folder, " Gehäuse 🔩 v1.2 ")
+    assert renamed == tmp_path / "Gehäuse 🔩 v1.2" and directory.read(renamed).status == "finished"
+    assert directory.rename(tmp_path / "lone.safetensors", "tray") == tmp_path / "tray.safetensors"
     for place in (renamed, tmp_path / "tray.safetensors"):
-        runs.delete(place)
+        directory.delete(place)
     assert not list(tmp_path.iterdir())
     with pytest.raises(InputError, match=r"There is no 'Gehäuse 🔩 v1\.2' any more"):
-        runs.delete(renamed)
+        directory.delete(renamed)

@@ -9,7 +9,7 @@ import torch
 from conftest import TINY
 from made_up import not_finite_losses_stay_away_from_the_weights
 
-from ulsad import InputError, Ulsad
+from ulsad import InputError, Ulsad, Watch
 from ulsad.method.config import PRESETS, Config
 from ulsad.method.equations import attention, distance
 from ulsad.method.networks import Outputs
@@ -75,8 +75,8 @@ def test_one_cycle_is_torchs():
 def fit(photos, config: Config, until: int | None = None, resume: Ulsad | None = None):
     """A detector, stopped after `until` steps, and the steps it was told of."""
     steps = []
-    detector = Ulsad.fit(photos, config, resume=resume, should_stop=lambda: steps[-1].step == until,
-                         on_progress=lambda progress: progress.step and steps.append(progress.step))
+    detector = Ulsad.fit(photos, config, resume=resume, watch=Watch(
+        lambda progress: progress.step and steps.append(progress.step), lambda: steps[-1].step == until))
     return detector, steps
 
 

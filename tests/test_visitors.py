@@ -22,7 +22,7 @@ from conftest import DEMO_MODEL, DEMO_PHOTOS
 from gradio import components
 
 from ulsad.photos.images import find_images
-from ulsad.runs import runs
+from ulsad.runs import directory
 from ulsad.ui import page, places
 from ulsad.ui.attention.views import MODEL as MODEL_ABOVE
 
@@ -111,10 +111,10 @@ def there(tmp_path_factory) -> Path:
     for place in ("models/mine", "outside/run", "data/good", "outside/photos"):
         (root / place).mkdir(parents=True)
     for run in ("models/mine", "outside/run"):
-        runs.append(root / run, "stopped")
-        (root / run / runs.ORDER).write_text(json.dumps({"photos": [str(root / "outside/photos")]}))
-        shutil.copy(DEMO_MODEL, root / run / runs.MODEL)
-        (root / run / runs.OUTCOME).write_text(SECRET)
+        directory.append(root / run, "stopped")
+        (root / run / directory.ORDER).write_text(json.dumps({"photos": [str(root / "outside/photos")]}))
+        shutil.copy(DEMO_MODEL, root / run / directory.MODEL)
+        (root / run / directory.OUTCOME).write_text(SECRET)
     shutil.copy(DEMO_MODEL, root / "outside/lone.safetensors")
     (root / "outside/secret.txt").write_text(SECRET)
     for i, photo in enumerate(DEMO_PHOTOS):
@@ -266,7 +266,7 @@ def test_only_uploads_are_taken_into_a_slot(app, visitor, there):
 def test_files_are_fetched_by_nobody_but_those_shown(app, visitor, there):
     (places.shown() / "shown.txt").write_text("hello")
     assert visitor.client.get(f"/file={places.shown() / 'shown.txt'}").text == "hello"
-    for path in (there / "models/mine" / runs.ORDER, there / "models/mine" / runs.MODEL,
+    for path in (there / "models/mine" / directory.ORDER, there / "models/mine" / directory.MODEL,
                  there / "models/link",
                  there / "outside/secret.txt", "/etc/hostname", "mine/order.json",
                  places.private(), *find_images(places.private())[:1],

@@ -21,7 +21,8 @@ def lazy(package: str, face: Mapping[str, str]) -> Callable[[str], Any]:
 
 _FACE = {
     "Ulsad": "detector.detector", "Prediction": "detector.prediction", "Config": "method.config",
-    "PRESETS": "method.config", "Progress": "detector.fitting", "TrainingDiverged": "detector.fitting",
+    "PRESETS": "method.config", "Progress": "detector.fitting", "Watch": "detector.fitting",
+    "TrainingDiverged": "detector.fitting",
     "Skipped": "photos.images", "InputError": "errors"}
 __all__ = list(_FACE)
 __getattr__ = lazy(__name__, _FACE)

@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(command=demo_command)
 
     bench = commands.add_parser("bench", help="how fast is this machine, beside the procedure done plainly?")
-    bench.add_argument("part", nargs="?", choices=("plain", "growth", "app"),
+    bench.add_argument("part", nargs="?", choices=("throughput", "scaling", "latency"),
                        help="training and scoring beside the plain procedure; what both take with more "
                             "photos or pixels; what one waits for in the app; default: all")
     bench.add_argument("--batch", type=_natural, default=500, metavar="N", help="photos open at once (500)")
@@ -333,7 +333,7 @@ def demo_command(options: argparse.Namespace) -> None:
 
 def bench_command(options: argparse.Namespace) -> None:
     """Time training, inference, and what people wait for in the app."""
-    from ulsad.speed.app import bench
+    from ulsad.speed.latency import bench
 
     for table in bench(options.batch, options.part, max(1, options.rounds)):
         print(table.markdown(), flush=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from ulsad.compute.workers import in_parallel
 from ulsad.detector import model_file
 from ulsad.detector.criterion import Criterion
-from ulsad.detector.fitting import Fit, Fitted, Progress, Watch, calibrate, held_out_distances
+from ulsad.detector.fitting import Fit, Fitted, Watch, calibrate, held_out_distances
 from ulsad.detector.prediction import Prediction
 from ulsad.detector.preparation import Photos, check_enough, choose_device, read_photos
 from ulsad.detector.references import References
@@ -73,10 +73,8 @@ class Ulsad:
         held_out: Photos | None = None,
         weights: Path | str | None = None,
         device: str | None = None,
-        on_progress: Callable[[Progress], None] = lambda progress: None,
-        should_stop: Callable[[], bool] = lambda: False,
-        on_checkpoint: Callable[[Ulsad], None] | None = None,
-        on_glimpse: Callable[[Ulsad], None] | None = None,
+        *,
+        watch: Watch[Ulsad] | None = None,
         resume: Ulsad | None = None,
         scratch: Path | None = None,
     ) -> Ulsad:
@@ -85,25 +83,20 @@ class Ulsad:
         The quantiles of Eq. 9 come from `held_out`, or from a seeded share of `photos` that training
         never sees. `weights`: see `load_backbone`. Unreadable photos are skipped and listed in `record`, with
         notes on others. Where the configuration doesn't say what is white in photos of more than 8 bits,
-        that is found from all of them, and kept in the model's. Once `should_stop()` is true, the state so
-        far is calibrated and returned.
+        that is found from all of them, and kept in the model's.
 
-        Now and then `on_checkpoint` receives a complete detector, to be saved at once: training goes on with
-        the same networks. Load it again and give it as `resume`, with the same photos, and an interrupted
-        training goes on to the same result. `on_glimpse` receives a rough detector, calibrated on few photos,
-        every few seconds. What the photos need beyond `rows.MEMORY` lies in files below `scratch` meanwhile.
-        Processes that torchrun started share the work (`distributed.group`).
+        `watch` is told how far training is, and can end it (see `Watch`). A checkpoint that it saved and that
+        was loaded again goes on as `resume`, with the same photos, to the same result. What the photos need
+        beyond `rows.MEMORY` lies in files below `scratch` meanwhile. Processes that torchrun started share
+        the work (`distributed.group`).
 
         Raises `InputError` (too few photos, missing weights, other photos than `resume`'s, …) and
         `TrainingDiverged`.
         """
-        def told(function: Callable[[Ulsad], None] | None) -> Callable[[Fitted], None] | None:
-            return function and (lambda fitted: function(cls._of(fitted)))
-
         if resume and not resume.optimiser:
             raise InputError("This model is no checkpoint, so its training can't go on from it.")
         fit = Fit(resume.config if resume else config or Config(),
-                  Watch(on_progress, should_stop, told(on_checkpoint), told(on_glimpse)),
+                  (watch or Watch()).made_of(cls._of),
                   resume and Fitted(resume._parts(), resume.record, resume.optimiser))
         return cls._of(fit.run(photos, held_out, weights, device, scratch))
 

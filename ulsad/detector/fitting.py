@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from ulsad.method.calibration import Calibration, frontiers
 from ulsad.method.config import Config
 from ulsad.method.equations import resample
 from ulsad.method.training import Diverged, Step, Training
+
+Model = TypeVar("Model")
 
 PIXELS_OF = 256  # held-out photos whose pixels set the quantiles: 16 million are plenty
 CHECKPOINT, GLIMPSE = 10.0, 3.0  # seconds between two, at least
@@ -55,13 +57,26 @@ class Fitted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Who is told what during a fit, and asked whether to end it."""
+class Watch(Generic[Model]):
+    """Who is told what during a fit, and asked whether to end it.
+
+    `on_progress` hears of every step. Once `should_stop()` is true, the state so far is calibrated and
+    becomes the result. `on_checkpoint` receives a complete model now and then, to be saved at once, because
+    training goes on with the same networks. `on_glimpse` receives a rough one, calibrated on few photos,
+    every few seconds. Either takes at most a twentieth of the time.
+    """
 
     on_progress: Callable[[Progress], None] = lambda progress: None
     should_stop: Callable[[], bool] = lambda: False
-    on_checkpoint: Callable[[Fitted], None] | None = None  # complete; at most a twentieth of the time
-    on_glimpse: Callable[[Fitted], None] | None = None  # rough, every few seconds; as much time at most
+    on_checkpoint: Callable[[Model], None] | None = None
+    on_glimpse: Callable[[Model], None] | None = None
+
+    def made_of(self, built: Callable[[Fitted], Model]) -> Watch[Fitted]:
+        """The same for whoever has only the parts of models, of which `built` makes them."""
+        def told(function: Callable[[Model], None] | None) -> Callable[[Fitted], None] | None:
+            return function and (lambda fitted: function(built(fitted)))
+
+        return Watch(self.on_progress, self.should_stop, told(self.on_checkpoint), told(self.on_glimpse))
 
 
 class _Occasionally:
@@ -86,7 +101,7 @@ class Fit:
     """One training from photos to `Fitted`. See `Ulsad.fit` for what goes in."""
 
     config: Config
-    watch: Watch
+    watch: Watch[Fitted]
     earlier: Fitted | None  # to go on from
     started: float = field(default_factory=time.monotonic)
     prepared: Prepared = field(init=False)

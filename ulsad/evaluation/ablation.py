@@ -13,7 +13,7 @@ from ulsad.evaluation.evaluation import Evaluation
 from ulsad.evaluation.metrics import auroc
 from ulsad.evaluation.paper_tables import SPREAD, Results, mean_of_categories, percent, run_seeds
 from ulsad.evaluation.tables import Cell, Table
-from ulsad.evaluation.trials import Bench
+from ulsad.evaluation.trials import TrialStore
 from ulsad.method.config import Config
 from ulsad.photos.datasets import Category
 
@@ -86,10 +86,10 @@ STUDIES: dict[str, Study] = {
 
 
 def run_study(
-    bench: Bench, categories: Sequence[Category], config: Config, seeds: int, study: Study
+    store: TrialStore, categories: Sequence[Category], config: Config, seeds: int, study: Study
 ) -> list[Results]:
     """The results of every variant, in order. What the store has already costs nothing."""
-    return [run_seeds(bench, categories, replace(config, **variant.settings), seeds)
+    return [run_seeds(store, categories, replace(config, **variant.settings), seeds)
             for variant in study.variants]
 
 

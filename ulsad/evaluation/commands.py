@@ -15,7 +15,7 @@ from ulsad.errors import InputError
 from ulsad.evaluation import ablation, comparison, figures, paper_tables
 from ulsad.evaluation.evaluation import summarise, write_scores
 from ulsad.evaluation.tables import Table
-from ulsad.evaluation.trials import Bench, evaluated, trained
+from ulsad.evaluation.trials import TrialStore, evaluated, trained
 from ulsad.method.config import PRESETS, Config
 from ulsad.photos.datasets import LOGICAL, STRUCTURAL, Category, find_categories
 
@@ -65,11 +65,11 @@ def _add_common(parser: argparse.ArgumentParser, out: str) -> None:
 
 def evaluate_command(options: argparse.Namespace) -> None:
     """Table of every metric, map and category, beside the paper's own row where it has one."""
-    categories, config, bench = _set_up(options)
+    categories, config, store = _set_up(options)
     if options.model:
-        results = {categories[0].name: [_of_model(options, bench, categories)]}
+        results = {categories[0].name: [_of_model(options, store, categories)]}
     else:
-        results = paper_tables.run_seeds(bench, categories, config, options.seeds)
+        results = paper_tables.run_seeds(store, categories, config, options.seeds)
     for name, trials in results.items():
         if said := said_of_strange(trials[0].get("strange", 0), trials[0]["photos"]["all"]):
             print(f"{name}: {said}", file=sys.stderr)
@@ -81,25 +81,25 @@ def evaluate_command(options: argparse.Namespace) -> None:
             print(f"skipped {reason}", file=sys.stderr)
 
 
-def _of_model(options: argparse.Namespace, bench: Bench, categories: list[Category]) -> dict:
+def _of_model(options: argparse.Namespace, store: TrialStore, categories: list[Category]) -> dict:
     if len(categories) > 1:
         raise InputError(f"--model tests one category. Give one of the folders below {options.dataset}.")
-    evaluation = evaluated(bench, Ulsad.load(options.model, options.weights, options.device), categories[0])
+    evaluation = evaluated(store, Ulsad.load(options.model, options.weights, options.device), categories[0])
     write_scores(options.out / "scores.csv", evaluation)
     figures.curves(evaluation).savefig(options.out / "curves.png", dpi=150)
     figures.kinds(evaluation).savefig(options.out / "kinds.png", dpi=150)
-    return summarise(evaluation, bench.false_reject)
+    return summarise(evaluation, store.false_reject)
 
 
 def ablate_command(options: argparse.Namespace) -> None:
     """One of the paper's ablations, as its table and a figure; what is in --out already is not run again."""
-    categories, config, bench = _set_up(options)
+    categories, config, store = _set_up(options)
     if options.study == ALPHA_BETA:
         for category in categories:
-            _alpha_beta(bench, category, config, options.out)
+            _alpha_beta(store, category, config, options.out)
         return
     study = ablation.STUDIES[options.study]
-    results = ablation.run_study(bench, categories, config, options.seeds, study)
+    results = ablation.run_study(store, categories, config, options.seeds, study)
     _write(options.out, options.study, ablation.study_table(study, results))
     flat = replace(study, by_category=False)
     figures.study(ablation.study_table(flat, results), ablation.METRICS).savefig(
@@ -110,8 +110,8 @@ def ablate_command(options: argparse.Namespace) -> None:
                    ablation.study_table(study, results, category.name))
 
 
-def _alpha_beta(bench: Bench, category: Category, config: Config, out: Path) -> None:
-    grid = ablation.alpha_beta_grid(evaluated(bench, trained(bench, category, config), category))
+def _alpha_beta(store: TrialStore, category: Category, config: Config, out: Path) -> None:
+    grid = ablation.alpha_beta_grid(evaluated(store, trained(store, category, config), category))
     rows = tuple((f"{alpha:g}", *(100 * grid[i])) for i, alpha in enumerate(ablation.ALPHAS))
     _write(out, f"alpha-beta-{category.name}", Table(
         f"Image AUROC over α (rows) and β (Figure 7): {category.name}",
@@ -123,25 +123,25 @@ def _alpha_beta(bench: Bench, category: Category, config: Config, out: Path) -> 
 def compare_command(options: argparse.Namespace) -> None:
     """Other methods on the same photos, in one table."""
     comparison.check_methods(options.methods)
-    categories, config, bench = _set_up(options)
+    categories, config, store = _set_up(options)
     for category in categories:
         outcomes = []
         for method in dict.fromkeys((comparison.ULSAD, *options.methods)):
             _announce(f"{category.name}, {method}")
             outcomes.append([comparison.run_method(method, category, replace(config, seed=config.seed + i),
-                                                   bench.weights, bench.device, options.minutes)
+                                                   store.weights, store.device, options.minutes)
                              for i in range(options.seeds)])
         _write(options.out, f"comparison-{category.name}", comparison.comparison_table(category, outcomes))
 
 
-def _set_up(options: argparse.Namespace) -> tuple[list[Category], Config, Bench]:
+def _set_up(options: argparse.Namespace) -> tuple[list[Category], Config, TrialStore]:
     groups = {kind: LOGICAL for kind in options.logical} | {kind: STRUCTURAL for kind in options.structural}
     if not 0 <= options.false_reject < 1:
         raise InputError(f"--false-reject is a share from 0 to below 1, not {options.false_reject}.")
     categories = find_categories(options.dataset, groups)
     config = PRESETS[options.preset].with_text(options.settings)
     options.out.mkdir(parents=True, exist_ok=True)
-    return categories, config, Bench(options.out / "trials", options.weights, options.device,
+    return categories, config, TrialStore(options.out / "trials", options.weights, options.device,
                                      options.false_reject, print_progress, _announce)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ulsad.evaluation.evaluation import MAPS
 from ulsad.evaluation.published import ULSAD, MeanStd
 from ulsad.evaluation.tables import Cell, MeanInterval, Table, mean_std
-from ulsad.evaluation.trials import Bench, run_trial
+from ulsad.evaluation.trials import TrialStore, run_trial
 from ulsad.method.config import Config
 from ulsad.photos.datasets import LOGICAL, STRUCTURAL, Category
 
@@ -20,9 +20,9 @@ SPREAD = ("± is the sample standard deviation over seeds, in the mean row its r
           "categories, as the paper prints it")
 
 
-def run_seeds(bench: Bench, categories: Sequence[Category], config: Config, seeds: int) -> Results:
+def run_seeds(store: TrialStore, categories: Sequence[Category], config: Config, seeds: int) -> Results:
     """Trials of every category with the seeds config.seed, config.seed + 1, …"""
-    return {category.name: [run_trial(bench, category, replace(config, seed=config.seed + i))
+    return {category.name: [run_trial(store, category, replace(config, seed=config.seed + i))
                             for i in range(seeds)]
             for category in categories}
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ulsad.detector.criterion import FALSE_REJECT
 from ulsad.detector.detector import Ulsad
-from ulsad.detector.fitting import Progress
+from ulsad.detector.fitting import Progress, Watch
 from ulsad.errors import InputError
 from ulsad.evaluation.evaluation import Evaluation, evaluate, summarise, write_scores
 from ulsad.method.config import CALIBRATION, Config
@@ -28,10 +28,10 @@ OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
-class Bench:
+class TrialStore:
     """Where trials are kept and what they run on."""
 
-    store: Path
+    folder: Path
     weights: Path | None = None
     device: str | None = None
     false_reject: float = FALSE_REJECT  # share of good parts that the suggested threshold may cost
@@ -39,16 +39,16 @@ class Bench:
     on_trial: Callable[[str], None] = lambda name: None  # before one that the store does not have
 
 
-def run_trial(bench: Bench, category: Category, config: Config) -> dict[str, Any]:
+def run_trial(store: TrialStore, category: Category, config: Config) -> dict[str, Any]:
     """The result of one trial, see `evaluation.summarise`; from the store where it has it."""
-    folder = trial_folder(bench.store, category, config)
-    file = folder / f"result-{_key(_aftermath(config), bench.false_reject)}.json"
+    folder = trial_folder(store.folder, category, config)
+    file = folder / f"result-{_key(_aftermath(config), store.false_reject)}.json"
     if file.exists():
         return json.loads(file.read_text(encoding="utf-8"))
-    bench.on_trial(f"{category.name}, seed {config.seed}")
-    detector = trained(bench, category, config)
-    evaluation = evaluated(bench, detector, category)
-    result = summarise(evaluation, bench.false_reject) | {
+    store.on_trial(f"{category.name}, seed {config.seed}")
+    detector = trained(store, category, config)
+    evaluation = evaluated(store, detector, category)
+    result = summarise(evaluation, store.false_reject) | {
         "category": category.name, "seed": config.seed, "config": json.loads(config.to_json()),
         "seconds": detector.record["seconds"], "train": len(detector.record["train"])}
     write_scores(file.with_name(file.name.replace("result", "scores")).with_suffix(".csv"), evaluation)
@@ -56,17 +56,17 @@ def run_trial(bench: Bench, category: Category, config: Config) -> dict[str, Any
     return result
 
 
-def trained(bench: Bench, category: Category, config: Config) -> Ulsad:
+def trained(store: TrialStore, category: Category, config: Config) -> Ulsad:
     """The trial's detector: loaded, or trained and saved. No test photo is opened here."""
-    folder = trial_folder(bench.store, category, config)
+    folder = trial_folder(store.folder, category, config)
     if not (folder / MODEL).exists():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(config.to_json(), encoding="utf-8")
-        detector = Ulsad.fit(category.train, _training(config), category.held_out or None, bench.weights,
-                             bench.device, bench.on_progress)
+        detector = Ulsad.fit(category.train, _training(config), category.held_out or None, store.weights,
+                             store.device, watch=Watch(store.on_progress))
         detector.save(folder / MODEL)
     # Loaded in either case, so that what is tested is what the file holds.
-    detector = Ulsad.load(folder / MODEL, bench.weights, bench.device)
+    detector = Ulsad.load(folder / MODEL, store.weights, store.device)
     if _aftermath(config) == _aftermath(detector.config):
         return detector
     return detector.recalibrated(held_out_photos(category, detector), **_aftermath(config))
@@ -84,19 +84,19 @@ def held_out_photos(category: Category, detector: Ulsad) -> list[Path]:
     return found
 
 
-def evaluated(bench: Bench, detector: Ulsad, category: Category) -> Evaluation:
+def evaluated(store: TrialStore, detector: Ulsad, category: Category) -> Evaluation:
     """Raw maps of a category's test photos."""
     return evaluate(detector, category.test,
-                    lambda done, total: bench.on_progress(Progress("testing", done, total)))
+                    lambda done, total: store.on_progress(Progress("testing", done, total)))
 
 
-def trial_folder(store: Path, category: Category, config: Config) -> Path:
+def trial_folder(root: Path, category: Category, config: Config) -> Path:
     """A trial's own folder; other photos or other settings of the training mean another one."""
     photos = [f"{path.name} {path.stat().st_size}" for path in (*category.train, *category.held_out)]
     tested = [f"{photo.path.name} {photo.kind} {photo.group}" for photo in category.test]
     settings = {name: value for name, value in asdict(config).items() if name not in CALIBRATION}
     key = _key(settings, photos, tested)
-    return store / category.name / f"seed-{config.seed}-{key}"
+    return root / category.name / f"seed-{config.seed}-{key}"
 
 
 def _training(config: Config) -> Config:

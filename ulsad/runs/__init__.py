@@ -6,6 +6,6 @@ browser, and a killed one goes on.
 from ulsad import lazy
 
 _FACE = {
-    "start": "runs", "read": "runs", "check": "photo_check", "judge": "outcome"}
+    "start": "directory", "read": "directory", "check": "photo_check", "judge": "outcome"}
 __all__ = list(_FACE)
 __getattr__ = lazy(__name__, _FACE)

@@ -23,7 +23,7 @@ from ulsad.compute import distributed
 from ulsad.compute.memory import peak_memory_mb
 from ulsad.detector import model_file, rendering
 from ulsad.detector.detector import Ulsad
-from ulsad.detector.fitting import Progress, TrainingDiverged
+from ulsad.detector.fitting import Progress, TrainingDiverged, Watch
 from ulsad.detector.terminal import print_progress
 from ulsad.errors import InputError
 from ulsad.method.config import PRESETS, Config
@@ -31,7 +31,7 @@ from ulsad.photos import probe
 from ulsad.photos.datasets import GOOD
 from ulsad.photos.files import replacing, write_text
 from ulsad.photos.intake import Intake, is_kept, kept, take_in
-from ulsad.runs import runs
+from ulsad.runs import directory
 from ulsad.runs.outcome import Outcome, judge
 from ulsad.runs.run_card import Card, run_card
 
@@ -66,14 +66,14 @@ class Order:
         return take_in(*(list(map(Path, slot)) for slot in slots), scratch)
 
     def write(self, folder: Path) -> None:
-        write_text(folder / runs.ORDER, json.dumps(asdict(self)))
-        write_text(folder / runs.CONFIG, self.config.to_json())
+        write_text(folder / directory.ORDER, json.dumps(asdict(self)))
+        write_text(folder / directory.CONFIG, self.config.to_json())
 
     @classmethod
     def read(cls, folder: Path) -> Order:
         """Raises `InputError` when the run directory holds none."""
         try:
-            values = json.loads((folder / runs.ORDER).read_text(encoding="utf-8"))
+            values = json.loads((folder / directory.ORDER).read_text(encoding="utf-8"))
             return cls(**{name: tuple(value) if isinstance(value, list) else value
                           for name, value in values.items()})
         except (OSError, ValueError, TypeError) as error:
@@ -103,7 +103,7 @@ def train_in_directory(folder: Path, order: Order | None, queue: bool, out: Path
         if order is None:
             order = Order.read(folder)
         elif distributed.rank() == 0:
-            if (folder / runs.CONFIG).exists():
+            if (folder / directory.CONFIG).exists():
                 raise InputError(f"{folder} holds a run already. Choose a new directory, or --resume.")
             folder.mkdir(parents=True, exist_ok=True)
             order.write(folder)
@@ -112,32 +112,32 @@ def train_in_directory(folder: Path, order: Order | None, queue: bool, out: Path
                 _fitted(order, order.intake(Path(scratch)), None, lambda progress: None, interrupted,
                         _checkpoint_of(folder, order), scratch=Path(scratch))
             return
-        with runs.alive(folder):
+        with directory.alive(folder):
             try:
-                _run(folder, order, queue, out or folder / runs.MODEL)
+                _run(folder, order, queue, out or folder / directory.MODEL)
             except Stopped:
-                runs.end(folder, "stopped", message="Stopped before training began; there is no model.")
+                directory.end(folder, "stopped", message="Stopped before training began; there is no model.")
                 raise
             except BaseException as error:
                 with suppress(OSError):  # somebody may have taken the folder away
-                    runs.end(folder, "failed", message=str(error) or type(error).__name__)
+                    directory.end(folder, "failed", message=str(error) or type(error).__name__)
                 raise
 
 
 def _run(folder: Path, order: Order, queue: bool, out: Path) -> None:
     with _interruptible() as interrupted, TemporaryDirectory() as scratch:
         def should_stop() -> bool:
-            if not (folder / runs.ORDER).is_file():
+            if not (folder / directory.ORDER).is_file():
                 raise InputError(f"{folder} is no longer there, so nothing can be kept. The training ends.")
-            return interrupted() or (folder / runs.STOP).exists()
+            return interrupted() or (folder / directory.STOP).exists()
 
-        for _ in runs.wait_for_turn(folder) if queue else ():
+        for _ in directory.wait_for_turn(folder) if queue else ():
             if should_stop():
                 raise Stopped
-        intake, checkpoint = order.intake(Path(scratch)), folder / runs.CHECKPOINT
-        show = _Preview(folder / runs.PREVIEW, intake)
-        runs.append(folder, "machine", name=_machine(order))
-        report = runs.Reporter(folder)
+        intake, checkpoint = order.intake(Path(scratch)), folder / directory.CHECKPOINT
+        show = _Preview(folder / directory.PREVIEW, intake)
+        directory.append(folder, "machine", name=_machine(order))
+        report = directory.Reporter(folder)
         for lost in folder.glob("features-*"):  # a killed process leaves them
             shutil.rmtree(lost)
         detector = _fitted(order, intake, checkpoint, report, should_stop, _checkpoint_of(folder, order),
@@ -151,17 +151,17 @@ def _run(folder: Path, order: Order, queue: bool, out: Path) -> None:
             detector.save(checkpoint, resumable=True)
         show(detector)
         outcome = judge(detector, intake.test, lambda done, total: report(Progress("testing", done, total)))
-        outcome.write(folder / runs.OUTCOME)
-        card = Card(folder.name, detector.config, record, outcome, runs.read(folder).steps,
+        outcome.write(folder / directory.OUTCOME)
+        card = Card(folder.name, detector.config, record, outcome, directory.read(folder).steps,
                     bool(intake.held_out))
-        write_text(folder / runs.CARD, run_card(card))
-        runs.end(folder, "finished" if is_whole else "stopped", message="\n".join(record["skipped"]),
+        write_text(folder / directory.CARD, run_card(card))
+        directory.end(folder, "finished" if is_whole else "stopped", message="\n".join(record["skipped"]),
                  seconds=record["seconds"], memory_mb=round(peak_memory_mb(), 1))
         _print_result(detector, out, outcome)
 
 
 def _checkpoint_of(folder: Path, order: Order) -> Ulsad | None:
-    file = folder / runs.CHECKPOINT
+    file = folder / directory.CHECKPOINT
     return Ulsad.load(file, order.weights, order.device) if file.is_file() else None
 
 
@@ -176,11 +176,14 @@ def _fitted(
         if distributed.rank() == 0:
             on_progress(progress)
 
+    def save(detector: Ulsad) -> None:
+        detector.save(checkpoint, resumable=True)
+
     try:
         return Ulsad.fit(
-            intake.good, order.config, intake.held_out or None, order.weights, order.device, report,
-            should_stop, (lambda detector: detector.save(checkpoint, resumable=True)) if checkpoint else None,
-            on_glimpse, resume, scratch)
+            intake.good, order.config, intake.held_out or None, order.weights, order.device,
+            watch=Watch(report, should_stop, save if checkpoint else None, on_glimpse), resume=resume,
+            scratch=scratch)
     except TrainingDiverged as error:
         kept = f" The last good state is in {checkpoint}." if checkpoint and checkpoint.exists() else ""
         raise InputError(f"{error}{kept}") from error

@@ -26,7 +26,7 @@ from ulsad.errors import InputError
 from ulsad.method.backbones import FeatureExtractor, load_backbone
 from ulsad.method.config import Config
 from ulsad.photos.images import find_images, read_image
-from ulsad.runs import runs
+from ulsad.runs import directory
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DEMO_MODEL = ASSETS / "demo.safetensors"
@@ -48,14 +48,14 @@ def models(models_dir: Path) -> list[tuple[str, str]]:
 
     A name is that of a run's folder, of a file beside the runs, or `DEMO`.
     """
-    trained = [folder.name for folder in runs.all_runs(models_dir) if runs.read(folder).model]
-    loose = [file.name for file in runs.lone_models(models_dir)]
+    trained = [folder.name for folder in directory.all_runs(models_dir) if directory.read(folder).model]
+    loose = [file.name for file in directory.lone_models(models_dir)]
     return [(label(name), name) for name in (*trained, *loose, DEMO)]
 
 
 def label(model: str) -> str:
     """What people call the model of that name."""
-    return DEMO_LABEL if model == DEMO else model.removesuffix(runs.SUFFIX)
+    return DEMO_LABEL if model == DEMO else model.removesuffix(directory.SUFFIX)
 
 
 def model_file(model: str | None, models_dir: Path) -> Path:
@@ -65,10 +65,10 @@ def model_file(model: str | None, models_dir: Path) -> Path:
     """
     if model == DEMO:
         return DEMO_MODEL
-    for file in runs.lone_models(models_dir):
+    for file in directory.lone_models(models_dir):
         if file.name == model:
             return file
-    file = runs.read(runs.named(models_dir, model)).model
+    file = directory.read(directory.named(models_dir, model)).model
     if file is None:
         raise InputError(f"'{model}' has no model yet. Choose another one.")
     return file
@@ -77,7 +77,7 @@ def model_file(model: str | None, models_dir: Path) -> Path:
 def detector(model: str, models_dir: Path) -> Ulsad:
     """The model of that name, loaded once; backbone weights are also looked for in `models_dir`/weights."""
     file = str(model_file(model, models_dir))
-    return _detector(file, version(file), models_dir / runs.WEIGHTS)
+    return _detector(file, version(file), models_dir / directory.WEIGHTS)
 
 
 @lru_cache(maxsize=4)
@@ -92,7 +92,7 @@ def save_criterion(model: str, name: str, criterion: Criterion, models_dir: Path
     Return the model and the names of all criteria in it. Raises `InputError` when it can't be written.
     """
     if model == DEMO:
-        own = models_dir / f"{DEMO_LABEL}, own criteria{runs.SUFFIX}"
+        own = models_dir / f"{DEMO_LABEL}, own criteria{directory.SUFFIX}"
         kept = detector(own.name if own.exists() else DEMO, models_dir).with_criterion(name, criterion)
         kept.save(own)
         return own.name, list(kept.criteria)
@@ -135,7 +135,7 @@ def patch_features(
 ) -> torch.Tensor:
     """U of one photo through a pre-trained network, whose weights come from a visitor's file, or else are
     looked for in `models_dir`/weights. Raises `InputError` when photo or weights can't be read."""
-    extractor = _extractor(backbone, layers, Path(weights) if weights else models_dir / runs.WEIGHTS)
+    extractor = _extractor(backbone, layers, Path(weights) if weights else models_dir / directory.WEIGHTS)
     return _patch_features(extractor, path, version(path))
 
 

@@ -16,7 +16,7 @@ from ulsad.method.backbones import BACKBONES
 from ulsad.method.config import PRESETS, Config
 from ulsad.photos.files import link_or_copy
 from ulsad.photos.intake import GOOD_PARTS, HELD_OUT
-from ulsad.runs import runs
+from ulsad.runs import directory
 from ulsad.runs.estimate import Estimate, estimate
 from ulsad.ui import library, slot
 from ulsad.ui.slot import Slot
@@ -163,7 +163,7 @@ def _estimate(here: incoming.Incoming, config: Config, weights: str | None) -> E
 @lru_cache(maxsize=32)
 def _cached_estimate(config: Config, photos: int, held_out: int, seconds: float, weights: str | None,
                      models_dir: Path) -> Estimate:
-    return estimate(config, photos, held_out, seconds, weights or models_dir / runs.WEIGHTS)
+    return estimate(config, photos, held_out, seconds, weights or models_dir / directory.WEIGHTS)
 
 
 def _free(folder: Path) -> int:
@@ -181,16 +181,16 @@ def start(models_dir: Path, key: str, name: str, preset: str, *inputs) -> str:
     if need > _free(models_dir):
         raise InputError(f"The training needs {need / 2**30:.1f} GB of disk, but only "
                          f"{_free(models_dir) / 2**30:.1f} GB are free at {models_dir}. Make room.")
-    run = models_dir / runs.free_name(name, models_dir)
+    run = models_dir / directory.free_name(name, models_dir)
     run.mkdir()
     try:
-        here.move_to(run / runs.PHOTOS)
+        here.move_to(run / directory.PHOTOS)
     except InputError:
         run.rmdir()  # the name stays free
         raise
-    given = _kept_weights(Path(weights), run) if weights else models_dir / runs.WEIGHTS
+    given = _kept_weights(Path(weights), run) if weights else models_dir / directory.WEIGHTS
     chosen = ["--set", *settings] if settings else []
-    runs.start(run, [str(run / runs.PHOTOS), "--preset", preset, *chosen, "--weights", str(given)])
+    directory.start(run, [str(run / directory.PHOTOS), "--preset", preset, *chosen, "--weights", str(given)])
     return run.name
 
 

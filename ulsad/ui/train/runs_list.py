@@ -11,7 +11,7 @@ import gradio as gr
 from ulsad.detector import model_file
 from ulsad.errors import InputError
 from ulsad.method.config import Config
-from ulsad.runs import runs
+from ulsad.runs import directory
 from ulsad.runs.outcome import Outcome
 from ulsad.runs.run_card import Card, comparison
 from ulsad.ui import library
@@ -56,7 +56,7 @@ def _listed(models_dir: Path, chosen: str | None, other: str | None):
 
 def places(models_dir: Path) -> list[Path]:
     """Run folders, the newest first, and model files that belong to none."""
-    return [*runs.all_runs(models_dir), *runs.lone_models(models_dir)]
+    return [*directory.all_runs(models_dir), *directory.lone_models(models_dir)]
 
 
 def card_of(place: Path) -> Card:
@@ -64,18 +64,18 @@ def card_of(place: Path) -> Card:
     if place.is_file():
         header = model_file.read_header(place)
         return Card(place.stem, Config.from_json(header["config"]), header["record"])
-    state = runs.read(place)
+    state = directory.read(place)
     record = model_file.read_header(state.model)["record"] if state.model else {}
-    config, outcome = place / runs.CONFIG, place / runs.OUTCOME
+    config, outcome = place / directory.CONFIG, place / directory.OUTCOME
     return Card(
         place.name,
         Config.from_json(config.read_text(encoding="utf-8")) if config.is_file() else Config(), record,
         Outcome.read(outcome) if outcome.is_file() else None, state.steps,
-        (place / runs.PHOTOS / "held-out").is_dir())
+        (place / directory.PHOTOS / "held-out").is_dir())
 
 
 def _row(place: Path) -> list[str]:
-    status = runs.read(place).status if place.is_dir() else "model file"
+    status = directory.read(place).status if place.is_dir() else "model file"
     try:
         card = card_of(place)
     except InputError:
@@ -122,7 +122,7 @@ def _rename(models_dir: Path, chosen: str | None, name: str):
     place = _place(models_dir, chosen)
     if not name.strip():
         raise InputError("Write a new name first.")
-    runs.rename(place, name)
+    directory.rename(place, name)
     names = list(_by_name(models_dir))
     return names, gr.Dropdown(names, value=name.strip()), ""
 
@@ -138,5 +138,5 @@ def _kept():
 
 
 def _delete(models_dir: Path, chosen: str | None):
-    runs.delete(_place(models_dir, chosen))
+    directory.delete(_place(models_dir, chosen))
     return list(_by_name(models_dir)), gr.Row(visible=False)

@@ -13,7 +13,7 @@ import gradio as gr
 
 from ulsad.photos.files import write_text
 from ulsad.photos.intake import kept
-from ulsad.runs import runs
+from ulsad.runs import directory
 from ulsad.runs.run_card import result, run_card
 from ulsad.ui import library, places
 from ulsad.ui.batches import Request
@@ -127,23 +127,23 @@ def _emptied(*dropped: Slot):
 
 
 def _stop(models_dir: Path, run: str | None) -> None:
-    runs.stop(runs.named(models_dir, run))
+    directory.stop(directory.named(models_dir, run))
 
 
 def _resume(models_dir: Path, run: str | None):
-    runs.resume(runs.named(models_dir, run))
+    directory.resume(directory.named(models_dir, run))
     return (), run
 
 
 def _watch(models_dir: Path, run: str | None, seen: tuple):
     """Redraw what the run directory says, and the lists, when there is something new."""
-    folders = runs.all_runs(models_dir)
+    folders = directory.all_runs(models_dir)
     there = tuple(folder.name for folder in folders)
     folder = next((folder for folder in folders if folder.name == run), None)
     if folder is None:
         now = run, there
         return [gr.skip()] * 12 if now == seen else [*_no_run(run), now, now]
-    state, preview = runs.read(folder), folder / runs.PREVIEW
+    state, preview = directory.read(folder), folder / directory.PREVIEW
     drawn = preview.stat().st_mtime_ns if preview.exists() else 0
     now = (run, there, state.status, state.ahead, state.stopping, state.phase, state.done, drawn)
     if now == seen:
@@ -166,12 +166,12 @@ def _preview(file: Path, drawn: int):
     return gr.Image(str(places.copy_of(file)), visible=True) if drawn else gr.Image(None, visible=False)
 
 
-def _after(state: runs.RunState):
+def _after(state: directory.RunState):
     """What came of a run that is over."""
-    if state.is_live or not (state.folder / runs.OUTCOME).is_file() or state.model is None:
+    if state.is_live or not (state.folder / directory.OUTCOME).is_file() or state.model is None:
         return _nothing_after()
     card = runs_list.card_of(state.folder)
-    written = places.new(places.shown()) / runs.CARD
+    written = places.new(places.shown()) / directory.CARD
     write_text(written, run_card(card))  # under the name it has now
     return (gr.Column(visible=True), result(card.outcome),
             gr.DownloadButton(value=str(places.copy_of(state.model))), gr.DownloadButton(value=str(written)))
@@ -189,11 +189,11 @@ def _models(models_dir: Path, model: str) -> gr.Dropdown:
 
 def _open(models_dir: Path, run: str):
     """Go to Inspect with the run's model, the good photos it never saw, and known defects."""
-    folder = runs.named(models_dir, run)
+    folder = directory.named(models_dir, run)
     chosen = gr.Dropdown(library.models(models_dir), value=run), gr.Tabs(selected="inspect")
-    if not (folder / runs.PHOTOS).is_dir():
+    if not (folder / directory.PHOTOS).is_dir():
         return *chosen, gr.skip(), gr.skip()
-    intake, names = kept(folder / runs.PHOTOS), set(library.detector(run, models_dir).record["held_out"])
+    intake, names = kept(folder / directory.PHOTOS), set(library.detector(run, models_dir).record["held_out"])
     held_out = [path for path in intake.held_out or intake.good if path.name in names]
     photos = [*((path, path.name) for path in held_out),
               *((photo.path, f"{photo.kind}/{photo.path.name}") for photo in intake.test)]
@@ -207,4 +207,4 @@ def _mine(models_dir: Path, run: str):
 
 
 def _names(models_dir: Path) -> list[str]:
-    return [folder.name for folder in runs.all_runs(models_dir)]
+    return [folder.name for folder in directory.all_runs(models_dir)]

@@ -9,8 +9,8 @@ from html import escape
 import pandas as pd
 
 from ulsad.photos.intake import DEFECTS, GOOD_PARTS, HELD_OUT
+from ulsad.runs.directory import RunState
 from ulsad.runs.estimate import Estimate, duration, size
-from ulsad.runs.runs import RunState
 from ulsad.ui.train.incoming import Incoming
 
 LOSSES = {"local": "local (L_pl)", "attention": "global (L_pg)", "local_global": "local-global (L_lg)"}

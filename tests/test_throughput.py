@@ -6,8 +6,7 @@ import numpy as np
 
 from ulsad.detector.detector import Ulsad
 from ulsad.photos.images import find_images
-from ulsad.speed import plain
-from ulsad.speed import training as speed
+from ulsad.speed import plain, throughput
 
 
 def same_maps(detector: Ulsad, photo) -> None:
@@ -15,7 +14,8 @@ def same_maps(detector: Ulsad, photo) -> None:
     networks = plain.plain_networks(detector.branches.networks).eval()
     prediction = next(detector.predict_many([photo]))
     quick = prediction.local_map, prediction.global_map, prediction.combined_map
-    for image, expected in zip(speed.plain_maps(detector, backbone, networks, photo), quick, strict=True):
+    plainly = throughput.plain_maps(detector, backbone, networks, photo)
+    for image, expected in zip(plainly, quick, strict=True):
         np.testing.assert_allclose(np.asarray(image), expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())
 
 
@@ -29,6 +29,6 @@ def test_plain_maps_are_those_of_predict_where_they_are_blurred(detector, good_p
 
 
 def test_a_row_says_how_many_times_as_fast():
-    row = speed.Row("scoring", "photos/s", plainly=2.0, here=0.5, count=16)
+    row = throughput.Row("scoring", "photos/s", plainly=2.0, here=0.5, count=16)
     assert row.cells() == ("scoring", "8.00", "32.00", "photos/s", "4.0")
-    assert speed.Row("one", "ms", 0.2, 0.1).cells() == ("one", "200.0", "100.0", "ms", "2.0")
+    assert throughput.Row("one", "ms", 0.2, 0.1).cells() == ("one", "200.0", "100.0", "ms", "2.0")

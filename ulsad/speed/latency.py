@@ -22,8 +22,7 @@ from PIL import Image
 
 from ulsad.detector.batch import tally
 from ulsad.evaluation.tables import Table
-from ulsad.speed import growth
-from ulsad.speed import training as speed
+from ulsad.speed import scaling, throughput
 from ulsad.ui import batches, library
 from ulsad.ui.attention.views import MODEL, STANDARDISED, Looking, View
 from ulsad.ui.inspect.views import ALL, Controls, criterion, suggested_lines
@@ -56,7 +55,7 @@ _CLICK_PATCH = _TIMED % ("#attention [data-name=self]", """
 
 def bench(batch: int, only: str | None = None, rounds: int = 40) -> Iterator[Table]:
     """Measure this machine: training and inference beside the plain procedure, how both grow, and what one
-    waits for in the app. `only` "plain", "growth" or "app" leaves the others out.
+    waits for in the app. `only` "throughput", "scaling" or "latency" leaves the others out.
 
     `batch` photos are open in the app, and α is moved `rounds` times.
     """
@@ -65,11 +64,11 @@ def bench(batch: int, only: str | None = None, rounds: int = 40) -> Iterator[Tab
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         files = _photos(folder / "photos", max(batch, 16))
-        if only in (None, "plain"):
-            yield speed.beside_plain(library.DEMO_MODEL, files, folder, machine)
-        if only in (None, "growth"):
-            yield from growth.tables(library.demo_photos(), files[:16], folder, machine)
-        if only in (None, "app"):
+        if only in (None, "throughput"):
+            yield throughput.beside_plain(library.DEMO_MODEL, files, folder, machine)
+        if only in (None, "scaling"):
+            yield from scaling.tables(library.demo_photos(), files[:16], folder, machine)
+        if only in (None, "latency"):
             rows = tuple(_app(files, batch, rounds, folder))
             yield Table("The app", ("what", "median", "from", "to", "unit"), rows, machine)
 
