@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -17,12 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from ulsad.detector.batch import tally
 from ulsad.evaluation.tables import Table
-from ulsad.speed import scaling, throughput
 from ulsad.ui import batches, library
 from ulsad.ui.attention.views import MODEL, STANDARDISED, Looking, View
 from ulsad.ui.inspect.views import ALL, Controls, criterion, suggested_lines
@@ -53,24 +49,10 @@ _CLICK_PATCH = _TIMED % ("#attention [data-name=self]", """
     bubbles: true, clientX: box.left + number * box.width, clientY: box.top + box.height / 2}));""")
 
 
-def bench(batch: int, only: str | None = None, rounds: int = 40) -> Iterator[Table]:
-    """Measure this machine: training and inference beside the plain procedure, how both grow, and what one
-    waits for in the app. `only` "throughput", "scaling" or "latency" leaves the others out.
-
-    `batch` photos are open in the app, and α is moved `rounds` times.
-    """
-    machine = (f"{_processor()}, {os.cpu_count()} CPUs, torch {torch.__version__} with "
-               f"{torch.get_num_threads()} threads, Python {platform.python_version()}.")
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        files = _photos(folder / "photos", max(batch, 16))
-        if only in (None, "throughput"):
-            yield throughput.beside_plain(library.DEMO_MODEL, files, folder, machine)
-        if only in (None, "scaling"):
-            yield from scaling.tables(library.demo_photos(), files[:16], folder, machine)
-        if only in (None, "latency"):
-            rows = tuple(_app(files, batch, rounds, folder))
-            yield Table("The app", ("what", "median", "from", "to", "unit"), rows, machine)
+def of_app(files: list[Path], batch: int, rounds: int, folder: Path, machine: str) -> Table:
+    """What one waits for: with `batch` photos open in the app, of which α is moved `rounds` times."""
+    rows = tuple(_app(files, batch, rounds, folder))
+    return Table("The app", ("what", "median", "from", "to", "unit"), rows, machine)
 
 
 def _app(files: list[Path], batch: int, rounds: int, folder: Path) -> Iterator[tuple]:
@@ -84,16 +66,7 @@ def _app(files: list[Path], batch: int, rounds: int, folder: Path) -> Iterator[t
     yield from _in_a_browser(large, folder / "models", alphas, places)
 
 
-def _processor() -> str:
-    """Its full name where the system is Linux."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _photos(folder: Path, count: int) -> list[Path]:
+def demo_jpegs(folder: Path, count: int) -> list[Path]:
     """The demo photos over and over, as JPEGs of 800 x 600 px."""
     folder.mkdir()
     images = [Image.open(path).resize((800, 600)) for path in library.demo_photos()]
@@ -203,8 +176,9 @@ def served(models_dir: Path, *options: str, **environment: str) -> Iterator[str]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "app.py", "--port", str(port), "--models-dir", str(models_dir), *options]
-    app = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=os.environ | environment)
+    command = [sys.executable, "-m", "ulsad", "app", "--port", str(port), "--models-dir", str(models_dir)]
+    app = subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.DEVNULL,
+                           env=os.environ | environment)
     try:
         address = f"http://127.0.0.1:{port}"
         _wait_until_served(address, app)

@@ -28,7 +28,8 @@ from ulsad.method.config import Config
 from ulsad.photos.images import find_images, read_image
 from ulsad.runs import directory
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
+_PACKAGE = Path(__file__).resolve().parents[1]
+ASSETS = next(filter(Path.is_dir, (_PACKAGE / "assets", _PACKAGE.parent / "assets")))  # installed; checkout
 DEMO_MODEL = ASSETS / "demo.safetensors"
 DEMO = ":demo"  # its name in the list of models; no run can be called that
 DEMO_LABEL = "demo tray"
