@@ -220,9 +220,10 @@ def draw(folder: Path, suffix: str = ".svg") -> list[Path]:
     found = tables((HERE / "RESULTS.md").read_text(encoding="utf-8"))
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{plot.__name__}{suffix}" for plot in PLOTS]
+    metadata = {"Date": None} if suffix == ".svg" else None
     with rc_context(STYLE):
         for plot, file in zip(PLOTS, files, strict=True):
-            plot(found).savefig(file, facecolor="white", metadata={"Date": None} if suffix == ".svg" else None)
+            plot(found).savefig(file, facecolor="white", metadata=metadata)
     return files
 
 
