@@ -50,7 +50,7 @@ def test_no_name_runs_and_every_name_comes_back(tmp_path, name, delimiter):
     assert file.read_bytes().startswith(b"\xef\xbb\xbf")
     assert not any(map(is_run, cells_of(file, delimiter)))
     assert spreadsheet.read(file) == [["path", "score"], [name, -0.25], [name, 1e-6]]
-    by_hand = [row[0].removeprefix("'") for row in csv.reader(  # as the README says how
+    by_hand = [row[0].removeprefix("'") for row in csv.reader(  # as assets/GUIDE.md says
         file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines())]
     assert by_hand[1:] == [name] * 2 or "\r" in name
 

@@ -58,7 +58,7 @@ class Config:
     seed: int = 0  # initial weights, order of photos, held-out split
 
     # --- anomaly maps (Eq. 7 and 8), see `residuals`
-    # Gains are in points of image AUROC; the CHANGELOG has the measurements.
+    # Gains are in points of image AUROC; assets/EXPERIMENTS.md has the measurements.
     # Of ψ's error; "plain": l_v + λ_l l_d, as Eq. 7. Local map: 0.8 on toy figures, 2.4 on tiles.
     local_metric: str = "whitened"
     # Distances as multiples of what is usual for such features. Local map: 14 on tiles, 6 on toy figures.
@@ -177,9 +177,9 @@ CALIBRATION = ("blur_sigma", "combination", "global_weight", "alpha", "beta")
 
 PRESETS: dict[str, Config] = {
     "quick": Config(),
-    # Four times as many photos: scores scatter less, see the README. Sixteen times gained nothing more.
+    # Four times as many photos: scores scatter less, see assets/RESULTS.md. Sixteen times gained nothing.
     "thorough": Config(steps=600, batch_size=8),
-    # The published recipe; `frn_output` stays linear, see the README for what "relu" did.
+    # The published recipe; `frn_output` stays linear, see assets/EXPERIMENTS.md for "relu".
     "paper": Config(
         backbone="wide_resnet50_2",
         frn_width=1536,
