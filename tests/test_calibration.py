@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ulsad.method.calibration import Calibration, Combination, QuantileFunction, Transform, frontier
+from ulsad.compute.frontier import frontier
+from ulsad.method.calibration import Calibration, Combination, QuantileFunction, Transform
 
 
 @pytest.fixture(scope="module")

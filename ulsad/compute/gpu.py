@@ -1,4 +1,4 @@
-"""How not to keep a GPU waiting: small kernels take longer to launch than to run, and answers to fetch."""
+"""Work that keeps a GPU busy: small kernels take longer to launch than to run, so a step is recorded and replayed."""
 
 from __future__ import annotations
 

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from ulsad.compute import distributed
+from ulsad.compute.frontier import frontiers
 from ulsad.compute.rows import Rows, batches
 from ulsad.detector.preparation import Photos, Prepared, preparing
 from ulsad.detector.references import References
 from ulsad.detector.snapshot import Parts, combination
 from ulsad.errors import InputError
 from ulsad.method.branches import BATCH, Branches, describe
-from ulsad.method.calibration import Calibration, frontiers
+from ulsad.method.calibration import Calibration
 from ulsad.method.config import Config
 from ulsad.method.equations import resample
 from ulsad.method.training import Diverged, Step, Training

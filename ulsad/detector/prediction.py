@@ -10,7 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ulsad.method.calibration import AnomalyMaps, Calibration, Combination, frontiers
+from ulsad.compute.frontier import frontiers
+from ulsad.method.calibration import AnomalyMaps, Calibration, Combination
 from ulsad.method.equations import resample
 
 
@@ -56,7 +57,7 @@ class Prediction:
 
     @cached_property
     def frontier(self) -> np.ndarray:
-        """(k, b): the few pixels from which all three scores follow, see `calibration.frontier`."""
+        """(k, b): the few pixels from which all three scores follow, see `compute.frontier`."""
         raw_global = self.raw_global
         return frontiers(self.raw_local[None], None if raw_global is None else raw_global[None])[0]
 

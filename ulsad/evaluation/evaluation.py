@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from ulsad.compute.frontier import frontiers
 from ulsad.detector import spreadsheet
 from ulsad.detector.criterion import FALSE_REJECT, threshold_at
 from ulsad.detector.detector import Ulsad
 from ulsad.detector.prediction import Prediction
 from ulsad.errors import InputError
 from ulsad.evaluation import metrics
-from ulsad.method.calibration import Calibration, frontiers
+from ulsad.method.calibration import Calibration
 from ulsad.photos.datasets import GOOD, LOGICAL, STRUCTURAL, LabelledPhoto, read_mask
 from ulsad.photos.images import Skipped
 

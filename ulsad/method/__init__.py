@@ -1,6 +1,7 @@
-"""Section 3 of the paper and its Algorithm 1: settings, patch features, the equations, the two networks,
-training and calibration. Numbers of equations and tables are the paper's. What is ours, told apart in
-files of its own: varied copies (`augmentation`) and relative maps (`residuals`).
+"""Section 3 of the paper and its Algorithm 1, in this order: `config`, patch features (`backbones`), ψ and φ
+(`networks`), Eq. 1 to 8 (`equations`), Algorithm 1 (`training`), both maps (`branches`), Eq. 9 and 10
+(`calibration`). Numbers of equations and tables are the paper's. What is ours stands apart: varied copies
+(`augmentation`) and relative maps (`residuals`).
 """
 
 from ulsad import lazy

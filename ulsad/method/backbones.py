@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from ulsad.compute.frozen import simplify
 from ulsad.compute.workers import in_parallel
 from ulsad.errors import InputError
 from ulsad.method.config import Config
@@ -87,8 +87,7 @@ class FeatureExtractor(nn.Module):
         self.register_buffer("pixel_mean", 255 * torch.tensor(backbone.mean)[:, None, None])
         self.register_buffer("pixel_std", 255 * torch.tensor(backbone.std)[:, None, None])
         self.weights_hash = _hash(stages)
-        _pad_evenly(stages)
-        _fold_batchnorm(stages)
+        simplify(stages)
         self.requires_grad_(False).eval().to(memory_format=torch.channels_last)
         self.channels, self.grid = self._measure(config.image_size)
 
@@ -134,39 +133,6 @@ class FeatureExtractor(nn.Module):
         fine, coarse = taps
         coarse = F.interpolate(coarse, size=fine.shape[2:], mode="bilinear", align_corners=False)
         return pool_channels(torch.cat([fine, coarse], dim=1), self.feature_dim)
-
-
-def _pad_evenly(stages: nn.ModuleDict) -> None:
-    """Let convolutions pad their input themselves where TensorFlow's networks pad it by hand.
-
-    Those halve a side of even length with an odd kernel of k px: k − 2 zeros are needed, the odd one after
-    the input. A kernel with one more row and column of zeros in front needs as many on either side: the same
-    result, without a padded copy.
-    """
-    for module in stages.modules():
-        for name, child in module.named_children():
-            if type(child).__name__ == "Conv2dSame" and child.stride == (2, 2):
-                kernel = child.kernel_size[0]
-                padded = nn.Conv2d(child.in_channels, child.out_channels, kernel + 1, 2, kernel // 2,
-                                   groups=child.groups, bias=False)
-                padded.weight = nn.Parameter(F.pad(child.weight, (1, 0, 1, 0)))
-                setattr(module, name, padded)
-
-
-def _fold_batchnorm(module: nn.Module) -> None:
-    """Put each BatchNorm into the convolution before it: frozen, it is no more than a scale and a shift.
-
-    The features stay the same but for rounding, and large activations are written once instead of twice.
-    """
-    before = None
-    for name, child in list(module.named_children()):
-        _fold_batchnorm(child)
-        if isinstance(before, nn.Conv2d) and isinstance(child, nn.BatchNorm2d):
-            before.weight, before.bias = fuse_conv_bn_weights(
-                before.weight, before.bias, child.running_mean, child.running_var, child.eps, child.weight,
-                child.bias)
-            setattr(module, name, getattr(child, "act", nn.Identity()))  # timm's norms hold what follows them
-        before = child
 
 
 def pool_channels(features: Tensor, feature_dim: int) -> Tensor:

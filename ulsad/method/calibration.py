@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
+
+from ulsad.compute.frontier import frontiers
 
 # Levels at which the quantile function is kept: even below the median, then ever denser towards 1, so
 # that between neighbours never lie more than 0.3 % of the values still above.
@@ -109,7 +110,7 @@ class Calibration:
     """What the held-out good photos say about 'normal', for any α and β.
 
     `frontiers` holds, per held-out photo, the few (local, global) raw values from which its three
-    scores follow exactly; see `frontier`.
+    scores follow exactly; see `compute.frontier`.
     """
 
     local: QuantileFunction
@@ -154,31 +155,6 @@ class Calibration:
         missing = np.full(len(points), np.nan)
         columns = (maps.combined, maps.local, missing if maps.global_ is None else maps.global_)
         return np.stack([np.maximum.reduceat(column, starts) for column in columns], axis=1)
-
-
-def frontiers(raw_local: np.ndarray, raw_global: np.ndarray | None) -> tuple[np.ndarray, ...]:
-    """The `frontier` of each of n photos' raw maps (n, …); just the peak without a global branch."""
-    if raw_global is None:
-        return tuple(raw_local.reshape(len(raw_local), -1).max(axis=1)[:, None, None])
-    return tuple(frontier(a, b) for a, b in zip(raw_local, raw_global, strict=True))
-
-
-def frontier(raw_local: np.ndarray, raw_global: np.ndarray) -> np.ndarray:
-    """The pixels of a photo that can be its maximum under some α and β: (k, 2) raw (local, global).
-
-    Eq. 9 and both combinations weigh the two raw values positively. So a pixel counts only if it is not below
-    the local map's peak, or the global one's, in both values; and as a linear function over a point set is
-    largest at a corner of its convex hull, of those only corners. A dozen pixels stand for all 65,536.
-    """
-    local, global_ = raw_local.ravel(), raw_global.ravel()
-    top_local, top_global = local == local.max(), global_ == global_.max()
-    kept = (local >= local[top_global].max()) & (global_ >= global_[top_local].max())
-    points = np.stack([local[kept], global_[kept]], axis=1)
-    try:
-        return points[scipy.spatial.ConvexHull(points).vertices] if len(points) > 8 else points
-    except scipy.spatial.QhullError:  # all points on one line, as in a constant map: its two ends
-        order = np.lexsort(points.T)
-        return points[order[[0, -1]]]
 
 
 def _columns(points: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
@@ -16,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ulsad.compute import distributed
 from ulsad.compute.gpu import Recorded, fetched
+from ulsad.compute.precision import autocast, tf32_convolutions
 from ulsad.compute.rows import Rows, near
 from ulsad.method.config import Config
 from ulsad.method.equations import attention, attention_loss, local_global_loss, local_loss
@@ -28,6 +28,61 @@ WARM_UP = 0.1  # share of a one-cycle training in which the rate rises
 
 class Diverged(ArithmeticError):
     """The losses are no longer finite."""
+
+
+def losses_of(
+    outputs: Outputs, features: Tensor, target: Tensor | None, positions: Tensor | None, config: Config
+) -> tuple[Tensor, Tensor, Tensor]:
+    """L_pl, L_pg and L_lg of one batch (Eq. 1, 5, 6), zero where the configuration leaves one out.
+
+    `target` (n, c*, q) holds A at the q `positions` k at which Eq. 5 is evaluated; None: at all.
+    """
+    reconstruction, second, global_features = (
+        None if output is None else output.to(torch.promote_types(output.dtype, torch.float32))
+        for output in outputs)
+    zero = features.new_zeros(())
+    local = local_loss(reconstruction, features, config.lambda_l)
+    if global_features is None:
+        return local, zero, zero
+    if config.global_target == "attention":
+        queries = _at(global_features.flatten(2), positions)
+        whole = attention_loss(attention(features.flatten(2), queries), target, config.lambda_g)
+    else:
+        whole = attention_loss(global_features, features, config.lambda_g)
+    if second is None:
+        return local, whole, zero
+    return local, whole, local_global_loss(second, global_features, config.lambda_g)
+
+
+def _at(values: Tensor, positions: Tensor | None) -> Tensor:
+    """Values (n, c, p) at some positions, or at all."""
+    return values if positions is None else values.index_select(-1, positions.to(values.device))
+
+
+def queries(positions: int, config: Config) -> Iterator[Tensor | None]:
+    """Endless draws of `attention_queries` positions without replacement, or of None, for all: the mean of
+    Eq. 5 over them has the expectation of the mean over all, at a fraction of its cost."""
+    if config.attention_queries is None or config.attention_queries >= positions:
+        yield from repeat(None)
+    generator = torch.Generator().manual_seed(config.seed)
+    while True:
+        yield torch.randperm(positions, generator=generator)[: config.attention_queries]
+
+
+def one_cycle(share: float) -> tuple[float, float]:
+    """Learning rate as a multiple of its peak, and Adam's β₁, when a share of the training is over.
+
+    Both move along half cosines, as in torch's OneCycleLR: for a tenth of the training the rate rises from
+    1/25 while β₁ falls from 0.95 to 0.85; for the rest the rate falls to 4·10⁻⁶ and β₁ rises again.
+    """
+    if share < WARM_UP:
+        return _half_cosine(1 / 25, 1, share / WARM_UP), _half_cosine(0.95, 0.85, share / WARM_UP)
+    along = (share - WARM_UP) / (1 - WARM_UP)
+    return _half_cosine(1, 4e-6, along), _half_cosine(0.85, 0.95, along)
+
+
+def _half_cosine(first: float, last: float, along: float) -> float:
+    return last + (first - last) * (1 + math.cos(math.pi * along)) / 2
 
 
 @dataclass(frozen=True)
@@ -152,9 +207,8 @@ class Training:
         target = None
         if data.attention is not None:
             target = _at(_of(data.attention, batch), positions).to(self.device)
-        low_precision = uses_bfloat16(config, self.device)
         with tf32_convolutions(self.device):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=low_precision, cache_enabled=False):
+            with autocast(config.precision, self.device):
                 losses = torch.stack(losses_of(model(images, features), features, target, positions, config))
             losses.sum().backward()
         return losses.detach()
@@ -187,79 +241,9 @@ class Training:
         return drawn
 
 
-def one_cycle(share: float) -> tuple[float, float]:
-    """Learning rate as a multiple of its peak, and Adam's β₁, when a share of the training is over.
-
-    Both move along half cosines, as in torch's OneCycleLR: for a tenth of the training the rate rises from
-    1/25 while β₁ falls from 0.95 to 0.85; for the rest the rate falls to 4·10⁻⁶ and β₁ rises again.
-    """
-    if share < WARM_UP:
-        return _half_cosine(1 / 25, 1, share / WARM_UP), _half_cosine(0.95, 0.85, share / WARM_UP)
-    along = (share - WARM_UP) / (1 - WARM_UP)
-    return _half_cosine(1, 4e-6, along), _half_cosine(0.85, 0.95, along)
-
-
-def _half_cosine(first: float, last: float, along: float) -> float:
-    return last + (first - last) * (1 + math.cos(math.pi * along)) / 2
-
-
 def _of(rows: Rows, batch: Tensor) -> Tensor:
     return rows[batch.to(rows.device)]
 
 
-def _at(values: Tensor, positions: Tensor | None) -> Tensor:
-    """Values (n, c, p) at some positions, or at all."""
-    return values if positions is None else values.index_select(-1, positions.to(values.device))
-
-
 def _channels_last(values: Tensor) -> Tensor:
     return values.contiguous(memory_format=torch.channels_last)
-
-
-def losses_of(
-    outputs: Outputs, features: Tensor, target: Tensor | None, positions: Tensor | None, config: Config
-) -> tuple[Tensor, Tensor, Tensor]:
-    """L_pl, L_pg and L_lg of one batch (Eq. 1, 5, 6), zero where the configuration leaves one out.
-
-    `target` (n, c*, q) holds A at the q `positions` k at which Eq. 5 is evaluated; None: at all.
-    """
-    reconstruction, second, global_features = (
-        None if output is None else output.to(torch.promote_types(output.dtype, torch.float32))
-        for output in outputs)
-    zero = features.new_zeros(())
-    local = local_loss(reconstruction, features, config.lambda_l)
-    if global_features is None:
-        return local, zero, zero
-    if config.global_target == "attention":
-        queries = _at(global_features.flatten(2), positions)
-        whole = attention_loss(attention(features.flatten(2), queries), target, config.lambda_g)
-    else:
-        whole = attention_loss(global_features, features, config.lambda_g)
-    if second is None:
-        return local, whole, zero
-    return local, whole, local_global_loss(second, global_features, config.lambda_g)
-
-
-def tf32_convolutions(device: torch.device) -> AbstractContextManager[None]:
-    """While the block runs, a GPU's convolutions of float32 are TF32, as they are by torch's default."""
-    on_gpu = device.type == "cuda"
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=True) if on_gpu else nullcontext()
-
-
-def uses_bfloat16(config: Config, device: torch.device) -> bool:
-    """Whether training runs in bfloat16; "auto" means: where the hardware multiplies it natively."""
-    if config.precision != "auto":
-        return config.precision == "bfloat16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def queries(positions: int, config: Config) -> Iterator[Tensor | None]:
-    """Endless draws of `attention_queries` positions without replacement, or of None, for all: the mean of
-    Eq. 5 over them has the expectation of the mean over all, at a fraction of its cost."""
-    if config.attention_queries is None or config.attention_queries >= positions:
-        yield from repeat(None)
-    generator = torch.Generator().manual_seed(config.seed)
-    while True:
-        yield torch.randperm(positions, generator=generator)[: config.attention_queries]

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from ulsad.compute.precision import tf32_convolutions, uses_bfloat16
 from ulsad.demo.dataset import write_demo
 from ulsad.detector.detector import Ulsad
 from ulsad.detector.preparation import choose_device, feature_statistics
@@ -26,7 +27,7 @@ from ulsad.method.backbones import load_backbone
 from ulsad.method.config import PRESETS, Config
 from ulsad.method.equations import attention
 from ulsad.method.networks import Networks
-from ulsad.method.training import Training, TrainingData, tf32_convolutions, uses_bfloat16
+from ulsad.method.training import Training, TrainingData
 from ulsad.photos.images import find_images, read_squares, to_square
 from ulsad.speed import plain
 
@@ -105,7 +106,7 @@ def training(
             next(reference)
 
     plainly, here = in_turns(plainly_done, lambda: next(steps))
-    low_precision = uses_bfloat16(config, device)
+    low_precision = uses_bfloat16(config.precision, device)
     with FlopCounterMode(display=False) as counter:
         ours.differentiate(networks, torch.arange(config.batch_size), None)
     operations = counter.get_total_flops()
