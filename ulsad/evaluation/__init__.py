@@ -1,6 +1,6 @@
 """How good is it? Labelled sets, exact metrics with intervals, the paper's tables and ablations, and other
-methods on the same photos. Thresholds never see a test photo. The commands evaluate, ablate and compare
-start here.
+methods on the same photos. Thresholds never see a test photo. What a folder
+of trials already has is not computed again.
 """
 
 from ulsad import lazy

@@ -1,0 +1,94 @@
+"""Take the README's pictures of the app: python assets/take_pictures.py [FOLDER]
+
+Draws part trays, trains on them in the app, and takes a picture of each tab. Needs chromium and playwright
+(tests/requirements.txt) and, with the training, some minutes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, expect, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from ulsad.demo.dataset import write_demo
+from ulsad.photos.images import find_images
+from ulsad.speed.latency import BROWSERS, served
+
+WIDTH, HEIGHT = 1360, 850  # px of the window
+LONG = 900_000  # ms; a training
+NAME = "part tray"
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    expect.set_options(timeout=120_000)
+    chromium = next(filter(None, map(shutil.which, BROWSERS)))
+    with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
+        photos = Path(scratch) / "tray"
+        write_demo(photos, seed=2, train=60, validation=0, test_good=4, per_kind=2)
+        with served(Path(scratch) / "models") as address:
+            browser = playwright.chromium.launch(executable_path=chromium,
+                                                 args=["--no-sandbox", "--disable-gpu"])
+            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+            page.goto(address)
+            expect(page.locator("#batch .row b")).to_have_count(8)
+            drop(page, photos)
+            keep(page, folder / "drop.webp")
+            train(page)
+            keep(page, folder / "train.webp")
+            expect(page.locator("#run-status")).to_contain_text("Finished", timeout=LONG)
+            inspect(page, photos)
+            keep(page, folder / "inspect.webp")
+            attend(page)
+            keep(page, folder / "attention.webp")
+            browser.close()
+
+
+def drop(page: Page, photos: Path) -> None:
+    page.get_by_role("tab", name="Train").click()
+    page.locator("#good-parts input.folder").set_input_files(str(photos / "train/good"))
+    expect(page.locator("#found tr")).not_to_have_count(0)
+    defects = [str(path) for path in find_images(photos / "test") if "anomalies" in str(path)]
+    page.locator("#known-defects input.files").set_input_files(defects)
+    expect(page.locator("#cost")).to_contain_text("of memory")
+
+
+def train(page: Page) -> None:
+    """Until both branches have begun to tell defects."""
+    page.get_by_label("Name of the model").fill(NAME)
+    page.locator("#train").click()
+    status = page.locator("#run-status")
+    expect(status).to_contain_text(re.compile(r"Training (1[5-9]\d|2\d\d)/280"), timeout=LONG)
+    expect(page.locator("#preview img").first).to_be_visible()
+
+
+def inspect(page: Page, photos: Path) -> None:
+    page.locator("#open-in-inspect").click()
+    expect(page.locator("#model input")).to_have_value(NAME)
+    page.locator("#inspect-open .empty").click()
+    page.locator("#inspect-open input.folder").set_input_files(str(photos / "test"))
+    expect(page.locator("#batch .shown")).to_contain_text("photos")
+    expect(page.locator("#batch .row b")).not_to_have_count(8)
+
+
+def attend(page: Page) -> None:
+    page.get_by_role("tab", name="Attention").click()
+    expect(page.locator("#concepts figure")).to_have_count(4)
+
+
+def keep(page: Page, file: Path) -> None:
+    page.mouse.move(1, 1)
+    page.wait_for_timeout(1500)  # whatever fades, has
+    Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(file, quality=80, method=6)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "pictures")
