@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,6 +27,9 @@ from ulsad.speed import scaling, throughput
 from ulsad.ui import batches, library
 from ulsad.ui.attention.views import MODEL, STANDARDISED, Looking, View
 from ulsad.ui.inspect.views import ALL, Controls, criterion, suggested_lines
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -67,7 +71,7 @@ def bench(batch: int, only: str | None = None, rounds: int = 40) -> Iterator[Tab
         if only in (None, "throughput"):
             yield throughput.beside_plain(library.DEMO_MODEL, files, folder, machine)
         if only in (None, "scaling"):
-            yield from scaling.tables(library.demo_photos(), files[:16], folder, machine)
+            yield from scaling.tables(list(map(Path, library.demo_photos())), files[:16], folder, machine)
         if only in (None, "latency"):
             rows = tuple(_app(files, batch, rounds, folder))
             yield Table("The app", ("what", "median", "from", "to", "unit"), rows, machine)
@@ -188,7 +192,7 @@ def _in_a_browser(
     return [_row(moved, redraws, "ms"), _row(clicked, clicks, "ms")]
 
 
-def _repeated(page, script: str, arguments: list[float]) -> list[float]:
+def _repeated(page: Page, script: str, arguments: list[float]) -> list[float]:
     """What a script returns, with pauses between the runs, as people make them."""
     times = []
     for argument in arguments:
