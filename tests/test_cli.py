@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from ulsad import Ulsad
-from ulsad.__main__ import main
+from ulsad.__main__ import _parser, main
+from ulsad.commands import COMMANDS
 from ulsad.detector.batch import COLUMNS
 from ulsad.detector.criterion import Criterion
 from ulsad.method.calibration import Combination
@@ -48,6 +49,24 @@ def model(detector, tmp_path_factory):
     file = tmp_path_factory.mktemp("model") / "m.safetensors"
     detector.save(file)
     return file
+
+
+def test_help_lists_every_command_and_loads_nothing_heavy():
+    code = ("import sys; from ulsad.__main__ import main\ntry: main(sys.argv[1:])\n"
+            "finally: print({'torch', 'gradio', 'numpy', 'PIL', 'matplotlib'} & set(sys.modules))")
+    for arguments in ([], ["--help"]):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, text=True,
+                              capture_output=True)
+        assert done.stdout.endswith("set()\n"), done.stderr
+        assert all(f"    {name}" in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_gives_an_example_that_it_understands(command):
+    done = ulsad(command, "--help")
+    example = done.stdout.rsplit(f"example: python -m ulsad {command} ", 1)[1].split()
+    assert _parser([command]).parse_args([command, *example]).run
+    assert done.returncode == 0 and len(example) > 0
 
 
 def test_train_then_predict_a_zip(good_photos, tmp_path):
@@ -193,10 +212,10 @@ def test_app_says_what_keeps_it_from_starting(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = started("--port", port, "--models-dir", tmp_path)
-    assert done.returncode == 1 and f"choose another --port, {port + 1}" in done.stderr
+    assert done.returncode == 2 and f"choose another --port, {port + 1}" in done.stderr
     for option, said in (("--models-dir", "file"), ("--data-root", "no folder")):
         done = started(option, tmp_path / "file/x")
-        assert done.returncode == 1 and said in done.stderr
+        assert done.returncode == 2 and said in done.stderr
         assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
 
 

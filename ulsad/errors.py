@@ -1,4 +1,4 @@
-"""The one error of our own: its message says what is wrong and how to mend it."""
+"""What ends a command early: an error whose message says how to mend it, or the user."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command line prints it without a traceback, the app shows it as it is.
     """
+
+
+class Stopped(Exception):
+    """The user asked to stop before there was anything to keep."""

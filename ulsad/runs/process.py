@@ -26,7 +26,7 @@ from ulsad.detector import model_file, rendering
 from ulsad.detector.detector import Ulsad
 from ulsad.detector.fitting import Progress, TrainingDiverged, Watch
 from ulsad.detector.terminal import print_progress
-from ulsad.errors import InputError
+from ulsad.errors import InputError, Stopped
 from ulsad.method.config import PRESETS, Config
 from ulsad.photos import probe
 from ulsad.photos.datasets import GOOD
@@ -37,10 +37,6 @@ from ulsad.runs.outcome import Outcome, judge
 from ulsad.runs.run_card import Card, run_card
 
 PREVIEW_SIDE = 320  # px, the longer side of each picture in a preview
-
-
-class Stopped(Exception):
-    """The user asked to stop before there was anything to keep."""
 
 
 @dataclass(frozen=True)

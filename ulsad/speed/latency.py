@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -18,12 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
 
 from ulsad.detector.batch import tally
 from ulsad.evaluation.tables import Table
-from ulsad.speed import scaling, throughput
 from ulsad.ui import batches, library
 from ulsad.ui.attention.views import MODEL, STANDARDISED, Looking, View
 from ulsad.ui.inspect.views import ALL, Controls, criterion, suggested_lines
@@ -57,24 +53,10 @@ _CLICK_PATCH = _TIMED % ("#attention [data-name=self]", """
     bubbles: true, clientX: box.left + number * box.width, clientY: box.top + box.height / 2}));""")
 
 
-def bench(batch: int, only: str | None = None, rounds: int = 40) -> Iterator[Table]:
-    """Measure this machine: training and inference beside the plain procedure, how both grow, and what one
-    waits for in the app. `only` "throughput", "scaling" or "latency" leaves the others out.
-
-    `batch` photos are open in the app, and α is moved `rounds` times.
-    """
-    machine = (f"{_processor()}, {os.cpu_count()} CPUs, torch {torch.__version__} with "
-               f"{torch.get_num_threads()} threads, Python {platform.python_version()}.")
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        files = _photos(folder / "photos", max(batch, 16))
-        if only in (None, "throughput"):
-            yield throughput.beside_plain(library.DEMO_MODEL, files, folder, machine)
-        if only in (None, "scaling"):
-            yield from scaling.tables(list(map(Path, library.demo_photos())), files[:16], folder, machine)
-        if only in (None, "latency"):
-            rows = tuple(_app(files, batch, rounds, folder))
-            yield Table("The app", ("what", "median", "from", "to", "unit"), rows, machine)
+def of_app(files: list[Path], batch: int, rounds: int, folder: Path, machine: str) -> Table:
+    """What one waits for: with `batch` photos open in the app, of which α is moved `rounds` times."""
+    rows = tuple(_app(files, batch, rounds, folder))
+    return Table("The app", ("what", "median", "from", "to", "unit"), rows, machine)
 
 
 def _app(files: list[Path], batch: int, rounds: int, folder: Path) -> Iterator[tuple]:
@@ -88,16 +70,7 @@ def _app(files: list[Path], batch: int, rounds: int, folder: Path) -> Iterator[t
     yield from _in_a_browser(large, folder / "models", alphas, places)
 
 
-def _processor() -> str:
-    """Its full name where the system is Linux."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _photos(folder: Path, count: int) -> list[Path]:
+def demo_jpegs(folder: Path, count: int) -> list[Path]:
     """The demo photos over and over, as JPEGs of 800 x 600 px."""
     folder.mkdir()
     images = [Image.open(path).resize((800, 600)) for path in library.demo_photos()]
@@ -151,7 +124,7 @@ def _on_the_server(
 
 def _clicks_on_the_server(models_dir: Path, places: list[float]) -> tuple:
     """The attention of one patch after the other over two photos, teacher and global branch."""
-    first, second = library.demo_photos()[:2]
+    first, second = map(str, library.demo_photos()[:2])
     looking = Looking((first, second), MODEL, "", "", None, STANDARDISED, 1.0, library.DEMO, (0, 0))
     View(looking, models_dir).value()
     times = []
@@ -207,8 +180,9 @@ def served(models_dir: Path, *options: str, **environment: str) -> Iterator[str]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "app.py", "--port", str(port), "--models-dir", str(models_dir), *options]
-    app = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=os.environ | environment)
+    command = [sys.executable, "-m", "ulsad", "app", "--port", str(port), "--models-dir", str(models_dir)]
+    app = subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.DEVNULL,
+                           env=os.environ | environment)
     try:
         address = f"http://127.0.0.1:{port}"
         _wait_until_served(address, app)

@@ -29,7 +29,8 @@ from ulsad.method.config import Config
 from ulsad.photos.images import find_images, read_image
 from ulsad.runs import directory
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
+_PACKAGE = Path(__file__).resolve().parents[1]
+ASSETS = next(filter(Path.is_dir, (_PACKAGE / "assets", _PACKAGE.parent / "assets")))  # installed; checkout
 DEMO_MODEL = ASSETS / "demo.safetensors"
 DEMO = ":demo"  # its name in the list of models; no run can be called that
 DEMO_LABEL = "demo tray"
@@ -39,9 +40,9 @@ _photos: OrderedDict[tuple, Image.Image] = OrderedDict()  # the least recently u
 _photos_lock = Lock()
 
 
-def demo_photos() -> list[str]:
+def demo_photos() -> list[Path]:
     """Photos of the synthetic part tray that ship with the app."""
-    return [str(path) for path in find_images(ASSETS / "demo")]
+    return find_images(ASSETS / "demo")
 
 
 def models(models_dir: Path) -> list[tuple[str, str]]:

@@ -112,7 +112,7 @@ def _beside(photos: list[Named], pair: tuple[str, str], name: str) -> tuple[str,
 
 
 def _demo() -> list[Named]:
-    return [(Path(path), Path(path).name) for path in library.demo_photos()]
+    return [(path, path.name) for path in library.demo_photos()]
 
 
 def _pair(photos: list[Named]) -> tuple[str, str]:

@@ -92,7 +92,7 @@ def _first(wanted: Request, before: str | None, key: str) -> Update:
 
 
 def demo() -> Request:
-    return Request(tuple((Path(path), Path(path).name) for path in library.demo_photos()))
+    return Request(tuple((path, path.name) for path in library.demo_photos()))
 
 
 def stop(coming: str | None) -> None:

@@ -1,0 +1,56 @@
+"""Time training, inference, and what people wait for in the app."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from ulsad.commands.options import count, natural
+from ulsad.evaluation.tables import Table
+from ulsad.speed import latency, scaling, throughput
+from ulsad.ui import library
+
+EXAMPLE = "throughput"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("part", nargs="?", choices=("throughput", "scaling", "latency"),
+                        help="throughput: training and scoring, beside the paper's procedure done plainly; "
+                             "scaling: what both take with more photos or pixels; latency: what one waits "
+                             "for in the app; default: all three")
+    parser.add_argument("--batch", type=natural, default=500, metavar="N", help="photos open at once (500)")
+    parser.add_argument("--rounds", type=count, default=40, metavar="N",
+                        help="how often what takes a moment is timed (40)")
+
+
+def run(options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        for table in _tables(options, Path(scratch)):
+            print(table.markdown(), flush=True)
+
+
+def _tables(options: argparse.Namespace, folder: Path) -> Iterator[Table]:
+    machine = (f"{_processor()}, {os.cpu_count()} CPUs, torch {torch.__version__} with "
+               f"{torch.get_num_threads()} threads, Python {platform.python_version()}.")
+    files = latency.demo_jpegs(folder / "photos", max(options.batch, 16))
+    if options.part in (None, "throughput"):
+        yield throughput.beside_plain(library.DEMO_MODEL, files, folder, machine)
+    if options.part in (None, "scaling"):
+        yield from scaling.tables(library.demo_photos(), files[:16], folder, machine)
+    if options.part in (None, "latency"):
+        yield latency.of_app(files, options.batch, options.rounds, folder, machine)
+
+
+def _processor() -> str:
+    """Its full name where the system is Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,68 @@
+"""Options that several commands share, and what may be written for a number."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from ulsad.method.config import PRESETS
+from ulsad.runs.process import Order
+
+
+def add_photos(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photos", nargs="*", type=Path,
+                        help="good parts: a folder, a zip, or photos; or a whole data set")
+    parser.add_argument("--held-out", nargs="+", type=Path, metavar="PHOTOS", default=[],
+                        help="good parts for calibration only; otherwise a share of the photos is kept back")
+    parser.add_argument("--defects", nargs="+", type=Path, metavar="PHOTOS", default=[],
+                        help="known defects, only to test the finished model with")
+    add_settings(parser)
+
+
+def order(options: argparse.Namespace) -> Order:
+    """What `add_photos` and `add_machine` were given. Raises `InputError` for settings that can't be."""
+    given = Order(*(tuple(str(path.absolute()) for path in slot)
+                    for slot in (options.photos, options.held_out, options.defects)),
+                  options.preset, tuple(options.settings),
+                  options.weights and str(options.weights.absolute()), options.device)
+    given.config  # noqa: B018  complains now rather than when it is its turn
+    return given
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", choices=PRESETS, default="quick")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
+                        dest="settings", help="change settings of the preset, e.g. steps=1000 seed=1")
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", type=Path, metavar="FILE",
+                        help="the backbone's pre-trained weights, or a folder that holds them")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 …; default: a GPU where there is one")
+
+
+def natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError("write a whole number, 0 or more")
+    return int(text)
+
+
+def count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("write a whole number, 1 or more")
+    return int(text)
+
+
+def positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError("write a number greater than 0")
+    return number
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.split(",") if word)

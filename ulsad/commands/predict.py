@@ -1,0 +1,146 @@
+"""Score photos: scores.csv, a picture of the maps of each, and skipped.csv where a photo was unreadable."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ulsad.commands.options import add_machine
+from ulsad.compute import distributed
+from ulsad.detector import rendering, spreadsheet
+from ulsad.detector.batch import Batch, Table, said_of_strange
+from ulsad.detector.criterion import Criterion, unpacked
+from ulsad.detector.detector import Ulsad
+from ulsad.detector.prediction import Prediction
+from ulsad.errors import InputError
+from ulsad.photos.archives import gather_photos
+from ulsad.photos.images import Skipped
+
+EXAMPLE = "part.safetensors photos/new --out out"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path)
+    parser.add_argument("photos", type=Path, help="a folder, a zip, or one photo")
+    parser.add_argument("--out", type=Path, required=True, help="folder for scores.csv and the maps")
+    parser.add_argument("--raw", action="store_true",
+                        help="also write the raw local and global maps at photo size, as .npz")
+    parser.add_argument("--criterion", metavar="NAME", help="α, β and thresholds saved under this name")
+    parser.add_argument("--alpha", type=float, help="quantile level mapped to 0 (default: the model's)")
+    parser.add_argument("--beta", type=float, help="quantile level mapped to 0.1 (default: the model's)")
+    add_machine(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write scores.csv, a picture of the maps per photo, and skipped.csv where a photo was unreadable.
+
+    Processes that torchrun started share the photos; the first one puts their tables together.
+    """
+    with distributed.group():
+        detector = Ulsad.load(options.model, options.weights, options.device or distributed.local_device())
+        criterion = _criterion(detector, options)
+        if criterion.ignored:
+            detector = detector.ignoring(unpacked(criterion.ignored))
+        if options.photos.is_dir() and options.out.resolve().is_relative_to(options.photos.resolve()):
+            raise InputError(f"--out {options.out} lies in the folder of photos, so its maps would be scored "
+                             "as photos the next time. Choose a folder outside.")
+        options.out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            names = _named_photos(options.photos, Path(scratch))
+            mine = dict(list(names.items())[distributed.rank()::distributed.size()])
+            table = options.out / ("scores.csv" if distributed.size() == 1 else f".scores-{os.getpid()}.csv")
+            skipped, strange, noted = map(distributed.gathered, _write_predictions(
+                detector, mine, table, options.out / "maps", criterion, options.raw))
+        if distributed.size() > 1:
+            _merge(table, options.out / "scores.csv", list(names.values()))
+        if distributed.rank() == 0:
+            scored = len(names) - len(skipped)
+            if strange:
+                print(said_of_strange(len(strange), scored), file=sys.stderr)
+            if noted:
+                print(f"Photos with notes: {len(noted)}, {noted[0]} for one; see the last column.",
+                      file=sys.stderr)
+            print(f"{scored} photos scored, {options.out / 'scores.csv'}")
+            _write_skipped(options.out / "skipped.csv", skipped)
+
+
+def _named_photos(source: Path, scratch: Path) -> dict[Path, str]:
+    """Photos of a folder, a zip or one file, with their names relative to it."""
+    paths = gather_photos([source], scratch)
+    root = source if source.is_dir() else paths[0].parent
+    if source.suffix.lower() == ".zip":
+        root = scratch / "zip0"
+    return {path: path.relative_to(root).as_posix() for path in paths}
+
+
+def _merge(part: Path, table: Path, names: list[str]) -> None:
+    """Every process's rows in the order of all photos."""
+    head, *rows = spreadsheet.read(part)
+    part.unlink()
+    rows = distributed.gathered(rows)
+    if distributed.rank() == 0:
+        order = {name: i for i, name in enumerate(names)}
+        with spreadsheet.Writer(table) as merged:
+            merged.rows([head, *sorted(rows, key=lambda row: order[row[0]])])
+
+
+def _criterion(detector: Ulsad, options: argparse.Namespace) -> Criterion:
+    """The one saved under a name, or the one that held-out photos suggest, at the given α and β."""
+    if options.criterion is not None:
+        if options.criterion not in detector.criteria:
+            known = ", ".join(detector.criteria) or "none"
+            raise InputError(f"The model has no criterion '{options.criterion}'. Saved with it: {known}.")
+        return detector.criteria[options.criterion]
+    alpha = detector.config.alpha if options.alpha is None else options.alpha
+    beta = detector.config.beta if options.beta is None else options.beta
+    if not 0 <= alpha < beta <= 1:
+        raise InputError(f"--alpha must be below --beta, both from 0 to 1, not {alpha} and {beta}.")
+    return Criterion.suggested(detector.calibration, alpha, beta)
+
+
+def _write_predictions(
+    detector: Ulsad, names: dict[Path, str], table_file: Path, maps: Path, criterion: Criterion, raw: bool
+) -> tuple[list[tuple[str, str]], list[str], list[str]]:
+    """The table and the maps; return names and reasons of photos that could not be read, and the names of
+    those that look like nothing the model was trained on, and of all that there are notes on."""
+    skipped, strange, noted = [], [], []
+    with Table(table_file) as table:
+        for result in detector.predict_many(names):
+            name = names[result.path]
+            if isinstance(result, Skipped):
+                skipped.append((name, result.reason))
+                continue
+            table.add(name, Batch((name,), (result,)).judged(criterion)[0], detector.seen_in(result),
+                      result.notes)
+            _write_maps(detector, result, maps / name, criterion, raw)
+            if result.is_strange:
+                strange.append(name)
+            if result.notes:
+                noted.append(name)
+    return skipped, strange, noted
+
+
+def _write_maps(
+    detector: Ulsad, prediction: Prediction, place: Path, criterion: Criterion, raw: bool
+) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    photo = rendering.fit_within(detector.reading(prediction.path).image, 512)
+    maps = prediction.maps(criterion.alpha, criterion.beta, criterion.combine)
+    rendering.sheet(rendering.views(photo, maps)).save(f"{place}.png")
+    if raw:
+        maps = {"local": prediction.local_map, "global": prediction.global_map}
+        np.savez(f"{place}.npz", **{name: map_ for name, map_ in maps.items() if map_ is not None})
+
+
+def _write_skipped(file: Path, skipped: list[tuple[str, str]]) -> None:
+    if not skipped:
+        file.unlink(missing_ok=True)
+        return
+    with spreadsheet.Writer(file) as table:
+        table.rows([["path", "reason"], *skipped])
+    print(f"{len(skipped)} could not be read, see {file}", file=sys.stderr)
