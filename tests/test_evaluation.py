@@ -208,6 +208,14 @@ def test_means_over_categories(store, category):
     assert mean[table.columns.index("image AUROC")] == pytest.approx(expected)
 
 
+def test_means_over_categories_of_models_without_a_global_branch(store, category):
+    trial = run_trial(store, category, TINY)
+    local = trial | {"maps": {name: of for name, of in trial["maps"].items() if name != "global"}}
+    table = evaluation_table({"a": [local], "b": [local]}, "plain")
+    assert [row[:2] for row in table.rows] == [(name, map_) for name in ("a", "b", "mean")
+                                               for map_ in ("combined", "local")]
+
+
 def test_components_have_the_rows_of_table_3(store, category):
     study = STUDIES["components"]
     results = run_study(store, [category], replace(TINY, steps=2, autoencoder_width=8), 1, study)

@@ -42,6 +42,13 @@ def test_scores_of_a_batch_are_those_of_the_maps(batch, criterion):
     assert sum(tally(verdicts).values()) == len(batch) == len(verdicts)
 
 
+def test_a_photo_given_as_pixels_is_in_a_report_without_pictures(detector, batch, criterion, tmp_path):
+    prediction = detector.predict(Image.open(batch.predictions[0].file))
+    write_report(tmp_path / "report.html", detector, "model", Batch(("shot",), (prediction,)), criterion)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<b>shot</b>" in text and "was given as pixels" in text and "<img" not in text
+
+
 def test_photos_of_the_training_are_recognised_by_their_pixels(detector, batch, good_photos, tmp_path):
     seen = {detector.seen_in(prediction) for prediction in batch.predictions[-2:]}
     assert seen <= {"training", "held-out"}

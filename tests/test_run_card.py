@@ -76,7 +76,7 @@ def test_the_card_says_what_was_trained_and_what_it_came_to(card, outcome):
     for words in ("10 photos of good parts", "2 good photos, a share of 15% drawn at random with seed 0",
                   "12 of 12", "local 0.2500, attention 0.1250, local-global 0.0625 at step 12",
                   f"{area:.1%} ({low:.1%} to {high:.1%})", "against the 3 good test photos",
-                  f"{above.count} of 7 ({share.low:.1%} to {share.high:.1%})", "logical_anomalies",
+                  f"{above.photos} of 7 ({share.low:.1%} to {share.high:.1%})", "logical_anomalies",
                   f"at most {clopper_pearson(0, 2).high:.1%} of all good parts do",
                   "Only 2 good photos were held out",
                   f"torch {card.record['versions']['torch']}", card.record["created"], "autoencoder_width",

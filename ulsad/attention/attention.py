@@ -16,7 +16,7 @@ from ulsad.method.backbones import FeatureExtractor
 from ulsad.method.equations import attention_weights
 from ulsad.photos.images import to_square
 
-TEMPERATURES = (2**-10, 2**10)  # where `temperature_for` looks
+TEMPERATURES = (2.0**-10, 2.0**10)  # where `temperature_for` looks
 
 
 def patch_features(extractor: FeatureExtractor, photo: Image.Image, image_size: int) -> Tensor:

@@ -38,14 +38,16 @@ def draw(photo: Image.Image, concepts: Sequence[Concept], captions: Sequence[str
     if len(captions) > len(concepts):
         raise InputError(f"There are {len(captions)} captions for {len(concepts)} maps. Take some out.")
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     across = min(ACROSS, len(concepts) + 1)
     down = math.ceil((len(concepts) + 1) / across)
     photo = rendering.fit_within(photo, round(2 * RESOLUTION * WIDTH / across))
     line = 0.25 if captions else 0.05
     picture = min(max(WIDTH / across * photo.height / photo.width, LOWEST), HEIGHT / down)
-    figure = Figure(figsize=(WIDTH, down * (picture + line)), dpi=RESOLUTION, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    layout = ConstrainedLayoutEngine()
+    layout.set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)  # the constructor takes 0 for unset
+    figure = Figure(figsize=(WIDTH, down * (picture + line)), dpi=RESOLUTION, layout=layout)
     axes = figure.subplots(down, across, squeeze=False).ravel()
     for place in axes:
         place.axis("off")

@@ -1,4 +1,4 @@
-"""Work that keeps a GPU busy: small kernels take longer to launch than to run, so a step is recorded and replayed."""
+"""Steps that are recorded once and replayed: on a GPU, small kernels take longer to launch than to run."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def render(rng: Rng, defect: str | None = None) -> Photo:
     if defect in LOGICAL_DEFECTS:
         parts, odd = LOGICAL_DEFECTS[defect](parts, rng)
         return photograph(parts, rng, odd=odd)
-    return photograph(parts, rng, blemish=STRUCTURAL_DEFECTS.get(defect))
+    return photograph(parts, rng, blemish=STRUCTURAL_DEFECTS.get(defect) if defect else None)
 
 
 def write_demo(

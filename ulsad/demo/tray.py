@@ -20,6 +20,9 @@ STEEL, BRASS, RED, BLUE, GREEN = (176, 180, 186), (190, 152, 84), (186, 58, 50),
 DARK, PALE = (58, 62, 70), (214, 216, 218)
 
 
+Colour = tuple[int, ...]  # red, green, blue, and opacity where it isn't full
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of part and where its compartment keeps it."""
@@ -227,7 +230,7 @@ def _capacitor(draw: ImageDraw.ImageDraw, s: float) -> None:
         draw.rectangle((x * s, 108 * s, (x + 5) * s, 128 * s), fill=STEEL)
 
 
-def _disc(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, s: float, fill) -> None:
+def _disc(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, s: float, fill: Colour) -> None:
     draw.ellipse(((x - radius) * s, (y - radius) * s, (x + radius) * s, (y + radius) * s), fill=fill)
 
 

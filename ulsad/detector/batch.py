@@ -48,8 +48,9 @@ class Batch:
     def judged(self, criterion: Criterion) -> list[Judged]:
         """Every photo under a criterion, in the order of the batch."""
         scores = self.scores(criterion)
-        return [Judged(*map(float, row), verdict, fired) for row, verdict, fired in
-                zip(scores, criterion.verdicts(scores), criterion.fired(scores), strict=True)]
+        return [Judged(combined, local, global_, verdict, fired)
+                for (combined, local, global_), verdict, fired in
+                zip(scores.tolist(), criterion.verdicts(scores), criterion.fired(scores), strict=True)]
 
     def scores(self, criterion: Criterion) -> np.ndarray:
         """(n, 3): combined, local and global score of every photo."""

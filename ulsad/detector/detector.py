@@ -97,7 +97,7 @@ class Ulsad:
             raise InputError("This model is no checkpoint, so its training can't go on from it.")
         fit = Fit(resume.config if resume else config or Config(),
                   (watch or Watch()).made_of(cls._of),
-                  resume and Fitted(resume._parts(), resume.record, resume.optimiser))
+                  Fitted(resume._parts(), resume.record, resume.optimiser) if resume else None)
         return cls._of(fit.run(photos, held_out, weights, device, scratch))
 
     @classmethod
@@ -120,8 +120,9 @@ class Ulsad:
 
         Raises `InputError` when it cannot be read.
         """
-        read = read_photo if isinstance(photo, (str, Path)) else as_reading
-        return read(photo, self.config.white_level)
+        if isinstance(photo, (str, Path)):
+            return read_photo(photo, self.config.white_level)
+        return as_reading(photo, self.config.white_level)
 
     def predict_many(self, paths: Iterable[Path]) -> Iterator[Prediction | Skipped]:
         """The same for many files, in order; one that cannot be read comes back as `Skipped`."""

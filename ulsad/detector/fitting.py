@@ -128,12 +128,13 @@ class Fit:
         glimpses = _Occasionally(self._glimpse if watch.on_glimpse else None, GLIMPSE, wait=False)
 
         def time_used() -> float:
+            assert budget is not None  # a training of so many steps doesn't ask
             return self.seconds / max(60 * budget - 1.2 * checkpoints.cost, 1e-9)
 
         training = Training(prepared.branches.networks, prepared.data, self.config,
                             prepared.branches.extractor.normalise, time_used)
         if self.earlier:
-            self._go_on(training)
+            self._go_on(training, self.earlier)
         step = None
         for step in training:
             watch.on_progress(Progress("training", step.step, step.steps, step))
@@ -159,14 +160,14 @@ class Fit:
     def _count(self, phase: str, done: int, total: int) -> None:
         self.watch.on_progress(Progress(phase, done, total))
 
-    def _go_on(self, training: Training) -> None:
-        before, now = self.earlier.record["digests"], _digests(self.prepared)
+    def _go_on(self, training: Training, earlier: Fitted) -> None:
+        before, now = earlier.record["digests"], _digests(self.prepared)
         if before != now:
             raise InputError("The photos are no longer those that this training began with, so it can't go "
                              "on. Put them back, or start a new one.")
-        networks = self.earlier.parts.branches.networks
+        networks = earlier.parts.branches.networks
         self.prepared.branches.networks.load_state_dict(networks.state_dict())
-        training.restore(self.earlier.optimiser, self.earlier.record["steps"])
+        training.restore(earlier.optimiser, earlier.record["steps"])
 
     def _checkpoint(self, training: Training, planned: int) -> None:
         fitted = self._exact(training, planned)
@@ -175,8 +176,9 @@ class Fit:
 
     def _glimpse(self, training: Training, planned: int) -> None:
         images, held_out = self.prepared.data.images, self.prepared.held_out.images
-        self.watch.on_glimpse(self._as_fitted(
-            training, planned, images[:ROUGHLY], held_out[:ROUGHLY // 2]))
+        fitted = self._as_fitted(training, planned, images[:ROUGHLY], held_out[:ROUGHLY // 2])
+        if self.watch.on_glimpse:
+            self.watch.on_glimpse(fitted)
 
     def _exact(self, training: Training, planned: int) -> Fitted:
         return self._as_fitted(training, planned, self.prepared.data.images, self.prepared.held_out.images)

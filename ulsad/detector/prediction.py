@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from ulsad.compute.frontier import frontiers
+from ulsad.errors import InputError
 from ulsad.method.calibration import AnomalyMaps, Calibration, Combination
 from ulsad.method.equations import resample
 
@@ -33,6 +34,13 @@ class Prediction:
     digest: str  # fingerprint of the photo, see `images.digest`
     notes: tuple[str, ...] = ()  # sentences on the photo that people should read before the verdict
     strangeness: float = 0.0  # how unlike all `References` it is; > 1: unlike a part of their kind
+
+    @property
+    def file(self) -> Path:
+        """Where the photo lies. Raises `InputError` when it was given as pixels."""
+        if self.path is None:
+            raise InputError("This photo was given as pixels, so it can't be read again. Give its file.")
+        return self.path
 
     @property
     def is_strange(self) -> bool:

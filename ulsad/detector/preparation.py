@@ -202,7 +202,7 @@ def read_photos(
                 failures.append((start + i, photo.reason))
             else:
                 result[i] = photo.pixels
-                notes.extend((start + i, f"{photo.path.name}: {note}") for note in photo.notes)
+                notes.extend((start + i, f"{paths[start + i].name}: {note}") for note in photo.notes)
         return result
 
     distributed.fill(squares, READ_AT_ONCE, read, lambda done: on_count("reading", done, len(paths)))
@@ -277,9 +277,10 @@ def feature_statistics(features: Rows) -> tuple[Tensor, Tensor]:
     Sums run in float64, photo by photo.
     """
     count = features.shape[0] * features.shape[2] * features.shape[3]
-    mean = sum(photo.double().sum(dim=(1, 2)) for photo in _each(features)) / count
-    squares = sum((photo.double() - mean[:, None, None]).square().sum(dim=(1, 2))
-                  for photo in _each(features))
+    zeros = torch.zeros(features.shape[1], dtype=torch.float64)
+    mean = sum((photo.double().sum(dim=(1, 2)) for photo in _each(features)), zeros) / count
+    squares = sum(((photo.double() - mean[:, None, None]).square().sum(dim=(1, 2))
+                   for photo in _each(features)), zeros)
     std = (squares / count).sqrt()
     std = torch.where(std < 1e-6, torch.ones_like(std), std)  # a dead channel stays 0, not infinite
     return mean.float()[None, :, None, None], std.float()[None, :, None, None]

@@ -75,7 +75,7 @@ def contour(square: np.ndarray, level: float) -> str:
     The centre of the first pixel lies at (0.5, 0.5).
     """
     lines = contour_generator(z=square).lines(level)
-    return "".join("M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in line + 0.5) for line in lines)
+    return "".join("M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in np.asarray(line) + 0.5) for line in lines)
 
 
 def views(photo: Image.Image, maps: AnomalyMaps, opacity: float = 0.6) -> list[Image.Image]:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Self, TextIO
 
 Cell = str | int | float | None
 
 ENCODING = "utf-8-sig"
 ESCAPE = "'"
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # what OWASP lists
+
+_writer = partial(csv.writer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
 
 
 class Writer:
@@ -27,7 +30,7 @@ class Writer:
                             errors="surrogateescape")
         self._writer = _writer(self._opened)
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,14 +56,11 @@ def read(file: Path | str) -> list[list[str | float]]:
 
 
 def escaped(cell: Cell) -> Cell:
-    is_formula = isinstance(cell, str) and cell.startswith((*_FORMULAS, ESCAPE))
-    return ESCAPE + cell if is_formula else cell
+    if isinstance(cell, str) and cell.startswith((*_FORMULAS, ESCAPE)):
+        return ESCAPE + cell
+    return cell
 
 
-def original(cell: Cell) -> Cell:
+def original(cell: str | float) -> str | float:
     """Undoes `escaped`."""
     return cell.removeprefix(ESCAPE) if isinstance(cell, str) else cell
-
-
-def _writer(opened: TextIO):
-    return csv.writer(opened, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")

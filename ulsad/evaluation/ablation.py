@@ -12,12 +12,14 @@ import numpy as np
 from ulsad.evaluation.evaluation import Evaluation
 from ulsad.evaluation.metrics import auroc
 from ulsad.evaluation.paper_tables import SPREAD, Results, mean_of_categories, percent, run_seeds
-from ulsad.evaluation.tables import Cell, Table
+from ulsad.evaluation.tables import Cell, Figure, Table
 from ulsad.evaluation.trials import TrialStore
 from ulsad.method.config import Config
 from ulsad.photos.datasets import Category
 
 METRICS = ("image AUROC", "pixel AUROC", "AUPRO")
+Rows = tuple[tuple[Cell, ...], ...]
+
 ALPHAS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 BETAS = (0.985, 0.99, 0.995, 0.999, 0.9999)
 
@@ -107,31 +109,32 @@ def study_table(study: Study, results: Sequence[Results], category: str | None =
     return Table(study.title, *table, note).without_empty_columns()
 
 
-def _by_category(study: Study, results: Sequence[Results]) -> tuple[tuple[str, ...], tuple]:
+def _by_category(study: Study, results: Sequence[Results]) -> tuple[tuple[str, ...], Rows]:
     columns = ("category", *(f"{variant.name}: {metric}" for variant in study.variants for metric in METRICS))
-    rows = [(name, *(cell for result in results for cell in _metrics(result[name]))) for name in results[0]]
-    mean = [mean_of_categories([row[i] for row in rows]) for i in range(1, len(columns))]
-    return columns, (*rows, ("mean", *mean))
+    figures = {name: [figure for result in results for figure in _metrics(result[name])]
+               for name in results[0]}
+    mean = map(mean_of_categories, zip(*figures.values(), strict=True))
+    return columns, (*((name, *values) for name, values in figures.items()), ("mean", *mean))
 
 
-def _by_variant(study: Study, results: Sequence[Results]) -> tuple[tuple[str, ...], tuple]:
+def _by_variant(study: Study, results: Sequence[Results]) -> tuple[tuple[str, ...], Rows]:
     branches = ("local", "global")
     columns = (*study.columns, *METRICS, *(f"{branch} map: {METRICS[0]}" for branch in branches))
     rows = []
     for variant, result in zip(study.variants, results, strict=True):
-        cells = [(*_metrics(trials), *(_image_auroc(trials, branch) for branch in branches))
-                 for trials in result.values()]
-        rows.append((*variant.cells, *map(mean_of_categories, zip(*cells, strict=True))))
+        figures = [(*_metrics(trials), *(_image_auroc(trials, branch) for branch in branches))
+                   for trials in result.values()]
+        rows.append((*variant.cells, *map(mean_of_categories, zip(*figures, strict=True))))
     return columns, tuple(rows)
 
 
-def _metrics(trials: list[dict[str, Any]]) -> tuple[Cell, ...]:
+def _metrics(trials: list[dict[str, Any]]) -> tuple[Figure, ...]:
     return (_image_auroc(trials, "combined"),
             *(percent([trial["maps"]["combined"].get(name, math.nan) for trial in trials])
               for name in ("pixel_auroc", "aupro")))
 
 
-def _image_auroc(trials: list[dict[str, Any]], branch: str) -> Cell:
+def _image_auroc(trials: list[dict[str, Any]], branch: str) -> Figure:
     return percent([trial["maps"][branch]["auroc"]["all"] if branch in trial["maps"] else math.nan
                     for trial in trials])
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ulsad.compute.memory import peak_memory_mb
 from ulsad.detector.preparation import choose_device, with_white_level
@@ -75,6 +75,8 @@ _BASELINES = {
 }
 BASELINES = tuple(_BASELINES)
 
+Module = Any  # one of anomalib's, which may not be installed; what it has beside the others' is its own
+
 # anomalib builds backbones with timm, which calls some of them and their stages otherwise.
 _TIMM_NAMES = {"efficientnet_lite0": "tf_efficientnet_lite0"}
 _LAYERS = {"efficientnet_lite0": ("blocks.1", "blocks.2", "blocks.4")}
@@ -107,15 +109,16 @@ def run_baseline(
            "white_level": white_level, "train": [str(path) for path in category.train],
            "held_out": [str(path) for path in category.held_out],
            "test": [str(photo.path) for photo in category.test]}
+    used = "its own" if _BASELINES[method].extractor is None else backbone
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / _JOB).write_text(json.dumps(job), encoding="utf-8")
         code = _run_process(folder)
-        result = _read_result(folder) if code == 0 else {"note": _last_words(folder, code)}
-    own = _BASELINES[method].extractor is None
-    return Outcome(method, "its own" if own else backbone, result.get("scores"), result.get("maps"),
-                   float(result.get("seconds", np.nan)), float(result.get("memory_mb", np.nan)),
-                   str(result["note"]))
+        if code != 0:
+            return Outcome(method, used, None, None, np.nan, np.nan, _last_words(folder, code))
+        result = _read_result(folder)
+    return Outcome(method, used, result.get("scores"), result.get("maps"),
+                   float(result.get("seconds", np.nan)), float(result["memory_mb"]), str(result["note"]))
 
 
 def _run_process(folder: Path) -> int:
@@ -231,7 +234,7 @@ def _backbone_state(job: dict[str, Any]) -> dict[str, Tensor]:
     return {re.sub(r"^block(\d)", r"blocks.\1", name): value for name, value in state.items()}
 
 
-def _build(job: dict[str, Any], options: dict[str, Any]) -> nn.Module:
+def _build(job: dict[str, Any], options: dict[str, Any]) -> Module:
     """anomalib's module with Ulsad's weights in its backbone, and nothing that touches raw scores."""
     from anomalib import models
     from anomalib.pre_processing import PreProcessor
@@ -269,7 +272,7 @@ def _read(paths: list[str], job: dict[str, Any], all_needed: bool = False) -> Te
     return images.float() / 255
 
 
-def _train(module: nn.Module, images: Tensor, job: dict[str, Any], folder: Path) -> str:
+def _train(module: Module, images: Tensor, job: dict[str, Any], folder: Path) -> str:
     """Fit to (n, 3, s, s), and say how long that was. There is no validation, and so no early stopping."""
     from lightning import LightningDataModule, Trainer
 
@@ -304,16 +307,17 @@ def _train(module: nn.Module, images: Tensor, job: dict[str, Any], folder: Path)
 
 def _loader(images: Tensor, batch: int, shuffle: bool = False) -> Any:
     from anomalib.data import ImageBatch
-    from torch.utils.data import DataLoader
+    from torch.utils.data import DataLoader, TensorDataset
 
-    def collate(chosen: list[Tensor]) -> ImageBatch:
-        return ImageBatch(image=torch.stack(chosen), gt_label=torch.zeros(len(chosen), dtype=torch.bool))
+    def collate(chosen: list[tuple[Tensor, ...]]) -> ImageBatch:
+        return ImageBatch(image=torch.stack([image for image, in chosen]),
+                          gt_label=torch.zeros(len(chosen), dtype=torch.bool))
 
-    return DataLoader(list(images), batch, shuffle=shuffle, collate_fn=collate)
+    return DataLoader(TensorDataset(images), batch, shuffle=shuffle, collate_fn=collate)
 
 
 @torch.inference_mode()
-def _score(module: nn.Module, images: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _score(module: Module, images: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Raw scores float64 (n,) and raw maps float32 (n, s, s) of images (n, 3, s, s) in 0..1."""
     scores, maps = [], []
     for batch in images.split(_SCORED_AT_ONCE):

@@ -10,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from ulsad.method.config import Config
 from ulsad.photos.datasets import LOGICAL, STRUCTURAL, Category, read_mask
 
 ULSAD, NEAREST = "ulsad", "nearest"
-OWN = {  # by name: settings that differ
+OWN: dict[str, dict[str, Any]] = {  # by name: settings that differ
     ULSAD: {},
     "dfr": {"global_target": "none", "lambda_l": 0.0, "local_metric": "plain", "relative_maps": False},
     NEAREST: {},
@@ -102,19 +103,21 @@ def comparison_table(category: Category, outcomes: Sequence[Sequence[Outcome]]) 
 
 def _metrics(category: Category, seeds: Sequence[Outcome]) -> tuple[Cell, ...]:
     """Image AUROC over all, logical and structural defects, pixel AUROC, AUPRO; NaN where there is none."""
-    if any(outcome.scores is None for outcome in seeds):
+    scores = [outcome.scores for outcome in seeds if outcome.scores is not None]
+    maps = [outcome.maps for outcome in seeds if outcome.maps is not None]
+    if len(scores) < len(seeds):
         return (math.nan,) * 5
     labels = np.array([not photo.is_good for photo in category.test])
     chosen = subsets(category.test)
-    image = [percent([metrics.auroc(outcome.scores[chosen[name]], labels[chosen[name]]) for outcome in seeds],
-                     metrics.bootstrap(seeds[0].scores[chosen[name]], labels[chosen[name]])[0])
+    image = [percent([metrics.auroc(of_seed[chosen[name]], labels[chosen[name]]) for of_seed in scores],
+                     metrics.bootstrap(scores[0][chosen[name]], labels[chosen[name]])[0])
              if name in chosen else math.nan for name in ("all", LOGICAL, STRUCTURAL)]
     marked = [i for i, photo in enumerate(category.test) if photo.is_good or photo.masks]
-    size = seeds[0].maps.shape[1]
+    size = maps[0].shape[1]
     masks = np.array([read_mask(category.test[i].masks, size) for i in marked])
     if not masks.any():
         return (*image, math.nan, math.nan)
-    pixels = [metrics.pixel_metrics(outcome.maps[marked], masks) for outcome in seeds]
+    pixels = [metrics.pixel_metrics(of_seed[marked], masks) for of_seed in maps]
     return (*image, percent([one.auroc for one in pixels], pixels[0].auroc_interval),
             percent([one.aupro for one in pixels], pixels[0].aupro_interval))
 

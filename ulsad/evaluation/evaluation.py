@@ -62,8 +62,11 @@ class Evaluation:
 
     def maps(self, name: str, alpha: float | None = None, beta: float | None = None) -> np.ndarray:
         """The maps "combined", "local" or "global" of all photos, (n, s, s); the last two raw."""
-        if name != "combined":
-            return self.raw_local if name == "local" else self.raw_global
+        if name == "local":
+            return self.raw_local
+        if name == "global":
+            assert self.raw_global is not None  # nobody asks for what the model lacks
+            return self.raw_global
         normalise = self.calibration.normalisation(*self._levels(alpha, beta))
         return normalise(self.raw_local, self.raw_global).combined
 

@@ -53,7 +53,7 @@ class Bank:
         good, _ = read_and_split(photos, held_out, config)
         features = extract_features(extractor, good.images, lambda *counts: None)
         mean, std = feature_statistics(features)
-        patches = _averaged((features - mean) / std).permute(0, 2, 3, 1).flatten(0, 2)
+        patches = _averaged((features[:] - mean) / std).permute(0, 2, 3, 1).flatten(0, 2)
         drawn = torch.randperm(len(patches), generator=torch.Generator().manual_seed(config.seed))[:SIZE]
         return cls(config, extractor, mean, std, patches[drawn])
 
@@ -63,7 +63,7 @@ class Bank:
         if skipped:
             raise InputError(skipped[0].reason)
         features = extract_features(self.extractor, images, lambda *counts: None)
-        patches = _averaged((features - self.mean) / self.std).permute(0, 2, 3, 1)
+        patches = _averaged((features[:] - self.mean) / self.std).permute(0, 2, 3, 1)
         distances = torch.stack([_to_nearest(photo, self.patches) for photo in patches])
         scores = distances.flatten(1).topk(STRANGEST).values.mean(dim=1)
         matrix = resampling_matrix(self.extractor.grid, self.config.image_size, blur_sigma=0.0)

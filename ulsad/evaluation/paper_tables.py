@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ulsad.evaluation.evaluation import MAPS
 from ulsad.evaluation.published import ULSAD, MeanStd
-from ulsad.evaluation.tables import Cell, MeanInterval, Table, mean_std
+from ulsad.evaluation.tables import Cell, Figure, MeanInterval, Table, mean_std
 from ulsad.evaluation.trials import TrialStore, run_trial
 from ulsad.method.config import Config
 from ulsad.photos.datasets import LOGICAL, STRUCTURAL, Category
@@ -18,6 +18,20 @@ Results = dict[str, list[dict[str, Any]]]  # by category: one result a seed, see
 
 SPREAD = ("± is the sample standard deviation over seeds, in the mean row its root mean square over the "
           "categories, as the paper prints it")
+
+
+class Row(NamedTuple):
+    """Of the table of one map."""
+
+    category: str
+    map: str
+    held_out: int | None
+    figures: tuple[Figure, ...]
+    published: tuple[MeanStd | None, ...]
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        return (self.category, self.map, self.held_out, *self.figures, *self.published)
 
 
 def run_seeds(store: TrialStore, categories: Sequence[Category], config: Config, seeds: int) -> Results:
@@ -35,51 +49,54 @@ def evaluation_table(results: Results, layout: str) -> Table:
     rows = [_evaluation_row(name, map_, trials, layout) for name, trials in results.items()
             for map_ in MAPS if map_ in trials[0]["maps"]]
     if len(results) > 1:
-        rows += [_mean_row([row for row in rows if row[1] == map_], map_, layout) for map_ in MAPS]
+        rows += [_mean_row(of_map, map_, layout) for map_ in MAPS
+                 if (of_map := [row for row in rows if row.map == map_])]
     first = next(iter(results.values()))
     spread = SPREAD if len(first) > 1 else "Intervals: 95 %, bootstrap over the test photos"
     note = (f"Percent, {len(first)} seed{'s' * (len(first) > 1)}. {spread}. 'false rejects' and 'detected': "
             "good and defective test photos above the threshold at which held-out good photos let expect "
             f"{first[0]['false_reject']:.0%} false rejects; fewer of them than one over that share are "
             "extrapolated from. 'best F1' saw the test labels.")
-    return Table("Detection and localisation", columns, tuple(rows), note).without_empty_columns()
+    return Table("Detection and localisation", columns, tuple(row.cells for row in rows),
+                 note).without_empty_columns()
 
 
-def _evaluation_row(name: str, map_: str, trials: list[dict[str, Any]], layout: str) -> tuple[Cell, ...]:
+def _evaluation_row(name: str, map_: str, trials: list[dict[str, Any]], layout: str) -> Row:
     maps = [trial["maps"][map_] for trial in trials]
     published = ULSAD.get(layout, {}).get(name, (None, None, None)) if map_ == "combined" else (None,) * 3
-    return (name, map_, trials[0]["held_out"],
-            percent([of["auroc"]["all"] for of in maps], maps[0]["auroc_interval"]),
-            percent([of["auroc"].get(LOGICAL, math.nan) for of in maps]),
-            percent([of["auroc"].get(STRUCTURAL, math.nan) for of in maps]),
-            percent([of["average_precision"] for of in maps], maps[0]["average_precision_interval"]),
-            percent([of["best_f1"]["f1"] for of in maps]),
-            percent([_share(of, "false_rejects", "true_passes") for of in maps],
-                    maps[0]["operating_point"]["false_reject_interval"]),
-            percent([_share(of, "true_rejects", "misses") for of in maps],
-                    maps[0]["operating_point"]["detection_interval"]),
-            percent([of.get("pixel_auroc", math.nan) for of in maps], maps[0].get("pixel_auroc_interval")),
-            percent([of.get("aupro", math.nan) for of in maps], maps[0].get("aupro_interval")),
-            *published)
+    figures = (
+        percent([of["auroc"]["all"] for of in maps], maps[0]["auroc_interval"]),
+        percent([of["auroc"].get(LOGICAL, math.nan) for of in maps]),
+        percent([of["auroc"].get(STRUCTURAL, math.nan) for of in maps]),
+        percent([of["average_precision"] for of in maps], maps[0]["average_precision_interval"]),
+        percent([of["best_f1"]["f1"] for of in maps]),
+        percent([_share(of, "false_rejects", "true_passes") for of in maps],
+                maps[0]["operating_point"]["false_reject_interval"]),
+        percent([_share(of, "true_rejects", "misses") for of in maps],
+                maps[0]["operating_point"]["detection_interval"]),
+        percent([of.get("pixel_auroc", math.nan) for of in maps], maps[0].get("pixel_auroc_interval")),
+        percent([of.get("aupro", math.nan) for of in maps], maps[0].get("aupro_interval")))
+    return Row(name, map_, trials[0]["held_out"], figures, published)
 
 
-def _mean_row(rows: list[tuple[Cell, ...]], map_: str, layout: str) -> tuple[Cell, ...]:
+def _mean_row(rows: list[Row], map_: str, layout: str) -> Row:
     published = ULSAD.get(layout, {}).get("mean", (None,) * 3) if map_ == "combined" else (None,) * 3
-    covered = {row[0] for row in rows} >= set(ULSAD.get(layout, {})) - {"mean"}
-    return ("mean", map_, None, *(mean_of_categories([row[i] for row in rows]) for i in range(3, 12)),
-            *(published if covered else (None,) * 3))
+    covered = {row.category for row in rows} >= set(ULSAD.get(layout, {})) - {"mean"}
+    figures = tuple(map(mean_of_categories, zip(*(row.figures for row in rows), strict=True)))
+    return Row("mean", map_, None, figures, published if covered else (None,) * 3)
 
 
-def mean_of_categories(cells: list[Cell]) -> Cell:
+def mean_of_categories(figures: Sequence[Figure]) -> Figure:
     """A mean row's cell; NaN when a category lacks the value: means over fewer would compare unlike sets."""
-    means = [cell[0] if isinstance(cell, tuple) else cell for cell in cells]
+    means = [figure[0] if isinstance(figure, tuple) else figure for figure in figures]
     mean = math.fsum(means) / len(means)
-    if not isinstance(cells[0], MeanStd):
+    spreads = [figure.std for figure in figures if isinstance(figure, MeanStd)]
+    if len(spreads) < len(figures):
         return mean
-    return MeanStd(mean, math.sqrt(math.fsum(cell.std ** 2 for cell in cells) / len(cells)))
+    return MeanStd(mean, math.sqrt(math.fsum(std ** 2 for std in spreads) / len(spreads)))
 
 
-def percent(values: list[float], interval: Sequence[float] | None = None) -> Cell:
+def percent(values: list[float], interval: Sequence[float] | None = None) -> Figure:
     """Values of several seeds as mean ± std; that of a single one with its interval, where it has one."""
     scaled = [100 * value for value in values]
     if len(scaled) == 1 and interval:

@@ -23,7 +23,8 @@ class MeanInterval(NamedTuple):
     high: float
 
 
-Cell = str | int | float | MeanStd | MeanInterval | None
+Figure = float | MeanStd | MeanInterval
+Cell = spreadsheet.Cell | Figure
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,12 @@ _IN_LATEX = {letter: f"\\{letter}" for letter in "&%_#$"} | {
     "–": "--", "^": r"\^{}"}
 
 
-def _tails(kind: tuple | None) -> tuple[str, ...]:
-    return {MeanStd: ("", " std"), MeanInterval: ("", " low", " high")}.get(type(kind), ("",))
+def _tails(like: Cell) -> tuple[str, ...]:
+    """What tells apart the columns of cells like this one."""
+    return {MeanStd: ("", " std"), MeanInterval: ("", " low", " high")}.get(type(like), ("",))
 
 
-def _values(cell: Cell, kind: tuple | None) -> list[Cell]:
-    width = len(_tails(kind))
-    values = list(cell) if isinstance(cell, tuple) else [cell]
+def _values(cell: Cell, like: Cell) -> list[spreadsheet.Cell]:
+    width = len(_tails(like))
+    values: list[spreadsheet.Cell] = list(cell) if isinstance(cell, tuple) else [cell]
     return (values + [None] * width)[:width]

@@ -51,7 +51,7 @@ def _band(title: str, shown: list[Shown]) -> Image.Image:
     return band
 
 
-def _shortened(name: str, font: ImageFont.FreeTypeFont) -> str:
+def _shortened(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     """As much of a name as fits under a picture; its middle gives way."""
     shortened, kept = name, len(name)
     while font.getlength(shortened) > PICTURE:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from ulsad.errors import InputError
 
@@ -34,6 +35,7 @@ def opened(path: Path | str) -> Iterator[ImageFile.ImageFile]:
         with _open(Path(path)) as image:
             yield image
     except Image.DecompressionBombError as error:
+        assert Image.MAX_IMAGE_PIXELS is not None  # else nothing would be too large
         raise InputError(f"{path}: more than {2 * Image.MAX_IMAGE_PIXELS // 10**6} megapixels. "
                          "Scale it down first.") from error
     except InputError as error:
@@ -48,6 +50,7 @@ def opened(path: Path | str) -> Iterator[ImageFile.ImageFile]:
 
 def reopened(image: ImageFile.ImageFile) -> ImageFile.ImageFile:
     """The same file once more, with its pixels not read yet."""
+    assert image.format is not None  # whatever opens a file says what it is
     return _mended(Image.open(image.filename, formats=(image.format,)))
 
 
@@ -91,7 +94,7 @@ def _register_heif() -> None:
 
 def _mended(image: ImageFile.ImageFile) -> ImageFile.ImageFile:
     """Uncompressed TIFFs that Pillow would read with the wrong layout of their bytes."""
-    if image.format != "TIFF" or image.info.get("compression") != "raw":
+    if not isinstance(image, TiffImagePlugin.TiffImageFile) or image.info.get("compression") != "raw":
         return image
     if image.tag_v2.get(PHOTOMETRIC) == _YCBCR:
         return _as_ycbcr(image)
@@ -101,7 +104,7 @@ def _mended(image: ImageFile.ImageFile) -> ImageFile.ImageFile:
     return image
 
 
-def _as_ycbcr(image: ImageFile.ImageFile) -> ImageFile.ImageFile:
+def _as_ycbcr(image: TiffImagePlugin.TiffImageFile) -> ImageFile.ImageFile:
     subsampled = sum(image.tag_v2.get(STRIP_LENGTHS, ())) != 3 * image.width * image.height
     if subsampled or image.tag_v2.get(PLANAR) == SEPARATE:
         raise InputError(_unsupported("TIFF", "uncompressed YCbCr with subsampled or separate colours"))
@@ -111,9 +114,16 @@ def _as_ycbcr(image: ImageFile.ImageFile) -> ImageFile.ImageFile:
 
 def with_rawmode(image: ImageFile.ImageFile, change: Callable[[str], str]) -> ImageFile.ImageFile:
     """The image, whose pixels will be unpacked from `change(rawmode)` instead."""
-    image.tile = [tile._replace(args=change(tile.args) if isinstance(tile.args, str)
-                                else (change(tile.args[0]), *tile.args[1:])) for tile in image.tile]
+    image.tile = [tile._replace(args=_with_first(tile.args, change)) for tile in image.tile]
     return image
+
+
+def _with_first(args: tuple[Any, ...] | str | None, change: Callable[[str], str]) -> tuple[Any, ...] | str:
+    """A decoder's arguments, the first of which is the rawmode."""
+    if isinstance(args, str):
+        return change(args)
+    rawmode, *others = args or ("",)
+    return (change(rawmode), *others)
 
 
 def rawmode(image: ImageFile.ImageFile) -> str:
@@ -148,9 +158,10 @@ def _hidden_cause(path: Path, error: Exception) -> tuple[str | None, Exception]:
     """The format that a file begins like, if any, and why it isn't opened, which `Image.open` doesn't say."""
     for kind in _FORMATS:
         factory, accepts = Image.OPEN[kind]
-        if accepts(_head(path)) is True:
+        if accepts and accepts(_head(path)) is True:
             try:
-                factory(str(path)).close()
+                with open(path, "rb") as file:
+                    factory(file, str(path)).close()
             except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as cause:
                 return kind, cause
     return "HEIF" if _is_heif(path) else None, error

@@ -9,10 +9,11 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ulsad.errors import InputError
 from ulsad.photos.containers import PLANAR, SEPARATE, opened, rawmode, reopened, with_rawmode
@@ -126,10 +127,9 @@ def white_of_set(photos: Sequence[Seen]) -> White | None:
 def _agreed(photos: Sequence[Seen]) -> float | None:
     """What all files say. In TIFF it may merely be the largest value of each, so the last word of a single
     photo has to be a camera's range, or more than its pixels have."""
-    tags = {photo.tag for photo in photos}
-    if len(tags) > 1 or None in tags:
+    tag, *others = {photo.tag for photo in photos}
+    if others or tag is None:
         return None
-    tag, = tags
     alone = len(photos) == 1 and tag <= photos[0].highest and not _bits_of(tag)
     return None if alone else tag
 
@@ -176,9 +176,9 @@ def is_deep(image: Image.Image) -> bool:
     return is_deep_colour or (image.format == "PPM" and _netpbm_white(image) > 255)
 
 
-def _on_disk(image: Image.Image) -> bool:
+def _on_disk(image: Image.Image) -> TypeGuard[ImageFile.ImageFile]:
     """Whether its pixels are still in a file, which can be read in another way."""
-    return bool(getattr(image, "tile", None) and getattr(image, "filename", None))
+    return isinstance(image, ImageFile.ImageFile) and bool(image.tile and image.filename)
 
 
 def shortfall(image: Image.Image) -> str | None:
@@ -188,7 +188,8 @@ def shortfall(image: Image.Image) -> str | None:
     premultiplied = rawmode(image).startswith("RGBa;16")
     colour_2000 = image.format == "JPEG2000" and _jpeg_2000_bits(image) == 16
     # Of planes that libtiff unpacks, Pillow takes the upper bytes whatever one tells it.
-    planes = rawmode(image).endswith(";16N") and image.tag_v2.get(PLANAR) == SEPARATE
+    planes = (isinstance(image, TiffImageFile) and rawmode(image).endswith(";16N")
+              and image.tag_v2.get(PLANAR) == SEPARATE)
     if premultiplied or colour_2000 or planes:
         return ("Only the upper 8 of its 16 bits can be read from such a file: it is too dark if its camera "
                 "has fewer. Save it as PNG, or as TIFF without transparency and separate planes.")
@@ -202,19 +203,24 @@ def samples(image: Image.Image) -> Samples | None:
     """
     if not is_deep(image):
         return None
-    if image.format == "PPM" and _on_disk(image) and image.mode != "F":
-        found = Samples(_netpbm(image), None, _unless_full(_netpbm_white(image), 16))
-    elif image.mode in ("RGB", "RGBA"):
-        found = _colour(image)
-    elif image.format == "JPEG2000" and _on_disk(image):
-        bits = _jpeg_2000_bits(image)  # Pillow fills 16 up with zeros below
-        found = Samples(_grey(image) >> (16 - bits), None, _unless_full(2**bits - 1, 16))
-    else:
-        tag = _tiff_white(image) if image.format == "TIFF" else None
-        found = Samples(_grey(image), None, tag)
+    found = _as_in_file(image) if _on_disk(image) else None
+    if found is None:
+        found = Samples(_grey(image), None, _tiff_white(image))
     if found.is_float and not np.isfinite(found.values).all():
         raise InputError("some of its values are no numbers (NaN or infinite). Save it with 16 bits.")
     return found
+
+
+def _as_in_file(image: ImageFile.ImageFile) -> Samples | None:
+    """The pixels that Pillow would change when it reads them; None where it leaves them as they are."""
+    if image.format == "PPM" and image.mode != "F":
+        return Samples(_netpbm(image), None, _unless_full(_netpbm_white(image), 16))
+    if image.mode in ("RGB", "RGBA"):
+        return _colour(image)
+    if image.format == "JPEG2000":
+        bits = _jpeg_2000_bits(image)  # Pillow fills 16 up with zeros below
+        return Samples(_grey(image) >> (16 - bits), None, _unless_full(2**bits - 1, 16))
+    return None
 
 
 def _grey(image: Image.Image) -> np.ndarray:
@@ -224,7 +230,7 @@ def _grey(image: Image.Image) -> np.ndarray:
 
 def _colour(image: ImageFile.ImageFile) -> Samples:
     """Pillow keeps only the upper byte of each value; told the other order of bytes, it keeps the lower."""
-    tag = _tiff_white(image) if image.format == "TIFF" else None
+    tag = _tiff_white(image)
     if rawmode(image) == "LA;16B":  # as four channels: grey's upper and lower byte, and opacity's
         grey, lower, alpha, _ = np.moveaxis(_bytes(with_rawmode(image, lambda _: "RGBA")), 2, 0)
         return Samples(_joined(grey, lower), alpha, tag)
@@ -253,7 +259,10 @@ def _unless_full(white: float, bits: int) -> float | None:
     return white if 0 < white < 2**bits - 1 else None
 
 
-def _tiff_white(image: ImageFile.ImageFile) -> float | None:
+def _tiff_white(image: Image.Image) -> float | None:
+    """What a TIFF says is white; None for other files."""
+    if not isinstance(image, TiffImageFile):
+        return None
     tags = image.tag_v2
     bits, kind = max(tags.get(_BITS, (1,))), max(tags.get(_FORMAT, (1,)))
     said = tags.get(_MAXIMUM) or tags.get(_FLOAT_MAXIMUM)
@@ -273,7 +282,7 @@ def _netpbm_white(image: ImageFile.ImageFile) -> int:
 def _netpbm(image: ImageFile.ImageFile) -> np.ndarray:
     """The values themselves; Pillow would stretch grey ones to 16 bits, and cut colours down to 8."""
     shape = (image.height, image.width, 3)[:3 if image.mode == "RGB" else 2]
-    data = Path(image.filename).read_bytes()[image.tile[0].offset:]
+    data = _content(image)[image.tile[0].offset:]
     if image.tile[0].codec_name == "ppm_plain":
         words = re.sub(rb"#[^\r\n]*", b" ", data).split()[:np.prod(shape)]
         return np.array(words, dtype=np.uint16).reshape(shape)
@@ -282,6 +291,11 @@ def _netpbm(image: ImageFile.ImageFile) -> np.ndarray:
 
 def _jpeg_2000_bits(image: ImageFile.ImageFile) -> int:
     """Bits a channel, from the codestream's header."""
-    data = Path(image.filename).read_bytes()
+    data = _content(image)
     start = data.index(b"\xff\x4f\xff\x51")
     return (data[start + 42] & 0x7F) + 1
+
+
+def _content(image: ImageFile.ImageFile) -> bytes:
+    with open(image.filename, "rb") as file:
+        return file.read()

@@ -115,6 +115,7 @@ def _white(deep: Samples, given: float | None) -> tuple[float, tuple[str, ...]]:
     if given is not None:
         return given, depth.remarks(deep, given)
     white = depth.white_of([deep.seen])
+    assert white is not None  # only of no photos at all there is none
     own = f"It has more than 8 bits: white is {white.reason}."
     return white.level, (own, *depth.remarks(deep, white.level))
 
@@ -176,12 +177,13 @@ def read_squares(
 ) -> tuple[list[Path], Tensor, list[Skipped]]:
     """All readable photos as one uint8 tensor (n, 3, size, size), their paths, and what was skipped."""
     kept, squares, skipped = [], [], []
-    for square in in_parallel(lambda path: read_square(path, size, white_level), paths):
+    paths = list(paths)
+    for path, square in zip(paths, in_parallel(lambda path: read_square(path, size, white_level), paths)):
         if isinstance(square, Skipped):
             skipped.append(square)
         else:
             squares.append(square.pixels)
-            kept.append(square.path)
+            kept.append(path)
         if on_photo:
             on_photo()
     images = torch.stack(squares) if squares else torch.empty(0, 3, size, size, dtype=torch.uint8)

@@ -187,9 +187,9 @@ def _places(intake: Intake) -> Iterator[tuple[Path, Path]]:
 
     Masks always lie in a folder of their photo's name: with files, NAME_mask.png may be two photos' mask.
     """
-    for folder, paths in (("good", intake.good), ("held-out", intake.held_out)):
+    for slot, paths in (("good", intake.good), ("held-out", intake.held_out)):
         for path, stem in zip(paths, _told_apart(path.stem for path in paths)):
-            yield path, Path(folder, stem + path.suffix)
+            yield path, Path(slot, stem + path.suffix)
     for kind in dict.fromkeys(photo.kind for photo in intake.test):
         photos = [photo for photo in intake.test if photo.kind == kind]
         folder = Path("test-good") if kind == GOOD else Path("defects", kind)

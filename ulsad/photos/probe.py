@@ -108,8 +108,9 @@ def _edges(pixels: np.ndarray, left: int, top: int, right: int, bottom: int) -> 
 
 def _corner(photo: Image.Image, size: tuple[int, int], middle: Point) -> tuple[int, int]:
     """Where a region of this size begins, so that its middle is as near to `middle` as the photo allows."""
-    return tuple(round(min(max(share * whole - part / 2, 0), whole - part))
+    left, top = (round(min(max(share * whole - part / 2, 0), whole - part))
                  for share, whole, part in zip(middle, photo.size, size, strict=True))
+    return left, top
 
 
 def _pasted(photo: Image.Image, region: Image.Image, to: Point) -> Image.Image:

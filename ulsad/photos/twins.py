@@ -41,7 +41,8 @@ def near_twins(thumbnails: Sequence[np.ndarray], slots: Sequence[str]) -> dict[i
     """
     if len(thumbnails) < 2:
         return {}
-    indices, twins = compared(slots), {}
+    indices = compared(slots)
+    twins: dict[int, int] = {}
     greys = np.stack([thumbnails[i].ravel() for i in indices])
     limits = np.minimum(NEAR, NEAR_CONTRAST * greys.std(axis=1))
     greys -= greys.mean(axis=0)  # small numbers, so that a² + b² - 2ab keeps its digits in float32

@@ -235,7 +235,8 @@ def read(folder: Path) -> RunState:
     """The state of a run, from its directory alone."""
     events = _events(folder)
     last = events[-1] if events else {}
-    progress = next((event for event in reversed(events) if event["event"] not in (*_ENDINGS, "machine")), {})
+    progress: dict[str, Any] = next(
+        (event for event in reversed(events) if event["event"] not in (*_ENDINGS, "machine")), {})
     status = _status(folder, last)
     return RunState(
         folder=folder,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
@@ -139,7 +140,7 @@ def _step(config: Config, extractor: FeatureExtractor, data: TrainingData) -> tu
         steps = iter(Training(networks, data, tried, extractor.normalise))
         with _counted() as bytes_:
             next(steps)  # the first one also prepares kernels
-        seconds = _timed(lambda steps=steps: next(steps), tries)
+        seconds = _timed(partial(next, steps), tries)
         if seconds * config.batch_size / size > LONG:
             break
     return seconds * config.batch_size / size, bytes_[0] * config.batch_size // size

@@ -25,7 +25,8 @@ def score_histogram(outcome: Outcome) -> str:
         ("defects", "", outcome.defects)) if scores]
     review, fail = outcome.criterion.review, outcome.criterion.fail
     every = np.concatenate([[0, 0.2, review, fail], *(scores for *_, scores in sorts)])
-    axis, bottom = _Axis(_at(every.min()), _at(1.15 * every.max())), _TOP + _BAND * len(sorts)
+    axis = _Axis(float(_at(every.min())), float(_at(1.15 * every.max())))
+    bottom = _TOP + _BAND * len(sorts)
     bands = "".join(_band(*sort, axis, _TOP + _BAND * i) for i, sort in enumerate(sorts, start=1))
     return (f"<svg viewBox='0 0 {_RIGHT + 10} {bottom + 38}' role='img' aria-label='histogram of scores' "
             "fill='currentColor' font-size='12' style='width: 100%; max-width: 46rem; height: auto'>"
@@ -43,7 +44,7 @@ class _Axis(NamedTuple):
         return _LEFT + (_RIGHT - _LEFT) * float((_at(score) - self.low) / (self.high - self.low))
 
 
-def _at(score):
+def _at(score: float | np.ndarray) -> np.ndarray:
     return np.arcsinh(np.asarray(score) / 0.1)
 
 

@@ -48,7 +48,7 @@ class Auroc(NamedTuple):
 class Above(NamedTuple):
     """How many of some photos lie above a threshold."""
 
-    count: int
+    photos: int
     of: int
 
     @property
@@ -125,7 +125,8 @@ class Outcome:
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
             return cls(Criterion.from_dict(values["criterion"]), tuple(map(_scores, values["held_out"])),
-                       tuple(Tested(*photo[:-1], _scores(photo[-1])) for photo in values["tested"]),
+                       tuple(Tested(name, kind, group, seen_in, _scores(scores))
+                             for name, kind, group, seen_in, scores in values["tested"]),
                        tuple(values["skipped"]))
         except OSError as error:
             raise InputError(f"{file} can't be read ({error}).") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, count
 from pathlib import Path
@@ -101,18 +101,19 @@ class _Look(NamedTuple):
     notes: tuple[str, ...]
 
 
-def check(slots: dict[str, Sequence[Path]], white_level: float | None = None) -> PhotoCheck:
+def check(slots: Mapping[str, Sequence[Path]], white_level: float | None = None) -> PhotoCheck:
     """Read every photo of an `Intake`'s slots once, and before that those of more than 8 bits: what is white
     in them is found as a training would find it, if `white_level` doesn't say so.
 
     Photos that can't be read are reported, not raised. 5 KB are kept of each photo.
     """
     *_, result = checking(slots, white_level)
+    assert isinstance(result, PhotoCheck)  # the last of what comes
     return result
 
 
 def checking(
-    slots: dict[str, Sequence[Path]], white_level: float | None = None
+    slots: Mapping[str, Sequence[Path]], white_level: float | None = None
 ) -> Iterator[tuple[int, int] | PhotoCheck]:
     """`check` photo by photo: how many are done and of how many, and the result last."""
     done, total = count(1), sum(map(len, slots.values()))

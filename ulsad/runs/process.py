@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -58,8 +59,9 @@ class Order:
         """The photos; those in zips below `scratch`."""
         if self.photos and is_kept(Path(self.photos[0])):
             return kept(Path(self.photos[0]))
-        slots = (self.photos, self.held_out, self.defects)
-        return take_in(*(list(map(Path, slot)) for slot in slots), scratch)
+        good, held_out, defects = (
+            [Path(text) for text in slot] for slot in (self.photos, self.held_out, self.defects))
+        return take_in(good, held_out, defects, scratch)
 
     def write(self, folder: Path) -> None:
         write_text(folder / directory.ORDER, json.dumps(asdict(self)))
@@ -69,9 +71,10 @@ class Order:
     def read(cls, folder: Path) -> Order:
         """Raises `InputError` when the run directory holds none."""
         try:
-            values = json.loads((folder / directory.ORDER).read_text(encoding="utf-8"))
-            return cls(**{name: tuple(value) if isinstance(value, list) else value
-                          for name, value in values.items()})
+            kept = json.loads((folder / directory.ORDER).read_text(encoding="utf-8"))
+            values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
+                                      for name, value in kept.items()}
+            return cls(**values)
         except (OSError, ValueError, TypeError) as error:
             raise InputError(f"{folder} holds no run that could go on.") from error
 
@@ -172,13 +175,11 @@ def _fitted(
         if distributed.rank() == 0:
             on_progress(progress)
 
-    def save(detector: Ulsad) -> None:
-        detector.save(checkpoint, resumable=True)
-
+    save = partial(Ulsad.save, path=checkpoint, resumable=True) if checkpoint else None
     try:
         return Ulsad.fit(
             intake.good, order.config, intake.held_out or None, order.weights, order.device,
-            watch=Watch(report, should_stop, save if checkpoint else None, on_glimpse), resume=resume,
+            watch=Watch(report, should_stop, save, on_glimpse), resume=resume,
             scratch=scratch)
     except TrainingDiverged as error:
         kept = f" The last good state is in {checkpoint}." if checkpoint and checkpoint.exists() else ""

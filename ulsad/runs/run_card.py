@@ -192,7 +192,7 @@ def _detected(outcome: Outcome) -> str:
 
 
 def _share(above: Above) -> str:
-    return f"{above.count} of {above.of} ({above.interval.low:.1%} to {above.interval.high:.1%})"
+    return f"{above.photos} of {above.of} ({above.interval.low:.1%} to {above.interval.high:.1%})"
 
 
 def _promise(outcome: Outcome) -> str:

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -22,6 +23,9 @@ from ulsad.evaluation.tables import Table
 from ulsad.ui import batches, library
 from ulsad.ui.attention.views import MODEL, STANDARDISED, Looking, View
 from ulsad.ui.inspect.views import ALL, Controls, criterion, suggested_lines
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -120,7 +124,7 @@ def _on_the_server(
 
 def _clicks_on_the_server(models_dir: Path, places: list[float]) -> tuple:
     """The attention of one patch after the other over two photos, teacher and global branch."""
-    first, second = library.demo_photos()[:2]
+    first, second = map(str, library.demo_photos()[:2])
     looking = Looking((first, second), MODEL, "", "", None, STANDARDISED, 1.0, library.DEMO, (0, 0))
     View(looking, models_dir).value()
     times = []
@@ -161,7 +165,7 @@ def _in_a_browser(
     return [_row(moved, redraws, "ms"), _row(clicked, clicks, "ms")]
 
 
-def _repeated(page, script: str, arguments: list[float]) -> list[float]:
+def _repeated(page: Page, script: str, arguments: list[float]) -> list[float]:
     """What a script returns, with pauses between the runs, as people make them."""
     times = []
     for argument in arguments:

@@ -72,6 +72,7 @@ def train(
     """
     optimiser = torch.optim.Adam(networks.parameters(), config.learning_rate,
                                  weight_decay=config.weight_decay)
+    assert networks.autoencoder is not None  # the paper's method has both branches
     networks.train()
     for batch in batches:
         u = (backbone(images[batch]) - mean) / std
@@ -80,12 +81,13 @@ def train(
         first, second = networks.frn(u).chunk(2, dim=1)
         u_hat = networks.autoencoder(images[batch])
         a_hat = _attention(z, u_hat.flatten(2))
-        losses = (_loss(first, u, config.lambda_l), _loss(a_hat, a, config.lambda_g),
-                  _loss(second, u_hat, config.lambda_g))
+        local = _loss(first, u, config.lambda_l)
+        whole = _loss(a_hat, a, config.lambda_g)
+        related = _loss(second, u_hat, config.lambda_g)
         optimiser.zero_grad()
-        sum(losses).backward()
+        (local + whole + related).backward()
         optimiser.step()
-        yield tuple(loss.item() for loss in losses)
+        yield local.item(), whole.item(), related.item()
 
 
 def _attention(z: Tensor, queries: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -29,7 +30,7 @@ WARM = 4  # steps after which kernels are prepared
 SIZES = (256, 384, 512)  # px
 ROUNDS = 3
 
-Event = dict[str, object]
+Event = dict[str, Any]  # as it stands in a run's directory
 
 
 def spent(pictures: Sequence[Path], folder: Path, machine: str) -> Table:

@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -22,13 +23,14 @@ from ulsad.compute.precision import tf32_convolutions, uses_bfloat16
 from ulsad.demo.dataset import write_demo
 from ulsad.detector.detector import Ulsad
 from ulsad.detector.preparation import choose_device, feature_statistics
+from ulsad.errors import InputError
 from ulsad.evaluation.tables import Table
 from ulsad.method.backbones import load_backbone
 from ulsad.method.config import PRESETS, Config
 from ulsad.method.equations import attention
 from ulsad.method.networks import Networks
 from ulsad.method.training import Training, TrainingData
-from ulsad.photos.images import find_images, read_squares, to_square
+from ulsad.photos.images import Skipped, find_images, read_squares, to_square
 from ulsad.speed import plain
 
 ROUNDS = 5  # after one that prepares kernels and is not counted
@@ -58,12 +60,15 @@ def beside_plain(demo_model: Path, files: Sequence[Path], folder: Path, machine:
     from `files`; `folder` is for what is made on the way.
     """
     write_demo(folder / "tray", seed=0, train=16, validation=0, test_good=0, per_kind=0)
-    photos, rows, notes, device = find_images(folder / "tray" / "train"), [], [], choose_device(None)
+    photos, device = find_images(folder / "tray" / "train"), choose_device(None)
+    rows: list[Row] = []
+    notes: list[str] = []
     for backbone in ("resnet18", "wide_resnet50_2"):
         config, weights = replace(PRESETS["paper"], backbone=backbone), random_weights(backbone, folder)
         for precision in ("float32", "auto") if device.type == "cuda" else ("float32",):
             row, note = training(replace(config, precision=precision), photos, weights, device)
-            rows, notes = [*rows, row], [*notes, note]
+            rows.append(row)
+            notes.append(note)
     rows += inference(Ulsad.load(demo_model), "quick", files, None)
     paper = Ulsad.fit(photos, replace(config, epochs=None, steps=1), weights=weights)
     rows += inference(paper, "paper", files, weights)
@@ -124,12 +129,8 @@ def inference(detector: Ulsad, name: str, files: Sequence[Path], weights: Path |
     networks = plain.plain_networks(detector.branches.networks).eval()
     for count in (1, 16):
         some = list(islice(files, count))
-
-        def plainly(some=some) -> None:
-            for file in some:
-                plain_maps(detector, backbone, networks, file)
-
-        seconds = in_turns(plainly, lambda some=some: three_maps(detector, some))
+        seconds = in_turns(partial(each_plainly, detector, backbone, networks, some),
+                           partial(three_maps, detector, some))
         unit = "ms" if count == 1 else "photos/s"
         yield Row(f"photo file to three maps, {name}, {count} at once", unit, *seconds, count)
 
@@ -137,7 +138,17 @@ def inference(detector: Ulsad, name: str, files: Sequence[Path], weights: Path |
 def three_maps(detector: Ulsad, files: Sequence[Path]) -> None:
     """Local, global and combined map of each, at the photos' own size; nothing is done with them."""
     for prediction in detector.predict_many(files):
+        if isinstance(prediction, Skipped):
+            raise InputError(prediction.reason)
         _ = prediction.local_map, prediction.global_map, prediction.combined_map
+
+
+def each_plainly(
+    detector: Ulsad, backbone: plain.PublishedBackbone, networks: Networks, files: Sequence[Path]
+) -> None:
+    """The same as `three_maps`, one photo after the other."""
+    for file in files:
+        plain_maps(detector, backbone, networks, file)
 
 
 @torch.no_grad()

@@ -83,10 +83,10 @@ class OpenBatch:
         config = self.detector.config
         scores = self.batch.scores(Criterion.suggested(self.detector.calibration, config.alpha, config.beta))
         order = (-scores[:, 0]).argsort(kind="stable")[:most]
-        return [(self.batch.predictions[i].path, self.batch.names[i]) for i in order]
+        return [(self.batch.predictions[i].file, self.batch.names[i]) for i in order]
 
     def photo(self, index: int) -> Image.Image:
-        return library.photo(str(self.batch.predictions[index].path), self.detector.config.white_level)
+        return library.photo(str(self.batch.predictions[index].file), self.detector.config.white_level)
 
     def thumbnail(self, index: int) -> Path:
         return self._picture(index, "small", THUMBNAIL)
@@ -146,13 +146,13 @@ def begun(model: str, models_dir: Path, request: Request, before: str | None = N
     """
     key, detector = uuid.uuid4().hex, library.detector(model, models_dir)
     opened = _open[key] = OpenBatch(model, request, detector, places.new(places.shown()), before)
-    earlier = _open.get(before)
+    earlier = _open.get(before) if before else None
     if earlier and set(earlier.request.photos) & set(request.photos):
         opened.added = list(earlier.added)
         if earlier.model == model and earlier.detector.branches is detector.branches:
             opened.detector, opened.is_new = earlier.detector, False
-            opened.known = {prediction.path: prediction for prediction in earlier.batch.predictions
-                            if prediction.path.is_relative_to(places.private())}
+            opened.known = {prediction.file: prediction for prediction in earlier.batch.predictions
+                            if prediction.file.is_relative_to(places.private())}
     return key
 
 
@@ -196,7 +196,7 @@ def abandon(key: str) -> None:
 
 
 def forget(key: str | None) -> None:
-    if gone := _open.pop(key, None):
+    if key and (gone := _open.pop(key, None)):
         shutil.rmtree(gone.folder, ignore_errors=True)
         forget(gone.previous)
 

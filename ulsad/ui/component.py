@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 FOLDER = Path(__file__).parent
+
+Update = Any  # what gradio takes of an event: a component's value, the component changed, or `gr.skip()`
 
 
 def component(scripts: list[str], template: str, elem_id: str, first: str | None = None) -> gr.HTML:

@@ -6,13 +6,14 @@ The browser and `gr.State` only ever hold paths; gradio would copy anything larg
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial, wraps
 from html import escape
 from inspect import isgeneratorfunction
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import gradio as gr
 import torch
@@ -39,9 +40,9 @@ _photos: OrderedDict[tuple, Image.Image] = OrderedDict()  # the least recently u
 _photos_lock = Lock()
 
 
-def demo_photos() -> list[str]:
+def demo_photos() -> list[Path]:
     """Photos of the synthetic part tray that ship with the app."""
-    return [str(path) for path in find_images(ASSETS / "demo")]
+    return find_images(ASSETS / "demo")
 
 
 def models(models_dir: Path) -> list[tuple[str, str]]:
@@ -69,10 +70,10 @@ def model_file(model: str | None, models_dir: Path) -> Path:
     for file in directory.lone_models(models_dir):
         if file.name == model:
             return file
-    file = directory.read(directory.named(models_dir, model)).model
-    if file is None:
+    trained = directory.read(directory.named(models_dir, model)).model
+    if trained is None:
         raise InputError(f"'{model}' has no model yet. Choose another one.")
-    return file
+    return trained
 
 
 def detector(model: str, models_dir: Path) -> Ulsad:
@@ -171,23 +172,24 @@ def folder_on_server(data_root: Path | None, folder: str) -> Path:
     inside = folder.strip().removeprefix(f"{data_root}/").split("/")
     for part in (part for part in inside if part not in ("", ".")):
         beside = place.iterdir() if place.is_dir() else ()
-        place = next((path for path in beside if path.name == part), None)
-        if place is None or not place.resolve().is_relative_to(root):
+        found = next((path for path in beside if path.name == part), None)
+        if found is None or not found.resolve().is_relative_to(root):
             raise InputError(f"There is no '{folder}' below {data_root}.")
+        place = found
     return place.resolve()
 
 
-def shown(function):
+def shown(function: Callable[..., Any]) -> Callable[..., Any]:
     """Let a tab's function, or generator, show `InputError` to the user as it is."""
     inner = function.func if isinstance(function, partial) else function
 
     @wraps(function)
-    def wrapped(*arguments):
+    def wrapped(*arguments: Any) -> Any:
         with _shown():
             return function(*arguments)
 
     @wraps(function)
-    def generated(*arguments):
+    def generated(*arguments: Any) -> Iterator[Any]:
         with _shown():
             yield from function(*arguments)
 

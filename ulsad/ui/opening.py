@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from PIL import Image
 
@@ -19,7 +18,7 @@ SUMMARY = ("<div class='verdict'>Eight photos of a drawn part tray are being sco
 def values() -> tuple[str, str]:
     """JSON for viewer.js and for table.js."""
     folder = places.new(places.shown())
-    photos = [link_or_copy(Path(path), folder / Path(path).name) for path in library.demo_photos()]
+    photos = [link_or_copy(path, folder / path.name) for path in library.demo_photos()]
     rows = [{"index": i, "name": photo.name, "thumbnail": places.address(photo)}
             for i, photo in enumerate(photos)]
     first = viewer.before_scoring(photos[0], Image.open(photos[0]).size)

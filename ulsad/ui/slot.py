@@ -41,13 +41,18 @@ class Slot:
         return bool(self.names)
 
     @property
+    def _place(self) -> Path:
+        assert self.folder is not None  # only a slot that never held anything has none
+        return self.folder
+
+    @property
     def zips(self) -> list[Path]:
-        return [self.folder / name for name in self.names if _is_zip(name)]
+        return [self._place / name for name in self.names if _is_zip(name)]
 
     @property
     def sources(self) -> list[Path]:
         """The folder of all photos, if there are any, and every zip."""
-        loose = [self.folder] if len(self.names) > len(self.zips) else []
+        loose = [self._place] if len(self.names) > len(self.zips) else []
         return loose + self.zips
 
     @property
@@ -94,8 +99,8 @@ class Slot:
         """With some taken out; what is not in the slot is passed over."""
         gone = set(names) & set(self.names)
         for name in gone:
-            (self.folder / name).unlink(missing_ok=True)
-            shutil.rmtree(_place_of(self.folder / name), ignore_errors=True)
+            (self._place / name).unlink(missing_ok=True)
+            shutil.rmtree(_place_of(self._place / name), ignore_errors=True)
         return replace(self, names=tuple(name for name in self.names if name not in gone))
 
     def discard(self) -> None:
@@ -129,7 +134,9 @@ def plain(text: str) -> str:
 
 
 def _added(event: gr.EventData, slot: Slot) -> Slot:
-    uploaded = LocalContext.blocks.get().upload_file_set
+    page = LocalContext.blocks.get()
+    assert page is not None  # gradio says which one an event came from
+    uploaded = page.upload_file_set
     files = [(Path(file["path"]), str(file["name"])) for file in event.files]
     if not all(str(path) in uploaded for path, _ in files):
         raise InputError("Refused: not all of these files were uploaded here. Drop them again.")

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from ulsad.detector import rendering
 from ulsad.errors import InputError
 from ulsad.photos.images import SUFFIXES
 from ulsad.ui import batches, library, places
 from ulsad.ui.batches import Named
+from ulsad.ui.component import Update
 
 SIDE = 1024  # px; larger photos are shown scaled down
 MOST = 60  # photos of a batch in the list, the strangest ones
@@ -28,7 +30,7 @@ class PhotoList:
 
     pair: gr.State
     followed: gr.State
-    views: list
+    views: list[gr.components.Component]
 
 
 def build(elem_id: str) -> PhotoList:
@@ -43,14 +45,14 @@ def build(elem_id: str) -> PhotoList:
                              buttons=[], elem_classes="photo-list")
         names = _names(photos)
         second = gr.Dropdown(names, value=names[2], label="Photo B, beside it", elem_id=f"{elem_id}-second")
-    views = [listed, pair, gallery, second]
+    views: list[gr.components.Component] = [listed, pair, gallery, second]
     upload.upload(library.shown(_open), upload, views)
     gallery.select(_pick, [listed, pair], pair)
     second.input(library.shown(_beside), [listed, pair, second], pair, show_progress="hidden")
     return PhotoList(pair, followed, views)
 
 
-def follow(key: str | None, followed: str | None):
+def follow(key: str | None, followed: str | None) -> tuple[Update, ...]:
     """The photos that are open in Inspect, when they are not those of last time: values of `followed` and of
     all `views`."""
     if key is None or key == followed or not batches.is_known(key):
@@ -75,7 +77,7 @@ def _browsable(path: str, version: int) -> Path:
     return place
 
 
-def _open(files: list[str]):
+def _open(files: list[str]) -> tuple[Update, ...]:
     readable, problems = [], []
     for file in map(Path, files):
         try:
@@ -90,7 +92,7 @@ def _open(files: list[str]):
     return _listed(readable)
 
 
-def _listed(photos: list[Named]):
+def _listed(photos: list[Named]) -> tuple[Update, ...]:
     """The list, its first two photos as A and B, and both components."""
     names = _names(photos)
     return (photos, _pair(photos), gr.Gallery(_thumbnails(photos), selected_index=0),
@@ -110,7 +112,7 @@ def _beside(photos: list[Named], pair: tuple[str, str], name: str) -> tuple[str,
 
 
 def _demo() -> list[Named]:
-    return [(Path(path), Path(path).name) for path in library.demo_photos()]
+    return [(path, path.name) for path in library.demo_photos()]
 
 
 def _pair(photos: list[Named]) -> tuple[str, str]:
@@ -123,6 +125,6 @@ def _names(photos: list[Named]) -> list[str]:
     return [NONE, *batches.told_apart([batches.bare(name) for _, name in photos])]
 
 
-def _thumbnails(photos: list[Named]):
+def _thumbnails(photos: list[Named]) -> list[tuple[Image.Image, str]]:
     return [(rendering.fit_within(library.photo(str(path)), 240), batches.bare(name))
             for path, name in photos]

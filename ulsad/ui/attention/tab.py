@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -14,7 +15,7 @@ from ulsad.method.backbones import BACKBONES
 from ulsad.ui import library, places
 from ulsad.ui.attention import photo_list
 from ulsad.ui.attention.views import MODEL, RAW, STANDARDISED, Looking, Place, View, failed, strip
-from ulsad.ui.component import component
+from ulsad.ui.component import Update, component
 
 FIRST = "efficientnet_lite0"  # the network that needs no download
 WASHER = (0.385, 0.375)  # of the demo's good tray, missing in the next photo: the first patch to ask
@@ -82,15 +83,16 @@ def build(tab: gr.Tab, model: gr.Dropdown, key: gr.State, models_dir: Path) -> N
     show, find, typed, draw = (library.shown(partial(function, models_dir))
                                for function in (_show, _find, _typed, _draw))
 
+    # No partials: gradio would not see that they take an event.
     @library.shown
-    def ask(event: gr.EventData, *looking):  # gradio does not see that a partial takes an event
+    def ask(event: gr.EventData, *looking: Any) -> tuple[Update, ...]:
         return _ask(models_dir, (event.x, event.y), *looking)
 
     @library.shown
-    def peek(event: gr.EventData, *looking):
+    def peek(event: gr.EventData, *looking: Any) -> str:
         return _peek(models_dir, (event.x, event.y), *looking)
 
-    live = {"show_progress": "hidden", "concurrency_id": "attention", "concurrency_limit": 4}
+    live: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "attention", "concurrency_limit": 4}
     latest = live | {"trigger_mode": "always_last"}
     # "always_last" would send the first of two clicks again in place of the last.
     each = live | {"trigger_mode": "multiple"}
@@ -163,7 +165,7 @@ _TEMPLATE = ("<div class='answers'>" + "".join(map(_view, ("photo", "self"))) + 
 
 # --- what the visitor does
 
-def _layers(network: str):
+def _layers(network: str) -> tuple[Update, ...]:
     """The layers that a network has; a model brings its own, and its own standardisation."""
     if network == MODEL:
         return gr.Dropdown(visible=False), gr.Dropdown(visible=False), gr.Radio(visible=False), gr.File(
@@ -185,7 +187,7 @@ def _later(network: str, fine: str, coarse: str) -> gr.Dropdown:
     return gr.Dropdown(behind, value=coarse if coarse in behind else behind[0])
 
 
-def _show(models_dir: Path, *looking):
+def _show(models_dir: Path, *looking: Any) -> tuple[Update, ...]:
     """The answers to the patch at the chosen place, or in their place why there are none."""
     try:
         view = View(Looking(*looking), models_dir)
@@ -194,7 +196,7 @@ def _show(models_dir: Path, *looking):
         return failed(error), gr.skip(), gr.skip()
 
 
-def _find(models_dir: Path, count: int, matched: bool, *looking) -> tuple[str | None, gr.File]:
+def _find(models_dir: Path, count: int, matched: bool, *looking: Any) -> tuple[str | None, gr.File]:
     """The concepts, without the figure of those before; none where the tab says why there are no answers."""
     outdated = gr.File(None, visible=False)
     try:
@@ -204,19 +206,21 @@ def _find(models_dir: Path, count: int, matched: bool, *looking) -> tuple[str | 
         return None, outdated
 
 
-def _ask(models_dir: Path, place: Place, *looking):
+def _ask(models_dir: Path, place: Place, *looking: Any) -> tuple[Update, ...]:
     """The clicked place, and the answers to its patch."""
     return place, *_show(models_dir, *looking[:-1], place)
 
 
-def _peek(models_dir: Path, place: Place, *looking) -> str:
+def _peek(models_dir: Path, place: Place, *looking: Any) -> str:
     try:
-        return View(Looking(*looking[:-1], place), models_dir).value(peek=True)
+        return View(Looking(*looking)._replace(place=place), models_dir).value(peek=True)
     except InputError as error:
         return failed(error)
 
 
-def _typed(models_dir: Path, row: int | None, column: int | None, *looking):
+def _typed(
+    models_dir: Path, row: int | None, column: int | None, *looking: Any
+) -> tuple[Update, ...]:
     """The middle of the patch whose row and column were typed, counted from 0, or of the nearest there is."""
     if row is None or column is None:  # an emptied box
         return (gr.skip(),) * 4
@@ -228,7 +232,7 @@ def _typed(models_dir: Path, row: int | None, column: int | None, *looking):
     return place, _show(models_dir, *looking[:-1], place)[0], *boxes
 
 
-def _draw(models_dir: Path, captions: str, count: int, matched: bool, *looking) -> gr.File:
+def _draw(models_dir: Path, captions: str, count: int, matched: bool, *looking: Any) -> gr.File:
     """Figure 5 of the photo, as files."""
     view = View(Looking(*looking), models_dir)
     photo, name = library.photo(view.looking.photo), Path(view.looking.photo).stem

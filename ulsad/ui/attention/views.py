@@ -59,7 +59,8 @@ class View:
         self.first, self.second = self._features(looking.photo), None
         if looking.other:
             self.second = self._features(looking.other)
-        self.grid = tuple(self.first.shape[1:])
+        _, height, width = self.first.shape
+        self.grid = (height, width)
         self.row, self.column = patch_at(*looking.place, (1, 1), self.grid)
         self.query = self.first[:, self.row, self.column]
 
@@ -108,17 +109,16 @@ class View:
         return _view("Its attention over photo B", weights, self.own.max(), _shared(weights))
 
     def _of_model(self) -> dict[str, dict[str, str] | None]:
-        views = {"cross": None, "error": None, "error-other": None}
+        views: dict[str, dict[str, str] | None] = {"cross": None, "error": None, "error-other": None}
         first = self._inside(self.looking.photo) if self.with_model else None
-        if first is None or first.global_features is None:
+        if first is None or first.global_features is None or first.attention_error is None:
             return views
         query = first.global_features[:, self.row, self.column]
         cross = attention_over(self.first, query, self.looking.temperature)
         error = first.attention_error
-        largest = float(error.max())
-        if self.looking.other:
-            second = self._inside(self.looking.other).attention_error
-            largest = max(largest, float(second.max()))
+        second = self._inside(self.looking.other).attention_error if self.looking.other else None
+        largest = max(float(of.max()) for of in (error, second) if of is not None)
+        if second is not None:
             views |= {"error-other": _view("|A − Â| of photo B", second, largest,
                                            f"at most {second.max():.2f}")}
         return views | {

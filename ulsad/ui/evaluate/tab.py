@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from html import escape
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
@@ -22,6 +22,7 @@ from ulsad.evaluation.evaluation import Evaluation, gathered, summarise
 from ulsad.photos.datasets import GOOD, LabelledPhoto, find_categories
 from ulsad.ui import library, places, slot
 from ulsad.ui.batches import Request
+from ulsad.ui.component import Update
 from ulsad.ui.inspect.tab import Inspected
 from ulsad.ui.slot import Slot
 
@@ -94,17 +95,19 @@ def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: Inspected, models_dir: P
             library.shown(_at_threshold), [key, share], at_threshold, show_progress="hidden")
     share.input(library.shown(_at_threshold), [key, share], at_threshold, show_progress="hidden",
                 trigger_mode="always_last")
-    stop.click(_stopped, None, [status, stop], cancels=events)
+    stop.click(_stopped, None, [status, stop], cancels=[*events])
     gallery.select(library.shown(_open), [key, mistakes], [model, tabs, inspected.wanted, inspected.slot])
 
 
-def _stopped():
+def _stopped() -> tuple[str, gr.Button]:
     return "<div class='run'>Stopped.</div>", gr.Button(interactive=False)
 
 
-def _generator(choose, models_dir: Path):
+def _generator(
+    choose: Callable[..., list[LabelledPhoto]], models_dir: Path
+) -> Callable[..., Iterator[tuple[Update, ...]]]:
     """Evaluate the photos that `choose` finds, with progress; gradio ends a generator when asked to stop."""
-    def evaluated(model: str, *inputs) -> Iterator[tuple]:
+    def evaluated(model: str, *inputs: Any) -> Iterator[tuple[Update, ...]]:
         skip, idle = gr.skip(), gr.Button(interactive=False)
         try:
             opening = _progress(_OPENING.get(choose, "Opening the photos"), 0, 0)
@@ -211,7 +214,7 @@ def _demo_photos() -> list[LabelledPhoto]:
 _OPENING = {_demo: "Drawing some trays that no model has seen"}
 
 
-def _report(key: str):
+def _report(key: str) -> tuple[Update, ...]:
     evaluation = _recalled(key).evaluation
     grid = ablation.alpha_beta_grid(evaluation)
     return (_numbers(evaluation), figures.curves(evaluation), figures.kinds(evaluation),
@@ -239,7 +242,7 @@ def _value(value: float, interval: tuple[float, float] | None = None) -> str:
     return f"{value:.3f}{ends}"
 
 
-def _at_threshold(key: str, share: float):
+def _at_threshold(key: str, share: float) -> tuple[str, str, gr.Gallery, list[str]]:
     """Confusion matrix, a word on the mistakes, the gallery of the worst ones, and their paths."""
     evaluation, _, white_level = _recalled(key)
     threshold = threshold_at(evaluation.held_out_scores()[:, 0], share)
@@ -272,7 +275,7 @@ def _confusion(point: metrics.OperatingPoint, held_out: int) -> str:
         "measure it.</small></p>")
 
 
-def _open(key: str, paths: list[str], event: gr.SelectData):
+def _open(key: str, paths: list[str], event: gr.SelectData) -> tuple[Update, ...]:
     """Go to Inspect with the model that made them, the mistakes, and the clicked one chosen."""
     photos = [(Path(path), Path(path).name) for path in paths]
     return _recalled(key).model, gr.Tabs(selected="inspect"), Request(tuple(photos), event.index), Slot()

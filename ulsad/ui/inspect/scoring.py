@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -15,6 +16,7 @@ from ulsad.errors import InputError
 from ulsad.photos.images import find_images
 from ulsad.ui import batches, library
 from ulsad.ui.batches import Request
+from ulsad.ui.component import Update
 from ulsad.ui.inspect.views import ALL, criterion, suggested_lines
 from ulsad.ui.slot import Slot
 
@@ -26,7 +28,7 @@ class Latest:
     asked: tuple[str, str] | None = None  # model and request
 
 
-def opened(dropped: Slot, wanted: Request):
+def opened(dropped: Slot, wanted: Request) -> Update:
     """What the slot holds; the demo once it is empty, unless another tab has emptied it."""
     if dropped:
         return Request(tuple(dropped.photos()), dropped=True)
@@ -41,7 +43,7 @@ def opened_folder(data_root: Path | None, folder: str) -> Request:
 
 def score(
     models_dir: Path, model: str, wanted: Request, before: str | None, latest: Latest
-) -> Iterator[tuple]:
+) -> Iterator[tuple[Update, ...]]:
     """Score what is wanted under the chosen model, with progress; a new batch takes the old one's place.
 
     Until then, and if it can't be done, the old one stays. It ends without a word once something else is
@@ -79,7 +81,7 @@ def score(
            gr.Button(visible=False), gr.skip(), wanted)
 
 
-def _first(wanted: Request, before: str | None, key: str):
+def _first(wanted: Request, before: str | None, key: str) -> Update:
     """The photo to look at: the same under another model, the one asked for, or any until it is known which
     is the strangest."""
     opened = batches.recalled(key)
@@ -90,7 +92,7 @@ def _first(wanted: Request, before: str | None, key: str):
 
 
 def demo() -> Request:
-    return Request(tuple((Path(path), Path(path).name) for path in library.demo_photos()))
+    return Request(tuple((path, path.name) for path in library.demo_photos()))
 
 
 def stop(coming: str | None) -> None:
@@ -112,10 +114,13 @@ def _left_out(batch: Batch, total: int) -> str:
     return f"<div class='run'>{stopped}{listed}</div>" if stopped or listed else ""
 
 
-def own_settings(models_dir: Path, key: str, index: int, target: float, *settings):
+def own_settings(
+    models_dir: Path, key: str, index: int, target: float, *settings: Any
+) -> tuple[Update, ...]:
     """The strangest photo of a batch that nobody has looked at; and for photos that were not open before the
     model's own settings with the thresholds they suggest, its saved criteria, and no filter."""
-    opened, others = batches.recalled(key), (gr.skip(),) * 3
+    opened = batches.recalled(key)
+    others: tuple[Update, ...] = (gr.skip(),) * 3
     if opened.is_new:
         opened.is_new = False
         settings = _suggested_settings(opened.detector, target)
@@ -126,7 +131,7 @@ def own_settings(models_dir: Path, key: str, index: int, target: float, *setting
     return index, *settings, *others
 
 
-def _suggested_settings(detector: Ulsad, target: float) -> tuple:
+def _suggested_settings(detector: Ulsad, target: float) -> tuple[Any, ...]:
     config = detector.config
     settings = (config.alpha, config.beta, config.global_weight, config.combination)
     return *settings, suggested_lines(detector, *settings, target)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 from ulsad.detector.criterion import BOTH, FAIL, FALSE_REJECT, GLOBAL, LOCAL, NEITHER, PASS, REVIEW
 from ulsad.photos import probe
 from ulsad.ui import batches, library, opening, slot
-from ulsad.ui.component import component
+from ulsad.ui.component import Update, component
 from ulsad.ui.inspect import scoring, take_away, viewer
 from ulsad.ui.inspect.views import ALL, Controls, suggested_lines
 
@@ -89,7 +90,7 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
     inputs = [key, index, *settings, charts.contrast, photos.of_verdict, photos.of_branch]
     views = [view, charts.scores, charts.scatter, charts.pixels, photos.table, summary, charts.promise]
     # One redraw after the other: of two at the same time, the older may end last and stay.
-    live = {"show_progress": "hidden", "concurrency_id": "redraw", "concurrency_limit": 1}
+    live: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "redraw", "concurrency_limit": 1}
     latest = live | {"trigger_mode": "always_last"}
     # "always_last" would send the first of two clicks again in place of the last.
     each = live | {"trigger_mode": "multiple"}
@@ -178,11 +179,11 @@ def _charts() -> _Charts:
 STEP = 0.0005  # of β
 
 
-def _draw(*inputs) -> tuple[str, ...]:
+def _draw(*inputs: Any) -> tuple[str, ...]:
     return Controls(*inputs).draw()
 
 
-def _alpha_moved(*inputs):
+def _alpha_moved(*inputs: Any) -> tuple[Update, ...]:
     """β gives way, so that q_β stays above q_α."""
     controls = Controls(*inputs)
     if controls.alpha < controls.beta:
@@ -192,7 +193,7 @@ def _alpha_moved(*inputs):
     return beta, *controls._replace(beta=beta).draw()
 
 
-def _beta_moved(*inputs):
+def _beta_moved(*inputs: Any) -> tuple[Update, ...]:
     controls = Controls(*inputs)
     if controls.alpha < controls.beta:
         return gr.skip(), *controls.draw()
@@ -201,28 +202,28 @@ def _beta_moved(*inputs):
     return alpha, *controls._replace(alpha=alpha).draw()
 
 
-def _dragged(event: gr.EventData, *inputs):
+def _dragged(event: gr.EventData, *inputs: Any) -> tuple[Update, ...]:
     controls = Controls(*inputs)
     lines = controls.lines | {"review": event.review, "fail": event.fail}
     return lines, *controls._replace(lines=lines).draw()
 
 
-def _suggested(target: float, *inputs):
+def _suggested(target: float, *inputs: Any) -> tuple[Update, ...]:
     controls = Controls(*inputs)
     lines = suggested_lines(batches.recalled(controls.key).detector, controls.alpha, controls.beta,
                             controls.weight, controls.kind, target)
     return lines, *controls._replace(lines=lines).draw()
 
 
-def _picked(event: gr.EventData, *inputs):
-    return event.index, *Controls(*inputs)._replace(index=event.index).draw()
+def _picked(event: gr.EventData, *inputs: Any) -> tuple[Update, ...]:
+    return event.index, *Controls(*inputs)._replace(photo=event.index).draw()
 
 
-def _probed(event: gr.EventData, *inputs):
+def _probed(event: gr.EventData, *inputs: Any) -> tuple[Update, ...]:
     """Spoil the photo as the mouse said, score it, and choose it, whatever was filtered."""
     controls = Controls(*inputs)
     opened = batches.recalled(controls.key)
-    photo, name = opened.photo(controls.index), batches.bare(opened.batch.names[controls.index])
+    photo, name = opened.photo(controls.photo), batches.bare(opened.batch.names[controls.photo])
     if event.tool == "scratch":
         spoiled = probe.scratch(photo, event.points)
     elif event.tool == "erase":
@@ -231,14 +232,14 @@ def _probed(event: gr.EventData, *inputs):
         paste = {"duplicate": probe.duplicate, "move": probe.move, "swap": probe.swap}[event.tool]
         spoiled = paste(photo, event.box, event.to)
     index = opened.add(f"{name} · {event.tool}", spoiled)
-    return index, ALL, ALL, *controls._replace(index=index, of_verdict=ALL, of_branch=ALL).draw()
+    return index, ALL, ALL, *controls._replace(photo=index, of_verdict=ALL, of_branch=ALL).draw()
 
 
-def _ignored(event: gr.EventData, target: float, *inputs):
+def _ignored(event: gr.EventData, target: float, *inputs: Any) -> tuple[Update, ...]:
     """Ignore the painted places, in addition to those that are ignored already; without any, nothing."""
     controls = Controls(*inputs)
     opened = batches.recalled(controls.key)
-    size, before = opened.batch.predictions[controls.index].size, opened.detector.calibration.ignored
+    size, before = opened.batch.predictions[controls.photo].size, opened.detector.calibration.ignored
     painted = probe.strokes(size, opened.detector.config.image_size, event.strokes)
     opened.ignore(painted if before is None or not event.strokes else painted | before)
     return _suggested(target, *inputs)

@@ -6,14 +6,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.events import Dependency
 
 from ulsad.detector.criterion import LINES, packed, unpacked
 from ulsad.errors import InputError
 from ulsad.runs.report import write_report, write_table
 from ulsad.ui import batches, library, places
+from ulsad.ui.component import Update
 from ulsad.ui.inspect.views import criterion
 
 
@@ -46,7 +49,10 @@ def build() -> Kept:
     return Kept(saved, name, table, report, maps, files)
 
 
-def wire(kept: Kept, model: gr.Dropdown, key: gr.State, index: gr.State, settings: list, models_dir: Path):
+def wire(
+    kept: Kept, model: gr.Dropdown, key: gr.State, index: gr.State,
+    settings: list[gr.components.Component], models_dir: Path,
+) -> Dependency:
     """Make it work; return the event after which a saved criterion is in the settings."""
     kept.name.submit(library.shown(partial(_save, models_dir)), [key, kept.name, *settings],
                      [kept.saved, model, kept.name])
@@ -57,7 +63,7 @@ def wire(kept: Kept, model: gr.Dropdown, key: gr.State, index: gr.State, setting
                             trigger_mode="always_last", show_progress="hidden")
 
 
-def _restore(models_dir: Path, key: str, name: str):
+def _restore(models_dir: Path, key: str, name: str) -> tuple[Update, ...]:
     opened = batches.recalled(key)
     chosen = library.criteria(opened.model, models_dir).get(name)
     if chosen is None:
@@ -67,7 +73,7 @@ def _restore(models_dir: Path, key: str, name: str):
             {line: getattr(chosen, line) for line in LINES})
 
 
-def _save(models_dir: Path, key: str, name: str, *settings):
+def _save(models_dir: Path, key: str, name: str, *settings: Any) -> tuple[Update, ...]:
     """Write the criterion, and the ignored places, into the model's file."""
     opened, name = batches.recalled(key), name.strip()
     if not name:
@@ -78,20 +84,20 @@ def _save(models_dir: Path, key: str, name: str, *settings):
     return gr.Dropdown(names, value=name), gr.Dropdown(library.models(models_dir), value=opened.model), ""
 
 
-def _table(key: str, index: int, *settings) -> list[str]:
+def _table(key: str, index: int, *settings: Any) -> list[str]:
     opened, file = batches.recalled(key), _scratch() / "scores.csv"
     write_table(file, opened.detector, opened.batch, criterion(*settings))
     return [str(file)]
 
 
-def _report(key: str, index: int, *settings) -> list[str]:
+def _report(key: str, index: int, *settings: Any) -> list[str]:
     opened, file, progress = batches.recalled(key), _scratch() / "report.html", gr.Progress()
     write_report(file, opened.detector, library.label(opened.model), opened.batch, criterion(*settings),
                  lambda done, total: progress((done, total), desc="Drawing"))
     return [str(file)]
 
 
-def _raw_maps(key: str, index: int, *settings) -> list[str]:
+def _raw_maps(key: str, index: int, *settings: Any) -> list[str]:
     """The raw maps of the chosen photo, float32 at its own size."""
     opened, folder = batches.recalled(key), _scratch()
     prediction, name = opened.batch.predictions[index], batches.bare(opened.batch.names[index])

@@ -27,7 +27,7 @@ class Controls(NamedTuple):
     """Everything that decides what is shown, in the order of the events' inputs."""
 
     key: str  # of the open batch
-    index: int  # of the photo in it
+    photo: int  # its index
     alpha: float
     beta: float
     weight: float
@@ -43,22 +43,23 @@ class Controls(NamedTuple):
         Runs no network.
         """
         opened = batches.recalled(self.key)
-        if self.index >= len(opened.batch):  # of the batch before
-            return self._replace(index=0).draw()
+        if self.photo >= len(opened.batch):  # of the batch before
+            return self._replace(photo=0).draw()
         chosen = criterion(*self[2:7])
         judged = opened.batch.judged(chosen)
         held_out = opened.detector.calibration.held_out_scores(chosen.alpha, chosen.beta, chosen.combine)
-        values = (viewer.value(opened, self.index, chosen, self.contrast),
+        values = (viewer.value(opened, self.photo, chosen, self.contrast),
                   _scores_value(judged, held_out, chosen),
-                  _scatter_value(judged, chosen, self.index),
+                  _scatter_value(judged, chosen, self.photo),
                   _pixels_value(opened, chosen),
-                  _table_value(opened, judged, self.index, self.of_verdict, self.of_branch))
-        return (*map(json.dumps, values), _summary(opened, judged, chosen, self.index),
+                  _table_value(opened, judged, self.photo, self.of_verdict, self.of_branch))
+        return (*map(json.dumps, values), _summary(opened, judged, chosen, self.photo),
                 _promise(held_out, chosen))
 
 
 def criterion(alpha: float, beta: float, weight: float, kind: str, lines: dict[str, float]) -> Criterion:
-    return Criterion(alpha, beta, Combination(kind, weight), **lines)
+    return Criterion(alpha, beta, Combination(kind, weight), review=lines["review"], fail=lines["fail"],
+                     local=lines["local"], global_=lines["global_"])
 
 
 def suggested_lines(

@@ -45,11 +45,13 @@ def clear(models_dir: Path) -> None:
 
 
 def look(slots: Sequence[Sequence[Path]], models_dir: Path, lasting: Path | None,
-         white_level: float | None = None) -> Iterator[tuple | str]:
+         white_level: float | None = None) -> Iterator[tuple[int, int] | str]:
     """Keep and check photos of the three slots; yield (done, total) on the way, and the key last."""
     folder = models_dir / FOLDER / places.process() / uuid.uuid4().hex
     try:
-        intake = keep(take_in(*slots, folder / "unpacked"), folder / "photos", lasting)
+        good, held_out, defects = slots
+        taken = take_in(good, held_out, defects, folder / "unpacked")
+        intake = keep(taken, folder / "photos", lasting)
         shutil.rmtree(folder / "unpacked", ignore_errors=True)
         for step in photo_check.checking(intake.slots, white_level):
             if isinstance(step, PhotoCheck):
@@ -71,5 +73,5 @@ def recalled(key: str | None) -> Incoming:
 
 
 def forget(key: str | None) -> None:
-    if gone := _incoming.pop(key, None):
+    if key and (gone := _incoming.pop(key, None)):
         shutil.rmtree(gone.folder, ignore_errors=True)

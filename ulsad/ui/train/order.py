@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from html import escape
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -19,6 +20,7 @@ from ulsad.photos.intake import GOOD_PARTS, HELD_OUT
 from ulsad.runs import directory
 from ulsad.runs.estimate import Estimate, estimate
 from ulsad.ui import library, slot
+from ulsad.ui.component import Update
 from ulsad.ui.slot import Slot
 from ulsad.ui.train import incoming
 from ulsad.ui.train import views as train_views
@@ -27,7 +29,7 @@ SETTINGS = ("backbone", "image_size", "lambda_l", "lambda_g", "minutes", "steps"
             "white_level")
 
 
-def slots(data_root: Path | None) -> tuple[list[gr.components.Component], list]:
+def slots(data_root: Path | None) -> tuple[list[gr.State | gr.Textbox], list[Any]]:
     """Three slots for photos, three for folders on the server, and the events that fill them."""
     _, good = slot.build("Good parts: 20 to 300 photos", "good-parts",
                          "Drop photos, a folder or a zip here; a folder of a whole data set fills all slots")
@@ -48,8 +50,16 @@ def slots(data_root: Path | None) -> tuple[list[gr.components.Component], list]:
                                   *(box.blur for box in folders)]
 
 
-def settings() -> tuple[list[gr.components.Component], gr.File]:
-    """In the order of `SETTINGS`; what is left empty is as the preset says. And the weights file.
+class Settings(NamedTuple):
+    """The components."""
+
+    values: list[gr.Textbox | gr.Dropdown]  # in the order of `SETTINGS`
+    white_level: gr.Textbox  # one of them
+    weights: gr.File
+
+
+def settings() -> Settings:
+    """What is left empty is as the preset says.
 
     Numbers are texts: an empty number field may come back as 0.
     """
@@ -79,16 +89,20 @@ def settings() -> tuple[list[gr.components.Component], gr.File]:
         white_level = gr.Textbox(label="White level", max_lines=1, elem_id="white-level",
                                  info="of photos of more than 8 bits, as 4095 for a camera of 12; left "
                                       "empty, it is found from the good parts")
-    return [backbone, image_size, lambda_l, lambda_g, minutes, steps, seed, precision, white_level], weights
+    values: list[gr.Textbox | gr.Dropdown] = [
+        backbone, image_size, lambda_l, lambda_g, minutes, steps, seed, precision, white_level]
+    return Settings(values, white_level, weights)
 
 
 def check(
-    models_dir: Path, data_root: Path | None, previous: str, *slots: Slot | str
-) -> Iterator[tuple]:
+    models_dir: Path, data_root: Path | None, previous: str, *slots: Any
+) -> Iterator[tuple[Update, ...]]:
     """Yield what the slots hold and what is to be shown of it, with progress; gradio ends a generator when
     asked to stop. `slots` are the three slots, the three folders, and the white level as text."""
-    skip = gr.skip()
-    dropped, folders, white_level = slots[:3], slots[3:6], slots[6]
+    skip, key = gr.skip(), ""
+    dropped: tuple[Slot, ...] = slots[:3]
+    folders: tuple[str, ...] = slots[3:6]
+    white_level: str = slots[6]
     if not any((*dropped, *folders)):
         incoming.forget(previous)
         yield slots, "", "", gr.Button(visible=False), gr.Accordion(visible=False), None
@@ -99,22 +113,24 @@ def check(
         given = [[*one.sources, *_folder(data_root, folder)] for one, folder in zip(dropped, folders)]
         level = Config().with_text(_filled(white_level=white_level)).white_level
         for done, step in enumerate(incoming.look(given, models_dir, data_root, level)):
-            if isinstance(step, tuple) and done % 5 == 0:
+            if isinstance(step, str):
+                key = step
+            elif done % 5 == 0:
                 yield slots, "", train_views.progress("Checking", *step), skip, skip, skip
     except (InputError, OSError) as error:
         text = escape(slot.plain(str(error)))
         yield (slots, "", f"<div class='run'><b>{text}</b></div>", gr.Button(visible=False),
                gr.Accordion(visible=False), skip)
         return
-    here = incoming.recalled(step)
+    here = incoming.recalled(key)
     held_out = held_out_share(here.check.usable(GOOD_PARTS), Config())
-    yield (slots, step, train_views.found(here, held_out), gr.Button(visible=False),
+    yield (slots, key, train_views.found(here, held_out), gr.Button(visible=False),
            gr.Accordion(visible=True), here.check.contact_sheet)
 
 
 def check_again(
-    models_dir: Path, data_root: Path | None, looked: tuple, previous: str, *slots: Slot | str
-) -> Iterator[tuple]:
+    models_dir: Path, data_root: Path | None, looked: tuple[Any, ...], previous: str, *slots: Any
+) -> Iterator[tuple[Update, ...]]:
     """The same, if the slots no longer hold what was checked: two that are filled at the same moment are
     checked side by side, and the check that knew of one alone may end last."""
     if looked == slots:
@@ -138,7 +154,7 @@ def _chosen(values: Sequence[str | None]) -> list[str]:
     return _filled(**dict(zip(SETTINGS, values, strict=True)))
 
 
-def cost(key: str, preset: str, *inputs) -> Iterator[str]:
+def cost(key: str, preset: str, *inputs: Any) -> Iterator[str]:
     """What the training will take, or why it can't be."""
     *values, weights = inputs
     try:
@@ -170,7 +186,7 @@ def _free(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def start(models_dir: Path, key: str, name: str, preset: str, *inputs) -> str:
+def start(models_dir: Path, key: str, name: str, preset: str, *inputs: Any) -> str:
     """Give the checked photos to a new run; its name. Raises `InputError` for what can't be trained."""
     *values, weights = inputs
     here = incoming.recalled(key)

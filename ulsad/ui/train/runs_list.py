@@ -15,6 +15,7 @@ from ulsad.runs import directory
 from ulsad.runs.outcome import Outcome
 from ulsad.runs.run_card import Card, comparison
 from ulsad.ui import library
+from ulsad.ui.component import Update
 
 HEADERS = ["name", "status", "good photos", "held out", "steps", "AUROC on known defects", "minutes", "made"]
 
@@ -47,7 +48,7 @@ def build(models_dir: Path, changed: gr.State) -> None:
     yes.click(library.shown(partial(_delete, models_dir)), chosen, [changed, sure])
 
 
-def _listed(models_dir: Path, chosen: str | None, other: str | None):
+def _listed(models_dir: Path, chosen: str | None, other: str | None) -> tuple[Update, ...]:
     rows = [_row(place) for place in places(models_dir)]
     names = [row[0] for row in rows]
     return gr.Dataframe(rows), *(gr.Dropdown(names, value=value if value in names else None)
@@ -113,12 +114,12 @@ def _by_name(models_dir: Path) -> dict[str, Path]:
 def _compared(models_dir: Path, chosen: str | None, other: str | None) -> str:
     """Nothing unless two are chosen that are there; one may just have been renamed."""
     here = _by_name(models_dir)
-    if chosen == other or not {chosen, other} <= set(here):
+    if chosen == other or chosen not in here or other not in here:
         return ""
     return comparison([card_of(here[name]) for name in (chosen, other)])
 
 
-def _rename(models_dir: Path, chosen: str | None, name: str):
+def _rename(models_dir: Path, chosen: str | None, name: str) -> tuple[Update, ...]:
     place = _place(models_dir, chosen)
     if not name.strip():
         raise InputError("Write a new name first.")
@@ -127,16 +128,16 @@ def _rename(models_dir: Path, chosen: str | None, name: str):
     return names, gr.Dropdown(names, value=name.strip()), ""
 
 
-def _ask(chosen: str | None):
+def _ask(chosen: str | None) -> tuple[gr.Row, str]:
     if not chosen:
         raise InputError("Choose a run or a model first.")
     return gr.Row(visible=True), f"Delete **{chosen}** with its photos and its model? There is no way back."
 
 
-def _kept():
+def _kept() -> gr.Row:
     return gr.Row(visible=False)
 
 
-def _delete(models_dir: Path, chosen: str | None):
+def _delete(models_dir: Path, chosen: str | None) -> tuple[list[str], gr.Row]:
     directory.delete(_place(models_dir, chosen))
     return list(_by_name(models_dir)), gr.Row(visible=False)

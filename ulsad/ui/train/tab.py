@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -17,6 +18,7 @@ from ulsad.runs import directory
 from ulsad.runs.run_card import result, run_card
 from ulsad.ui import library, places
 from ulsad.ui.batches import Request
+from ulsad.ui.component import Update
 from ulsad.ui.inspect.tab import Inspected
 from ulsad.ui.slot import Slot
 from ulsad.ui.train import incoming, runs_list
@@ -44,7 +46,7 @@ def build(
                                ("thorough: four times as long, for steadier scores", "thorough"),
                                ("paper: the published recipe, hours without a GPU", "paper")],
                               value="quick", label="Preset")
-            settings, weights = train_order.settings()
+            settings, white_level, weights = train_order.settings()
             cost = gr.HTML(elem_id="cost")
             name = gr.Textbox(label="Name of the model", placeholder="made from the date when left empty",
                               max_lines=1)
@@ -75,8 +77,8 @@ def build(
     checked = [looked, key, found, stop_check, sheet_place, sheet]
     check, check_again = (library.shown(partial(function, models_dir, data_root))
                           for function in (train_order.check, train_order.check_again))
-    given, white_level = [*slots, settings[-1]], settings[-1]
-    quiet = {"show_progress": "hidden", "concurrency_id": "check"}
+    given = [*slots, white_level]
+    quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "check"}
     checking = gr.on(look, check, [key, *given], checked, concurrency_limit=2, trigger_mode="always_last",
                      **quiet)
     again = checking.then(check_again, [looked, key, *given], checked, **quiet)
@@ -104,7 +106,7 @@ def build(
     changed.change(library.shown(partial(_models, models_dir)), model, model, show_progress="hidden")
 
 
-def _check_stopped():
+def _check_stopped() -> tuple[str, gr.Button]:
     return "<div class='run'>Stopped. Change the photos to check again.</div>", gr.Button(visible=False)
 
 
@@ -113,13 +115,13 @@ def _remembered(run: str | None) -> str | None:
     return run
 
 
-def _start(models_dir: Path, *inputs):
+def _start(models_dir: Path, *inputs: Any) -> tuple[Update, ...]:
     """Show the new run."""
     run = train_order.start(models_dir, *inputs)
     return gr.Dropdown(_names(models_dir), value=run), run, "", "", gr.Accordion(visible=False), ""
 
 
-def _emptied(*dropped: Slot):
+def _emptied(*dropped: Slot) -> tuple[Slot | str, ...]:
     """The slots, once their photos belong to a run."""
     for one in dropped:
         one.discard()
@@ -130,19 +132,19 @@ def _stop(models_dir: Path, run: str | None) -> None:
     directory.stop(directory.named(models_dir, run))
 
 
-def _resume(models_dir: Path, run: str | None):
+def _resume(models_dir: Path, run: str | None) -> tuple[Update, ...]:
     directory.resume(directory.named(models_dir, run))
     return (), run
 
 
-def _watch(models_dir: Path, run: str | None, seen: tuple):
+def _watch(models_dir: Path, run: str | None, seen: tuple[Any, ...]) -> list[Update]:
     """Redraw what the run directory says, and the lists, when there is something new."""
     folders = directory.all_runs(models_dir)
     there = tuple(folder.name for folder in folders)
     folder = next((folder for folder in folders if folder.name == run), None)
     if folder is None:
-        now = run, there
-        return [gr.skip()] * 12 if now == seen else [*_no_run(run), now, now]
+        nothing = run, there
+        return [gr.skip()] * 12 if nothing == seen else [*_no_run(run), nothing, nothing]
     state, preview = directory.read(folder), folder / directory.PREVIEW
     drawn = preview.stat().st_mtime_ns if preview.exists() else 0
     now = (run, there, state.status, state.ahead, state.stopping, state.phase, state.done, drawn)
@@ -155,18 +157,18 @@ def _watch(models_dir: Path, run: str | None, seen: tuple):
             *_after(state), now[:3], now]
 
 
-def _no_run(run: str | None) -> list:
+def _no_run(run: str | None) -> list[Update]:
     """What the views show when there is none, or none of that name any more."""
     button = gr.Button(interactive=False)
     return [train_views.no_run(run), gr.skip(), gr.Image(None, visible=False), button, button, button,
             *_nothing_after()]
 
 
-def _preview(file: Path, drawn: int):
+def _preview(file: Path, drawn: int) -> gr.Image:
     return gr.Image(str(places.copy_of(file)), visible=True) if drawn else gr.Image(None, visible=False)
 
 
-def _after(state: directory.RunState):
+def _after(state: directory.RunState) -> tuple[Update, ...]:
     """What came of a run that is over."""
     if state.is_live or not (state.folder / directory.OUTCOME).is_file() or state.model is None:
         return _nothing_after()
@@ -177,7 +179,7 @@ def _after(state: directory.RunState):
             gr.DownloadButton(value=str(places.copy_of(state.model))), gr.DownloadButton(value=str(written)))
 
 
-def _nothing_after() -> tuple:
+def _nothing_after() -> tuple[Update, ...]:
     return gr.Column(visible=False), "", gr.skip(), gr.skip()
 
 
@@ -187,7 +189,7 @@ def _models(models_dir: Path, model: str) -> gr.Dropdown:
     return gr.Dropdown(choices, value=model if model in [path for _, path in choices] else choices[-1][1])
 
 
-def _open(models_dir: Path, run: str):
+def _open(models_dir: Path, run: str) -> tuple[Update, ...]:
     """Go to Inspect with the run's model, the good photos it never saw, and known defects."""
     folder = directory.named(models_dir, run)
     chosen = gr.Dropdown(library.models(models_dir), value=run), gr.Tabs(selected="inspect")
@@ -200,7 +202,7 @@ def _open(models_dir: Path, run: str):
     return *chosen, Request(tuple(photos)), Slot()
 
 
-def _mine(models_dir: Path, run: str):
+def _mine(models_dir: Path, run: str) -> gr.Dropdown:
     """The run that this browser started last, or else the newest."""
     names = _names(models_dir)
     return gr.Dropdown(names, value=run if run in names else names[0] if names else None)
