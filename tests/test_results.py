@@ -15,25 +15,25 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)")
 
 
 @pytest.fixture(scope="module")
-def draw_results():
-    spec = importlib.util.spec_from_file_location("draw_results", ROOT / "assets/draw_results.py")
+def plots():
+    spec = importlib.util.spec_from_file_location("plots", ROOT / "assets/results/draw.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_every_plot_is_drawn_from_the_tables(draw_results, tmp_path):
-    files = draw_results.draw(tmp_path / "plots")
-    assert {file.name for file in files} == {file.name for file in (ROOT / "assets/results").iterdir()}
+def test_every_plot_is_drawn_from_the_tables(plots, tmp_path):
+    files = plots.draw(tmp_path / "plots")
+    assert {file.name for file in files} == {file.name for file in (ROOT / "assets/results").glob("*.svg")}
     assert all("</svg>" in file.read_text(encoding="utf-8") for file in files)
 
 
-def test_cells_are_read_as_they_are_written(draw_results):
-    table = draw_results.tables("# One\n\nwords\n\n| a | b |\n|---|--:|\n| x | **9.5 ± 0.5** |\n\n## Two\n")
+def test_cells_are_read_as_they_are_written(plots):
+    table = plots.tables("# One\n\nwords\n\n| a | b |\n|---|--:|\n| x | **9.5 ± 0.5** |\n\n## Two\n")
     assert table == {"One": [{"a": "x", "b": "9.5 ± 0.5"}]}
-    assert draw_results.value("9.5 ± 0.5") == (9.5, 9.0, 10.0)
-    assert draw_results.value("93.4 [82.9, 99.8]") == (93.4, 82.9, 99.8)
-    assert draw_results.value("–") is None
+    assert plots.value("9.5 ± 0.5") == (9.5, 9.0, 10.0)
+    assert plots.value("93.4 [82.9, 99.8]") == (93.4, 82.9, 99.8)
+    assert plots.value("–") is None
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -22,9 +22,9 @@ def add_photos(parser: argparse.ArgumentParser) -> None:
 
 def order(options: argparse.Namespace) -> Order:
     """What `add_photos` and `add_machine` were given. Raises `InputError` for settings that can't be."""
-    given = Order(*(tuple(str(path.absolute()) for path in slot)
-                    for slot in (options.photos, options.held_out, options.defects)),
-                  options.preset, tuple(options.settings),
+    photos, held_out, defects = (tuple(str(path.absolute()) for path in slot)
+                                 for slot in (options.photos, options.held_out, options.defects))
+    given = Order(photos, held_out, defects, options.preset, tuple(options.settings),
                   options.weights and str(options.weights.absolute()), options.device)
     given.config  # noqa: B018  complains now rather than when it is its turn
     return given

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,15 @@ from ulsad.detector.prediction import Prediction
 from ulsad.errors import InputError
 from ulsad.photos.archives import gather_photos
 from ulsad.photos.images import Skipped
+
+
+class Written(NamedTuple):
+    """Photos that people should hear of, by name."""
+
+    skipped: list[tuple[str, str]]  # could not be read, and why
+    strange: list[str]  # look like nothing the model was trained on
+    noted: list[str]  # have notes
+
 
 EXAMPLE = "part.safetensors photos/new --out out"
 
@@ -54,8 +64,9 @@ def run(options: argparse.Namespace) -> None:
             names = _named_photos(options.photos, Path(scratch))
             mine = dict(list(names.items())[distributed.rank()::distributed.size()])
             table = options.out / ("scores.csv" if distributed.size() == 1 else f".scores-{os.getpid()}.csv")
-            skipped, strange, noted = map(distributed.gathered, _write_predictions(
-                detector, mine, table, options.out / "maps", criterion, options.raw))
+            written = _write_predictions(detector, mine, table, options.out / "maps", criterion, options.raw)
+        skipped, strange = distributed.gathered(written.skipped), distributed.gathered(written.strange)
+        noted = distributed.gathered(written.noted)
         if distributed.size() > 1:
             _merge(table, options.out / "scores.csv", list(names.values()))
         if distributed.rank() == 0:
@@ -86,7 +97,7 @@ def _merge(part: Path, table: Path, names: list[str]) -> None:
     if distributed.rank() == 0:
         order = {name: i for i, name in enumerate(names)}
         with spreadsheet.Writer(table) as merged:
-            merged.rows([head, *sorted(rows, key=lambda row: order[row[0]])])
+            merged.rows([head, *sorted(rows, key=lambda row: order[str(row[0])])])
 
 
 def _criterion(detector: Ulsad, options: argparse.Namespace) -> Criterion:
@@ -105,36 +116,35 @@ def _criterion(detector: Ulsad, options: argparse.Namespace) -> Criterion:
 
 def _write_predictions(
     detector: Ulsad, names: dict[Path, str], table_file: Path, maps: Path, criterion: Criterion, raw: bool
-) -> tuple[list[tuple[str, str]], list[str], list[str]]:
-    """The table and the maps; return names and reasons of photos that could not be read, and the names of
-    those that look like nothing the model was trained on, and of all that there are notes on."""
-    skipped, strange, noted = [], [], []
+) -> Written:
+    """The table and the maps."""
+    written = Written([], [], [])
     with Table(table_file) as table:
         for result in detector.predict_many(names):
-            name = names[result.path]
             if isinstance(result, Skipped):
-                skipped.append((name, result.reason))
+                written.skipped.append((names[result.path], result.reason))
                 continue
+            name = names[result.file]
             table.add(name, Batch((name,), (result,)).judged(criterion)[0], detector.seen_in(result),
                       result.notes)
             _write_maps(detector, result, maps / name, criterion, raw)
             if result.is_strange:
-                strange.append(name)
+                written.strange.append(name)
             if result.notes:
-                noted.append(name)
-    return skipped, strange, noted
+                written.noted.append(name)
+    return written
 
 
 def _write_maps(
     detector: Ulsad, prediction: Prediction, place: Path, criterion: Criterion, raw: bool
 ) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    photo = rendering.fit_within(detector.reading(prediction.path).image, 512)
+    photo = rendering.fit_within(detector.reading(prediction.file).image, 512)
     maps = prediction.maps(criterion.alpha, criterion.beta, criterion.combine)
     rendering.sheet(rendering.views(photo, maps)).save(f"{place}.png")
     if raw:
-        maps = {"local": prediction.local_map, "global": prediction.global_map}
-        np.savez(f"{place}.npz", **{name: map_ for name, map_ in maps.items() if map_ is not None})
+        found: dict[str, Any] = {"local": prediction.local_map, "global": prediction.global_map}
+        np.savez(f"{place}.npz", **{name: map_ for name, map_ in found.items() if map_ is not None})
 
 
 def _write_skipped(file: Path, skipped: list[tuple[str, str]]) -> None:

@@ -36,9 +36,9 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     while, and where there are gradients.
     """
 
-    def forward(self, values: Tensor) -> Tensor:
-        if not _can_be_faster(self, values):
-            return super().forward(values)
+    def forward(self, values: Tensor, output_size: list[int] | None = None) -> Tensor:
+        if output_size or not _can_be_faster(self, values):
+            return super().forward(values, output_size)
         if self.stride == (1, 1) and self.kernel_size[0] >= LARGE:
             result = convolved(values, self.weight)
         elif _has_many_channels(self):

@@ -63,9 +63,12 @@ def fill(rows: Rows, batch: int, compute: Callable[[int, int], Tensor],
 
 def _from(owner: int, mine: Tensor | None, rows: Rows, count: int) -> Tensor:
     """What process `owner` computed, on all of them."""
-    if size() == 1:
+    if mine is None or owner != rank():
+        values = torch.empty(count, *rows.shape[1:], dtype=rows.dtype)
+    elif size() == 1:
         return mine
-    values = mine.contiguous() if owner == rank() else torch.empty(count, *rows.shape[1:], dtype=rows.dtype)
+    else:
+        values = mine.contiguous()
     dist.broadcast(values, src=owner)
     return values
 
@@ -102,7 +105,7 @@ def share_of(batch: Tensor) -> Tensor:
     return batch[rank()::size()]
 
 
-def _reduced(values: Tensor, operation: dist.ReduceOp = dist.ReduceOp.SUM) -> Tensor:
+def _reduced(values: Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> Tensor:
     if size() > 1:
         dist.all_reduce(values, operation)
     return values
@@ -138,6 +141,8 @@ class BatchNorm2d(nn.BatchNorm2d):
         return result.to(values.dtype)
 
     def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        assert self.num_batches_tracked is not None and self.momentum is not None  # torch's defaults
+        assert self.running_mean is not None and self.running_var is not None
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance * count / (count - 1), self.momentum)

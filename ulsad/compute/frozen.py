@@ -22,7 +22,7 @@ def _pad_evenly(stages: nn.ModuleDict) -> None:
     """
     for module in stages.modules():
         for name, child in module.named_children():
-            if type(child).__name__ == "Conv2dSame" and child.stride == (2, 2):
+            if isinstance(child, nn.Conv2d) and _halves_what_it_pads(child):
                 kernel = child.kernel_size[0]
                 padded = nn.Conv2d(child.in_channels, child.out_channels, kernel + 1, 2, kernel // 2,
                                    groups=child.groups, bias=False)
@@ -30,15 +30,20 @@ def _pad_evenly(stages: nn.ModuleDict) -> None:
                 setattr(module, name, padded)
 
 
+def _halves_what_it_pads(layer: nn.Conv2d) -> bool:
+    return type(layer).__name__ == "Conv2dSame" and layer.stride == (2, 2)
+
+
 def _fold_batchnorm(module: nn.Module) -> None:
     """Put each BatchNorm into the convolution before it: frozen, it is no more than a scale and a shift.
 
     The features stay the same but for rounding, and large activations are written once instead of twice.
     """
-    before = None
+    before: nn.Module | None = None
     for name, child in list(module.named_children()):
         _fold_batchnorm(child)
         if isinstance(before, nn.Conv2d) and isinstance(child, nn.BatchNorm2d):
+            assert child.running_mean is not None and child.running_var is not None  # of a trained network
             before.weight, before.bias = fuse_conv_bn_weights(
                 before.weight, before.bias, child.running_mean, child.running_var, child.eps, child.weight,
                 child.bias)

@@ -23,15 +23,14 @@ class Recorded:
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, *values: Tensor | None) -> Tensor:
-        if self.graph is None:
-            self._record(values)
+        graph = self.graph or self._recorded(values)
         for own, value in zip(self.inputs, values, strict=True):
-            if value is not None:
+            if own is not None and value is not None:
                 own.copy_(value.pin_memory(), non_blocking=True)  # else the copy would wait for the GPU
-        self.graph.replay()
+        graph.replay()
         return self.result
 
-    def _record(self, values: Sequence[Tensor | None]) -> None:
+    def _recorded(self, values: Sequence[Tensor | None]) -> torch.cuda.CUDAGraph:
         self.inputs = [None if value is None else value.cuda() for value in values]
         before = [tensor.clone() for tensor in self.kept]
         aside = torch.cuda.Stream()
@@ -45,6 +44,7 @@ class Recorded:
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):  # other threads may use the GPU
             self.result = self.function(*self.inputs)
+        return self.graph
 
 
 def fetched(values: Tensor) -> Callable[[], list[float]]:

@@ -17,7 +17,8 @@ def peak_memory_mb() -> float:
     """
     with suppress(OSError):
         status = Path("/proc/self/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+        if peak := re.search(r"VmHWM:\s+(\d+) kB", status):
+            return int(peak[1]) / 1024
     with suppress(ImportError):  # Windows has no such module
         from resource import RUSAGE_SELF, getrusage
 

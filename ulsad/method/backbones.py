@@ -49,8 +49,8 @@ def _resnet_stages(name: str) -> dict[str, nn.Module]:
 
 def _efficientnet_stages(name: str) -> dict[str, nn.Module]:
     model = _timm_efficientnet()
-    blocks = {f"block{i}": block for i, block in enumerate(model.blocks)}
-    return {"conv_stem": model.conv_stem, "bn1": model.bn1, **blocks}
+    blocks = {f"block{i}": block for i, block in model.get_submodule("blocks").named_children()}
+    return {"conv_stem": model.get_submodule("conv_stem"), "bn1": model.get_submodule("bn1"), **blocks}
 
 
 def _timm_efficientnet() -> nn.Module:
@@ -77,6 +77,9 @@ def layers_of(config: Config) -> tuple[str, str]:
 
 class FeatureExtractor(nn.Module):
     """A frozen backbone cut after layer j+1, with the paper's feature aggregator behind it."""
+
+    pixel_mean: Tensor  # (3, 1, 1), of values from 0 to 255
+    pixel_std: Tensor
 
     def __init__(self, config: Config, stages: nn.ModuleDict) -> None:
         """`stages` are used up: they become the extractor's own."""
@@ -269,7 +272,7 @@ def _checksum(url: str) -> str:
 
 
 @contextmanager
-def _network_timeout(seconds: float):
+def _network_timeout(seconds: float) -> Iterator[None]:
     """A firewall that drops packets would otherwise hold the user for minutes."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)

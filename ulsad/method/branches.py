@@ -97,7 +97,7 @@ class Branches:
         a batch of one, on the CPU."""
         self.networks.eval()
         features, outputs = self._forward(square[None])
-        return features.cpu(), Outputs(*(None if output is None else output.cpu() for output in outputs))
+        return features.cpu(), outputs.map(Tensor.cpu)
 
     @cached_property
     def resampling(self) -> np.ndarray:
@@ -116,8 +116,7 @@ class Branches:
         self.networks.eval()
         pieces = batches(images, self.extractor.at_once)
         features, outputs = zip(*self.extractor.each(self._forward, pieces), strict=True)
-        joined = (None if parts[0] is None else torch.cat(parts) for parts in zip(*outputs, strict=True))
-        return torch.cat(features), Outputs(*joined)
+        return torch.cat(features), Outputs.joined(outputs)
 
     def distances(self, features: Tensor, outputs: Outputs) -> list[Tensor]:
         """Local and, where there is one, global distance at every position, (n, h*, w*) each."""

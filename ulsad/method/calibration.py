@@ -99,7 +99,7 @@ class Normalisation:
 
     def __call__(self, raw_local: np.ndarray, raw_global: np.ndarray | None) -> AnomalyMaps:
         local = self.local(raw_local)
-        if self.global_ is None:
+        if self.global_ is None or raw_global is None:
             return AnomalyMaps(local, None, local)
         global_ = self.global_(raw_global)
         return AnomalyMaps(local, global_, self.combine(local, global_))
@@ -126,15 +126,17 @@ class Calibration:
     ) -> Calibration:
         """From raw maps (n, s, s) of n held-out good photos."""
         kept = slice(None) if ignored is None else ~ignored
-        local, global_ = (None if raw is None else raw[:, kept] for raw in (raw_local, raw_global))
+        local, global_ = raw_local[:, kept], None if raw_global is None else raw_global[:, kept]
         return cls(QuantileFunction.of(local), None if global_ is None else QuantileFunction.of(global_),
                    frontiers(local, global_), combine, ignored)
 
     def normalisation(self, alpha: float, beta: float, combine: Combination | None = None) -> Normalisation:
         """Eq. 9 at these levels; `combine` takes the place of the model's own."""
-        return Normalisation(
-            Transform(self.local(alpha), self.local(beta)),
-            self.global_ and Transform(self.global_(alpha), self.global_(beta)), combine or self.combine)
+        def transform(quantile: QuantileFunction) -> Transform:
+            return Transform(quantile(alpha), quantile(beta))
+
+        return Normalisation(transform(self.local), None if self.global_ is None else transform(self.global_),
+                             combine or self.combine)
 
     def held_out_scores(
         self, alpha: float, beta: float, combine: Combination | None = None

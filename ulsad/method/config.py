@@ -76,7 +76,7 @@ class Config:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            _require_type(field.name, getattr(self, field.name), field.type)
+            _require_type(field.name, getattr(self, field.name), str(field.type))
         for name, allowed in _CHOICES.items():
             _require(getattr(self, name) in allowed, f"{name} must be one of {', '.join(allowed)}")
         for name in _POSITIVE:
@@ -149,7 +149,8 @@ def _require_type(name: str, value: Any, annotation: str) -> None:
         _require("None" in annotation, f"{name} must not be empty")
         return
     word = annotation.removesuffix(" | None")
-    allowed = {"int": int, "float": (int, float), "str": str, "bool": bool}.get(word, tuple)
+    types: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str, "bool": bool}
+    allowed = types.get(word, tuple)
     is_number_for_flag = isinstance(value, bool) != (allowed is bool)
     _require(isinstance(value, allowed) and not is_number_for_flag, f"{name} must be {word}, not {value!r}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,18 @@ class Outputs(NamedTuple):
     reconstruction: Tensor  # Ũ′, the local branch's reconstruction of U
     second: Tensor | None  # Ũ″, the local branch's imitation of Û
     global_features: Tensor | None  # Û, the global branch's features
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Outputs:
+        """The function's results for what there is."""
+        second, global_features = (None if output is None else function(output) for output in self[1:])
+        return Outputs(function(self.reconstruction), second, global_features)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Outputs]) -> Outputs:
+        """Those of several batches as one."""
+        second, global_features = (None if some[0] is None else torch.cat(some)
+                                   for some in zip(*(part[1:] for part in parts), strict=True))
+        return cls(torch.cat([part.reconstruction for part in parts]), second, global_features)
 
 
 class Networks(nn.Module):
@@ -72,7 +85,7 @@ def feature_reconstruction_network(
     return nn.Sequential(*layers, *([last] if output == "linear" else _normalised(last, order)))
 
 
-def _normalised(layer: nn.Module, order: str) -> list[nn.Module]:
+def _normalised(layer: Conv2d | ConvTranspose2d, order: str) -> list[nn.Module]:
     batchnorm, relu = BatchNorm2d(layer.out_channels), nn.ReLU(inplace=True)
     return [layer, batchnorm, relu] if order == "batchnorm_first" else [layer, relu, batchnorm]
 

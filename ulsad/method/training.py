@@ -35,16 +35,16 @@ def losses_of(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """L_pl, L_pg and L_lg of one batch (Eq. 1, 5, 6), zero where the configuration leaves one out.
 
-    `target` (n, c*, q) holds A at the q `positions` k at which Eq. 5 is evaluated; None: at all.
+    `target` (n, c*, q) holds A at the q `positions` k at which Eq. 5 is evaluated, None: at all. Without it
+    L_pg^d of Table 3 takes the place of L_pg.
     """
-    reconstruction, second, global_features = (
-        None if output is None else output.to(torch.promote_types(output.dtype, torch.float32))
-        for output in outputs)
+    reconstruction, second, global_features = outputs.map(
+        lambda output: output.to(torch.promote_types(output.dtype, torch.float32)))
     zero = features.new_zeros(())
     local = local_loss(reconstruction, features, config.lambda_l)
     if global_features is None:
         return local, zero, zero
-    if config.global_target == "attention":
+    if target is not None:
         queries = _at(global_features.flatten(2), positions)
         whole = attention_loss(attention(features.flatten(2), queries), target, config.lambda_g)
     else:
@@ -119,9 +119,7 @@ class Step:
 
 def steps_of(config: Config, photos: int) -> int | None:
     """How many steps the configuration means for a number of training photos; None: what time allows."""
-    if config.minutes:
-        return None
-    return config.steps or math.ceil(config.epochs * photos / config.batch_size)
+    return math.ceil(config.epochs * photos / config.batch_size) if config.epochs else config.steps
 
 
 class Training:
@@ -152,8 +150,8 @@ class Training:
         """Go on from a `state` after `done` steps; the networks have been brought there already."""
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in state.items():
-            i, name = key.split(".")
-            moments.setdefault(int(i), {})[name] = value
+            number, name = key.split(".")
+            moments.setdefault(int(number), {})[name] = value
         for i, parameter in enumerate(self.networks.parameters()):
             for name in ("exp_avg", "exp_avg_sq"):  # the memory layout decides how sums are rounded
                 moments[i][name] = torch.empty_like(parameter).copy_(moments[i][name])
@@ -168,12 +166,12 @@ class Training:
         share = share_at_start
         while share < 1:
             rate = self._set_rate(share)
-            values = self._step(differentiate, next(photos), next(positions))
+            local, attention, local_global = self._step(differentiate, next(photos), next(positions))
             self.done += 1
             share = self._share()
             left = (time.monotonic() - started) * max(0.0, 1 - share) / max(share - share_at_start, 1e-9)
             steps = self.planned or max(self.done, round(self.done / share))
-            yield Step(self.done, steps, *values, learning_rate=rate, seconds_left=left)
+            yield Step(self.done, steps, local, attention, local_global, rate, left)
 
     def _share(self) -> float:
         """How much of the training is over, from 0 to 1."""
@@ -191,7 +189,8 @@ class Training:
         self.networks.train()  # whoever watched the last step may have drawn maps with them
         losses = distributed.mean(differentiate(batch, positions))
         arrived = fetched(losses)
-        self.optimiser.found_inf = (~losses.isfinite().all()).float()  # then Adam leaves the weights alone
+        # Where it is 1, Adam leaves the weights alone; torch reads the attribute and declares none.
+        self.optimiser.found_inf = (~losses.isfinite().all()).float()  # type: ignore[attr-defined]
         self.optimiser.step()
         values = arrived()
         if not all(map(math.isfinite, values)):

@@ -1,4 +1,4 @@
-"""Draws the plots of RESULTS.md from the tables in it: python assets/draw_results.py [FOLDER]"""
+"""Draws the plots of RESULTS.md from the tables in it: python assets/results/draw.py [FOLDER]"""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ PLOTS: tuple[Callable[[dict[str, Table]], Figure], ...] = (auroc, thresholds, sc
 
 def draw(folder: Path, suffix: str = ".svg") -> list[Path]:
     """Draws every plot into the folder; the same tables give the same files."""
-    found = tables((HERE / "RESULTS.md").read_text(encoding="utf-8"))
+    found = tables((HERE.parent / "RESULTS.md").read_text(encoding="utf-8"))
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{plot.__name__}{suffix}" for plot in PLOTS]
     metadata = {"Date": None} if suffix == ".svg" else None
@@ -228,5 +228,5 @@ def draw(folder: Path, suffix: str = ".svg") -> list[Path]:
 
 
 if __name__ == "__main__":
-    for file in draw(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "results"):
+    for file in draw(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE):
         print(file)

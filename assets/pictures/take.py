@@ -1,4 +1,4 @@
-"""Take the README's pictures of the app: python assets/take_pictures.py [FOLDER]
+"""Take the README's pictures of the app: python assets/pictures/take.py [FOLDER]
 
 Draws part trays, trains on them in the app, and takes a picture of each tab. Needs chromium and playwright
 (tests/requirements.txt) and, with the training, some minutes.
@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ulsad.demo.dataset import write_demo
 from ulsad.photos.images import find_images
@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
             page.goto(address)
             expect(page.locator("#batch .row b")).to_have_count(8)
             drop(page, photos)
-            keep(page, folder / "drop.webp")
+            keep(page, folder / "drop.webp", height=1190)
             train(page)
             keep(page, folder / "train.webp")
             expect(page.locator("#run-status")).to_contain_text("Finished", timeout=LONG)
@@ -73,10 +73,9 @@ def train(page: Page) -> None:
 def inspect(page: Page, photos: Path) -> None:
     page.locator("#open-in-inspect").click()
     expect(page.locator("#model input")).to_have_value(NAME)
-    page.locator("#inspect-open .empty").click()
     page.locator("#inspect-open input.folder").set_input_files(str(photos / "test"))
-    expect(page.locator("#batch .shown")).to_contain_text("photos")
-    expect(page.locator("#batch .row b")).not_to_have_count(8)
+    expect(page.locator("#batch .row", has_text="logical_anomalies")).not_to_have_count(0)
+    expect(page.locator("#batch .shown")).to_contain_text("photos", timeout=LONG)
 
 
 def attend(page: Page) -> None:
@@ -84,11 +83,12 @@ def attend(page: Page) -> None:
     expect(page.locator("#concepts figure")).to_have_count(4)
 
 
-def keep(page: Page, file: Path) -> None:
+def keep(page: Page, file: Path, height: int = HEIGHT) -> None:
+    page.set_viewport_size({"width": WIDTH, "height": height})
     page.mouse.move(1, 1)
     page.wait_for_timeout(1500)  # whatever fades, has
     Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(file, quality=80, method=6)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "pictures")
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)
