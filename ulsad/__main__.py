@@ -8,7 +8,6 @@ from importlib import import_module
 from pathlib import Path
 
 from ulsad.commands import COMMANDS
-from ulsad.compute.memory import keep_freed
 from ulsad.errors import InputError, Stopped
 
 
@@ -16,7 +15,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 2 for what a user can mend, 130 when stopped."""
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     options = _parser(arguments).parse_args(arguments)
-    keep_freed()
     try:
         options.run(options)
     except (InputError, OSError) as error:  # what a disk refuses is the user's to mend

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ulsad.compute.frozen import simplify
+from ulsad.compute.frozen import fold_batchnorm
 from ulsad.compute.workers import in_parallel
 from ulsad.errors import InputError
 from ulsad.method.config import Config
@@ -90,7 +90,7 @@ class FeatureExtractor(nn.Module):
         self.register_buffer("pixel_mean", 255 * torch.tensor(backbone.mean)[:, None, None])
         self.register_buffer("pixel_std", 255 * torch.tensor(backbone.std)[:, None, None])
         self.weights_hash = _hash(stages)
-        simplify(stages)
+        fold_batchnorm(stages)
         self.requires_grad_(False).eval().to(memory_format=torch.channels_last)
         self.channels, self.grid = self._measure(config.image_size)
 
