@@ -28,6 +28,30 @@ def shared(path: str) -> Path:
     return place
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Divide the cores among the processes of xdist, and those that they start: each with a thread on every
+    core keep each other waiting, for several times as long."""
+    if processes := getattr(config.option, "numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: begun last, they would keep one process busy when the others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture
+def two_threads():
+    """For work that is divided among threads, which it isn't where this process has a single one."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(2, before))
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def in_float64():
     """Training amplifies rounding: in float32 from 1e-7 to 5e-3 within twenty steps. And nothing is TF32."""
@@ -54,3 +78,32 @@ def good_photos(demo_set) -> Path:
 def detector(good_photos) -> Ulsad:
     """Trained for a dozen steps: its numbers are poor, its mechanics are real."""
     return Ulsad.fit(good_photos, TINY)
+
+
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory) -> Path:
+    """Where gradio would serve nothing from: in a hidden folder behind a link, neither below the working
+    directory nor below what the app takes for the system's temporary folder."""
+    root = tmp_path_factory.mktemp("models")
+    (root / ".local/share/mödels of mine").mkdir(parents=True)
+    (root / "link").symlink_to(root / ".local/share/mödels of mine")
+    return root / "link"
+
+
+@pytest.fixture(scope="module")
+def address(models_dir, tmp_path_factory):
+    """Of the app, which is a process of its own."""
+    from ulsad.speed import latency
+
+    temporary = tmp_path_factory.mktemp("temporary")
+    with latency.served(models_dir, TMPDIR=str(temporary)) as address:
+        yield address
+    assert not list(temporary.glob("ulsad-*"))  # visitors' photos are gone with the app
+
+
+@pytest.fixture(scope="module")
+def page(address):
+    from browser import opened
+
+    with opened(address) as page:
+        yield page
