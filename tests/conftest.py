@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ DEMO_MODEL, DEMO_PHOTOS = ASSETS / "demo.safetensors", sorted((ASSETS / "demo").
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 TINY = Config(frn_width=32, autoencoder_width=16, augmented_photos=0, steps=12, batch_size=8,
               precision="float32")
+BRIEF = replace(TINY, autoencoder_width=8, steps=2)  # for what has nothing to do with how well it is trained
 
 
 def shared(path: str) -> Path:
@@ -78,6 +80,12 @@ def good_photos(demo_set) -> Path:
 def detector(good_photos) -> Ulsad:
     """Trained for a dozen steps: its numbers are poor, its mechanics are real."""
     return Ulsad.fit(good_photos, TINY)
+
+
+@pytest.fixture(scope="session")
+def local_detector(good_photos) -> Ulsad:
+    """One without a global branch."""
+    return Ulsad.fit(good_photos, replace(BRIEF, global_target="none"))
 
 
 @pytest.fixture(scope="module")

@@ -38,11 +38,6 @@ def ulsad(*arguments) -> subprocess.CompletedProcess:
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
-def process(*arguments) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "ulsad", *map(str, arguments)], cwd=ROOT, text=True,
-                          capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def model(detector, tmp_path_factory):
     file = tmp_path_factory.mktemp("model") / "m.safetensors"
@@ -52,7 +47,7 @@ def model(detector, tmp_path_factory):
 
 def test_train_then_predict_a_zip(good_photos, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "good"), "zip", good_photos)
-    done = process("train", archive, "--out", tmp_path / "m.safetensors", *TINY, "steps=3")
+    done = ulsad("train", archive, "--out", tmp_path / "m.safetensors", *TINY, "steps=3")
     assert done.returncode == 0, done.stderr
     assert "3 of 3 steps" in done.stdout
     assert Ulsad.load(tmp_path / "m.safetensors").config.steps == 3

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import photo_bytes as made
 import pytest
-from conftest import DEMO_MODEL
+from conftest import DEMO_MODEL, TINY
 from PIL import Image
 
 from ulsad import Config, InputError, Ulsad, Watch
@@ -212,10 +212,6 @@ def test_colour_that_cannot_be_had_at_full_depth_is_said(tmp_path, content):
 
 # --- models
 
-SMALL = Config(frn_width=32, autoencoder_width=16, augmented_photos=0, steps=12, batch_size=8,
-               precision="float32")
-
-
 @pytest.fixture(scope="module")
 def versions(good_photos, demo_set, tmp_path_factory):
     """The same grey photos with 8 bits, with 12 of 16, and with 16: good ones and one with a defect."""
@@ -235,7 +231,7 @@ def versions(good_photos, demo_set, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def models(versions):
-    return {bits: Ulsad.fit(versions / str(bits) / "good", SMALL) for bits in (8, 12, 16)}
+    return {bits: Ulsad.fit(versions / str(bits) / "good", TINY) for bits in (8, 12, 16)}
 
 
 def maps_of(model, folder):
@@ -290,14 +286,14 @@ def test_the_model_file_says_what_is_white(models, versions, tmp_path):
 
 
 def test_a_given_white_is_kept_and_what_exceeds_it_said(versions):
-    config = Config.from_json(SMALL.to_json()).with_text(["white_level=2047", "steps=3"])
+    config = Config.from_json(TINY.to_json()).with_text(["white_level=2047", "steps=3"])
     model = Ulsad.fit(versions / "12" / "good", config)
     assert model.config.white_level == 2047 and len(model.record["notes"]) == 12
     assert all("brighter than white (2047)" in note for note in model.record["notes"])
 
 
 def test_a_training_that_goes_on_keeps_white_and_what_was_said_of_it(versions, tmp_path):
-    part = Ulsad.fit(versions / "12" / "good", replace(SMALL, steps=3), watch=Watch(should_stop=lambda: True))
+    part = Ulsad.fit(versions / "12" / "good", replace(TINY, steps=3), watch=Watch(should_stop=lambda: True))
     part.save(tmp_path / "part.safetensors", resumable=True)
     again = Ulsad.fit(versions / "12" / "good", resume=Ulsad.load(tmp_path / "part.safetensors"))
     assert part.record["steps"] == 1 and again.record["steps"] == 3

@@ -132,6 +132,7 @@ def test_feature_statistics_are_numpys_and_never_zero():
     assert std.squeeze()[2] == 1
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_broken_photos_are_skipped_with_reasons(good_photos, tmp_path):
     folder = shutil.copytree(good_photos, tmp_path / "photos")
     (folder / "text.png").write_text("not a photo")

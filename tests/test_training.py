@@ -80,6 +80,7 @@ def fit(photos, config: Config, until: int | None = None, resume: Ulsad | None =
     return detector, steps
 
 
+@pytest.mark.usefixtures("two_threads")  # whose bits must be the same each time as well
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_an_interrupted_training_goes_on_to_the_same_bits(good_photos, tmp_path, precision):
     config = dataclasses.replace(TINY, precision=precision, steps=5)
