@@ -144,6 +144,7 @@ def test_evaluate_one_model(model, demo_set, tmp_path):
     assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("curves", "kinds"))
 
 
+@pytest.mark.slow
 def test_ablations_write_tables_and_a_figure(demo_set, tmp_path):
     done = ulsad("ablate", "alpha-beta", demo_set, "--out", tmp_path, *QUICK)
     assert done.returncode == 0, done.stderr
@@ -153,6 +154,7 @@ def test_ablations_write_tables_and_a_figure(demo_set, tmp_path):
     assert "λ_l=0.01: image AUROC" in done.stdout and (tmp_path / "local.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_compare_writes_a_table(demo_set, tmp_path):
     done = ulsad("compare", demo_set, "--with", "dfr", "--out", tmp_path, *QUICK)
     assert done.returncode == 0, done.stderr

@@ -79,6 +79,7 @@ def test_the_table_says_what_could_not_run(outcomes, category):
     assert np.isnan(rows[2]["image AUROC"]) and "needs textures" in table.markdown()
 
 
+@pytest.mark.slow
 def test_unreadable_test_photos_are_a_note_and_no_crash(category, tmp_path):
     (tmp_path / "x.png").write_text("no")
     broken = replace(category, test=(*category.test, replace(category.test[0], path=tmp_path / "x.png")))

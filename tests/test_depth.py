@@ -239,6 +239,7 @@ def maps_of(model, folder):
     return model.predict(photo).maps().combined
 
 
+@pytest.mark.slow
 def test_maps_do_not_depend_on_the_depth_of_training_photos(models, versions):
     maps = {bits: maps_of(model, versions / str(bits) / "defect") for bits, model in models.items()}
     for bits in (12, 16):
@@ -248,6 +249,7 @@ def test_maps_do_not_depend_on_the_depth_of_training_photos(models, versions):
     assert [model.config.white_level for model in models.values()] == [None, 4095, 65535]
 
 
+@pytest.mark.slow
 def test_one_model_sees_all_depths(models, versions):
     model = models[12]
     photos = {bits: next((versions / str(bits) / "defect").iterdir()) for bits in (8, 12, 16)}
@@ -261,6 +263,7 @@ def test_one_model_sees_all_depths(models, versions):
         (), (), seen[16].notes]
 
 
+@pytest.mark.slow
 def test_a_model_of_8_bits_reads_deep_photos_by_themselves(models, versions):
     photos = {bits: next((versions / str(bits) / "defect").iterdir()) for bits in (8, 12)}
     seen = {bits: models[8].predict(photo) for bits, photo in photos.items()}
@@ -269,6 +272,7 @@ def test_a_model_of_8_bits_reads_deep_photos_by_themselves(models, versions):
     assert "white is 4095 (12 bits)" in seen[12].notes[0] and "photos of 8 bits" in seen[12].notes[-1]
 
 
+@pytest.mark.slow
 def test_the_model_file_says_what_is_white(models, versions, tmp_path):
     models[12].save(tmp_path / "m.safetensors")
     assert json.loads(read_header(tmp_path / "m.safetensors")["config"])["white_level"] == 4095
@@ -300,6 +304,7 @@ def test_a_training_that_goes_on_keeps_white_and_what_was_said_of_it(versions, t
     assert again.config.white_level == 4095 and again.record["notes"] == part.record["notes"] != []
 
 
+@pytest.mark.slow
 def test_predict_says_and_draws_what_the_model_sees(models, versions, tmp_path, capsys):
     models[12].save(tmp_path / "m.safetensors")
     for bits in (8, 12, 16):

@@ -58,6 +58,7 @@ def test_same_seed_same_model(detector, good_photos):
     assert not torch.equal(tensors(other)["frn.0.weight"], tensors(detector)["frn.0.weight"])
 
 
+@pytest.mark.slow
 def test_checkpoints_on_the_way_change_nothing(detector, good_photos, monkeypatch):
     seen = []
     monkeypatch.setattr(fitting, "CHECKPOINT", 0.0)
@@ -69,6 +70,7 @@ def test_checkpoints_on_the_way_change_nothing(detector, good_photos, monkeypatc
         assert torch.equal(value, tensors(again)[name]), name
 
 
+@pytest.mark.slow
 def test_losses_of_both_branches_fall(good_photos):
     steps = []
     Ulsad.fit(good_photos, dataclasses.replace(TINY, steps=40),

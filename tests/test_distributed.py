@@ -29,6 +29,7 @@ from ulsad.detector import spreadsheet
 from ulsad.photos.images import digest, read_squares
 from ulsad.runs import directory
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 # How sums are rounded is amplified by Adam's first steps at a high rate, and by BatchNorm over photos that
 # are nearly the same; one process on two threads instead of one differs just as much then.

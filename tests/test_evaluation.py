@@ -205,6 +205,7 @@ def test_means_over_categories(store, category):
     assert mean[table.columns.index("image AUROC")] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_components_have_the_rows_of_table_3(store, category):
     study = STUDIES["components"]
     results = run_study(store, [category], BRIEF, 1, study)
