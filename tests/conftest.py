@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ DEMO_MODEL, DEMO_PHOTOS = ASSETS / "demo.safetensors", sorted((ASSETS / "demo").
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 TINY = Config(frn_width=32, autoencoder_width=16, augmented_photos=0, steps=12, batch_size=8,
               precision="float32")
+BRIEF = replace(TINY, autoencoder_width=8, steps=2)  # for what has nothing to do with how well it is trained
 
 
 def shared(path: str) -> Path:
@@ -26,6 +28,30 @@ def shared(path: str) -> Path:
     if not place.exists():
         pytest.skip(f"needs {path} in a folder 'shared' beside the checkout")
     return place
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Divide the cores among the processes of xdist, and those that they start: each with a thread on every
+    core keep each other waiting, for several times as long."""
+    if processes := getattr(config.option, "numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: begun last, they would keep one process busy when the others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture
+def two_threads():
+    """For work that is divided among threads, which it isn't where this process has a single one."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(2, before))
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -54,3 +80,38 @@ def good_photos(demo_set) -> Path:
 def detector(good_photos) -> Ulsad:
     """Trained for a dozen steps: its numbers are poor, its mechanics are real."""
     return Ulsad.fit(good_photos, TINY)
+
+
+@pytest.fixture(scope="session")
+def local_detector(good_photos) -> Ulsad:
+    """One without a global branch."""
+    return Ulsad.fit(good_photos, replace(BRIEF, global_target="none"))
+
+
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory) -> Path:
+    """Where gradio would serve nothing from: in a hidden folder behind a link, neither below the working
+    directory nor below what the app takes for the system's temporary folder."""
+    root = tmp_path_factory.mktemp("models")
+    (root / ".local/share/mödels of mine").mkdir(parents=True)
+    (root / "link").symlink_to(root / ".local/share/mödels of mine")
+    return root / "link"
+
+
+@pytest.fixture(scope="module")
+def address(models_dir, tmp_path_factory):
+    """Of the app, which is a process of its own."""
+    from ulsad.speed import latency
+
+    temporary = tmp_path_factory.mktemp("temporary")
+    with latency.served(models_dir, TMPDIR=str(temporary)) as address:
+        yield address
+    assert not list(temporary.glob("ulsad-*"))  # visitors' photos are gone with the app
+
+
+@pytest.fixture(scope="module")
+def page(address):
+    from browser import opened
+
+    with opened(address) as page:
+        yield page

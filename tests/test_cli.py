@@ -39,11 +39,6 @@ def ulsad(*arguments) -> subprocess.CompletedProcess:
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
-def process(*arguments) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "ulsad", *map(str, arguments)], cwd=ROOT, text=True,
-                          capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def model(detector, tmp_path_factory):
     file = tmp_path_factory.mktemp("model") / "m.safetensors"
@@ -71,7 +66,7 @@ def test_each_command_gives_an_example_that_it_understands(command):
 
 def test_train_then_predict_a_zip(good_photos, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "good"), "zip", good_photos)
-    done = process("train", archive, "--out", tmp_path / "m.safetensors", *TINY, "steps=3")
+    done = ulsad("train", archive, "--out", tmp_path / "m.safetensors", *TINY, "steps=3")
     assert done.returncode == 0, done.stderr
     assert "3 of 3 steps" in done.stdout
     assert Ulsad.load(tmp_path / "m.safetensors").config.steps == 3
@@ -168,6 +163,7 @@ def test_evaluate_one_model(model, demo_set, tmp_path):
     assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("curves", "kinds"))
 
 
+@pytest.mark.slow
 def test_ablations_write_tables_and_a_figure(demo_set, tmp_path):
     done = ulsad("ablate", "alpha-beta", demo_set, "--out", tmp_path, *QUICK)
     assert done.returncode == 0, done.stderr
@@ -177,6 +173,7 @@ def test_ablations_write_tables_and_a_figure(demo_set, tmp_path):
     assert "λ_l=0.01: image AUROC" in done.stdout and (tmp_path / "local.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_compare_writes_a_table(demo_set, tmp_path):
     done = ulsad("compare", demo_set, "--with", "dfr", "--out", tmp_path, *QUICK)
     assert done.returncode == 0, done.stderr

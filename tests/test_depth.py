@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import photo_bytes as made
 import pytest
-from conftest import DEMO_MODEL
+from conftest import DEMO_MODEL, TINY
 from PIL import Image
 
 from ulsad import Config, InputError, Ulsad, Watch
@@ -212,10 +212,6 @@ def test_colour_that_cannot_be_had_at_full_depth_is_said(tmp_path, content):
 
 # --- models
 
-SMALL = Config(frn_width=32, autoencoder_width=16, augmented_photos=0, steps=12, batch_size=8,
-               precision="float32")
-
-
 @pytest.fixture(scope="module")
 def versions(good_photos, demo_set, tmp_path_factory):
     """The same grey photos with 8 bits, with 12 of 16, and with 16: good ones and one with a defect."""
@@ -235,7 +231,7 @@ def versions(good_photos, demo_set, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def models(versions):
-    return {bits: Ulsad.fit(versions / str(bits) / "good", SMALL) for bits in (8, 12, 16)}
+    return {bits: Ulsad.fit(versions / str(bits) / "good", TINY) for bits in (8, 12, 16)}
 
 
 def maps_of(model, folder):
@@ -243,6 +239,7 @@ def maps_of(model, folder):
     return model.predict(photo).maps().combined
 
 
+@pytest.mark.slow
 def test_maps_do_not_depend_on_the_depth_of_training_photos(models, versions):
     maps = {bits: maps_of(model, versions / str(bits) / "defect") for bits, model in models.items()}
     for bits in (12, 16):
@@ -252,6 +249,7 @@ def test_maps_do_not_depend_on_the_depth_of_training_photos(models, versions):
     assert [model.config.white_level for model in models.values()] == [None, 4095, 65535]
 
 
+@pytest.mark.slow
 def test_one_model_sees_all_depths(models, versions):
     model = models[12]
     photos = {bits: next((versions / str(bits) / "defect").iterdir()) for bits in (8, 12, 16)}
@@ -265,6 +263,7 @@ def test_one_model_sees_all_depths(models, versions):
         (), (), seen[16].notes]
 
 
+@pytest.mark.slow
 def test_a_model_of_8_bits_reads_deep_photos_by_themselves(models, versions):
     photos = {bits: next((versions / str(bits) / "defect").iterdir()) for bits in (8, 12)}
     seen = {bits: models[8].predict(photo) for bits, photo in photos.items()}
@@ -273,6 +272,7 @@ def test_a_model_of_8_bits_reads_deep_photos_by_themselves(models, versions):
     assert "white is 4095 (12 bits)" in seen[12].notes[0] and "photos of 8 bits" in seen[12].notes[-1]
 
 
+@pytest.mark.slow
 def test_the_model_file_says_what_is_white(models, versions, tmp_path):
     models[12].save(tmp_path / "m.safetensors")
     assert json.loads(read_header(tmp_path / "m.safetensors")["config"])["white_level"] == 4095
@@ -290,20 +290,21 @@ def test_the_model_file_says_what_is_white(models, versions, tmp_path):
 
 
 def test_a_given_white_is_kept_and_what_exceeds_it_said(versions):
-    config = Config.from_json(SMALL.to_json()).with_text(["white_level=2047", "steps=3"])
+    config = Config.from_json(TINY.to_json()).with_text(["white_level=2047", "steps=3"])
     model = Ulsad.fit(versions / "12" / "good", config)
     assert model.config.white_level == 2047 and len(model.record["notes"]) == 12
     assert all("brighter than white (2047)" in note for note in model.record["notes"])
 
 
 def test_a_training_that_goes_on_keeps_white_and_what_was_said_of_it(versions, tmp_path):
-    part = Ulsad.fit(versions / "12" / "good", replace(SMALL, steps=3), watch=Watch(should_stop=lambda: True))
+    part = Ulsad.fit(versions / "12" / "good", replace(TINY, steps=3), watch=Watch(should_stop=lambda: True))
     part.save(tmp_path / "part.safetensors", resumable=True)
     again = Ulsad.fit(versions / "12" / "good", resume=Ulsad.load(tmp_path / "part.safetensors"))
     assert part.record["steps"] == 1 and again.record["steps"] == 3
     assert again.config.white_level == 4095 and again.record["notes"] == part.record["notes"] != []
 
 
+@pytest.mark.slow
 def test_predict_says_and_draws_what_the_model_sees(models, versions, tmp_path, capsys):
     models[12].save(tmp_path / "m.safetensors")
     for bits in (8, 12, 16):

@@ -58,6 +58,7 @@ def test_same_seed_same_model(detector, good_photos):
     assert not torch.equal(tensors(other)["frn.0.weight"], tensors(detector)["frn.0.weight"])
 
 
+@pytest.mark.slow
 def test_checkpoints_on_the_way_change_nothing(detector, good_photos, monkeypatch):
     seen = []
     monkeypatch.setattr(fitting, "CHECKPOINT", 0.0)
@@ -69,6 +70,7 @@ def test_checkpoints_on_the_way_change_nothing(detector, good_photos, monkeypatc
         assert torch.equal(value, tensors(again)[name]), name
 
 
+@pytest.mark.slow
 def test_losses_of_both_branches_fall(good_photos):
     steps = []
     Ulsad.fit(good_photos, dataclasses.replace(TINY, steps=40),
@@ -132,6 +134,7 @@ def test_feature_statistics_are_numpys_and_never_zero():
     assert std.squeeze()[2] == 1
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_broken_photos_are_skipped_with_reasons(good_photos, tmp_path):
     folder = shutil.copytree(good_photos, tmp_path / "photos")
     (folder / "text.png").write_text("not a photo")

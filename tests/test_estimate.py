@@ -24,6 +24,7 @@ def test_disk_is_what_the_mapped_rows_take(good_photos, tmp_path, monkeypatch):
     assert said.disk - models == pytest.approx(sum(taken), rel=0.15)
 
 
+@pytest.mark.slow
 def test_more_steps_take_longer_and_a_budget_is_the_budget():
     few, many = (estimate(dataclasses.replace(TINY, steps=steps), 12).seconds for steps in (1, 10_000))
     assert many > 5 * few

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import TINY, shared
+from conftest import BRIEF, TINY, shared
 from sklearn.metrics import roc_auc_score
 
 from ulsad import Config, InputError, Ulsad
@@ -98,9 +98,8 @@ def test_an_unreadable_test_photo_is_listed_and_left_out(detector, category, tmp
     assert summarise(result)["skipped"] == [result.skipped[0].reason]
 
 
-def test_a_detector_without_a_global_branch(category, good_photos):
-    alone = Ulsad.fit(good_photos, replace(TINY, global_target="none", steps=2))
-    summary = summarise(evaluate(alone, category.test))
+def test_a_detector_without_a_global_branch(category, local_detector):
+    summary = summarise(evaluate(local_detector, category.test))
     assert set(summary["maps"]) == {"combined", "local"}
     assert summary["maps"]["combined"]["auroc"] == summary["maps"]["local"]["auroc"]
 
@@ -127,13 +126,12 @@ def test_no_test_photo_is_opened_before_evaluation(store, category):
 
 def test_other_test_photos_leave_model_and_threshold_as_they_are(category, tmp_path):
     """The same training photos with nonsense in place of the test photos: the same file, to the byte."""
-    config = replace(TINY, steps=2)
     swapped = []
     for i, photo in enumerate(category.test):
         path = tmp_path / f"{i}.png"
         shutil.copy(category.test[-1 - i].path, path)
         swapped.append(replace(photo, path=path, masks=()))
-    models = [trained(TrialStore(tmp_path / name), replace(category, test=tuple(test)), config)
+    models = [trained(TrialStore(tmp_path / name), replace(category, test=tuple(test)), BRIEF)
               for name, test in (("a", category.test), ("b", swapped))]
     a, b = (model.branches.networks.state_dict() for model in models)
     assert all((a[name] == b[name]).all() for name in a)
@@ -169,7 +167,7 @@ def test_another_blur_needs_no_new_training_and_gives_the_same_as_one(store, cat
 
 def test_held_out_photos_are_found_again(store, category):
     alone = replace(category, held_out=())
-    detector = trained(store, alone, replace(TINY, steps=2))
+    detector = trained(store, alone, BRIEF)
     found = held_out_photos(alone, detector)
     assert [path.name for path in found] == detector.record["held_out"]
     with pytest.raises(InputError, match="can't be found"):
@@ -182,8 +180,7 @@ def test_recalibration_refuses_what_needs_training(detector, good_photos):
 
 
 def test_seeds_and_tables(store, category):
-    config = replace(TINY, steps=2)
-    results = run_seeds(store, [category], config, 2)
+    results = run_seeds(store, [category], BRIEF, 2)
     assert [trial["seed"] for trial in results[category.name]] == [0, 1]
     table = evaluation_table(results, category.layout)
     assert [row[1] for row in table.rows] == ["combined", "local", "global"]
@@ -216,9 +213,10 @@ def test_means_over_categories_of_models_without_a_global_branch(store, category
                                                for map_ in ("combined", "local")]
 
 
+@pytest.mark.slow
 def test_components_have_the_rows_of_table_3(store, category):
     study = STUDIES["components"]
-    results = run_study(store, [category], replace(TINY, steps=2, autoencoder_width=8), 1, study)
+    results = run_study(store, [category], BRIEF, 1, study)
     table = study_table(study, results)
     assert table.columns[:6] == ("λ_l", "λ_g", "L_lg", "L_pg^d", "L_pg", "image AUROC")
     assert len(table.rows) == 10 and table.rows[0][:5] == (0.0, "–", "–", "–", "–")
@@ -228,7 +226,7 @@ def test_components_have_the_rows_of_table_3(store, category):
     # Table 22 has eight of these ten, and nothing is trained again for it.
     OPENED.clear()
     columns = study_table(STUDIES["global"], run_study(
-        store, [category], replace(TINY, steps=2, autoencoder_width=8), 1, STUDIES["global"])).columns
+        store, [category], BRIEF, 1, STUDIES["global"])).columns
     assert len(columns) == 1 + 8 * 3 and not any(path.endswith(".png") for path in OPENED)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
-from conftest import DEMO_MODEL, DEMO_PHOTOS, TINY
+from conftest import DEMO_MODEL, DEMO_PHOTOS
 
 from ulsad import Ulsad
 from ulsad.attention.inside import look_inside
@@ -41,8 +39,7 @@ def test_the_global_loss_sees_what_is_missing(demo):
     assert 10 <= column <= 20 and row < 16  # the compartment of the washers, one of which is gone
 
 
-def test_a_model_without_global_branch(good_photos):
-    local = Ulsad.fit(good_photos, replace(TINY, steps=2, global_target="none"))
-    inside = look_inside(local.branches, read_image(DEMO_PHOTOS[0]))
+def test_a_model_without_global_branch(local_detector):
+    inside = look_inside(local_detector.branches, read_image(DEMO_PHOTOS[0]))
     assert inside.global_features is None and inside.attention_error is None
     assert [term.name for term in inside.terms] == ["L_pl"]

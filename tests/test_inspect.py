@@ -4,14 +4,12 @@ import json
 import os
 import shutil
 from base64 import b64decode
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
 import pytest
-from conftest import TINY
 from PIL import Image
 
 from ulsad import InputError, Ulsad
@@ -110,9 +108,8 @@ def test_histograms_of_held_out_pixels_are_numpys(key, detector):
     assert branch["q_alpha"] == pytest.approx(np.quantile(raw, 0.9), rel=1e-3)
 
 
-def test_a_model_without_a_global_branch_is_shown_too(good_photos, demo_set, tmp_path):
-    detector = Ulsad.fit(good_photos, replace(TINY, steps=2, global_target="none"))
-    key = opened(detector, tmp_path, find_images(demo_set / "test")[:2])
+def test_a_model_without_a_global_branch_is_shown_too(local_detector, demo_set, tmp_path):
+    key = opened(local_detector, tmp_path, find_images(demo_set / "test")[:2])
     viewer, scores, scatter, pixels, table, *_ = controls(key).draw()
     assert strict(viewer)["views"][2]["note"] == "this model has no global branch"
     assert len(strict(pixels)) == 1 and strict(table)["rows"][0]["global"] == "–"

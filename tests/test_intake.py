@@ -355,6 +355,7 @@ def test_a_kept_folder_can_be_given_again(tmp_path):
     assert (again.good, again.held_out, again.test) == (first.good, first.held_out, first.test)
 
 
+@pytest.mark.slow
 def test_ten_thousand_photos_of_one_name_take_seconds(tmp_path):
     """A search for free names from -2 on would look at fifty million."""
     source = photo(tmp_path / "0/image.png")

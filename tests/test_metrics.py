@@ -138,6 +138,7 @@ def test_bootstrap_draws_give_the_metrics_of_the_drawn_photos(photos):
         assert value == pytest.approx(average_precision_score(labels[drawn], scores[drawn]), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_bootstrap_intervals_hold_the_value_and_agree_with_plain_resampling(photos):
     scores, labels = photos
     interval, of_precision = metrics.bootstrap(scores, labels)

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import beta
 from sklearn.metrics import roc_auc_score
 
-from ulsad import InputError, Ulsad
+from ulsad import InputError
 from ulsad.detector.criterion import Criterion
 from ulsad.method.calibration import Combination
 from ulsad.photos.datasets import GOOD, LabelledPhoto, find_categories
@@ -122,9 +122,8 @@ def test_it_survives_a_file(outcome, tmp_path):
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_model_without_global_branch_survives_a_file(detector, good_photos, photos, tmp_path):
-    config = dataclasses.replace(detector.config, global_target="none", steps=1)
-    local = judge(Ulsad.fit(good_photos, config), photos[:6])
+def test_a_model_without_global_branch_survives_a_file(local_detector, photos, tmp_path):
+    local = judge(local_detector, photos[:6])
     file = tmp_path / "outcome.json"
     local.write(file)
     assert "null" in file.read_text() and "NaN" not in file.read_text()

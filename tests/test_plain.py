@@ -18,9 +18,10 @@ from ulsad.method.training import Training, TrainingData
 from ulsad.photos.images import find_images, read_squares
 from ulsad.speed import plain
 
-STEPS = 20
+STEPS = 8
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_float64")
 def test_losses_of_the_paper_preset_are_those_of_the_plain_procedure(good_photos):
     """The layers are narrow here, but of the paper's kinds."""

@@ -28,6 +28,7 @@ def auroc(detector: Ulsad, trays, kind: str) -> float:
     return float(roc_auc_score([name is not None for name, _ in chosen], scores))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [LOGICAL, STRUCTURAL])
 def test_the_shipped_demo_model_finds_both_kinds_of_defect(trays, kind):
     assert auroc(Ulsad.load(DEMO_MODEL), trays, kind) >= 0.95
@@ -39,13 +40,14 @@ def test_the_shipped_demo_model_is_small():
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory) -> Ulsad:
-    """Trained on 60 good trays with the default settings, but a third of the steps and no copies."""
+    """Trained on 40 good trays with the default settings, but a fifth of the steps and no copies."""
     folder, rng = tmp_path_factory.mktemp("good"), np.random.default_rng(1)
-    for i in range(60):
+    for i in range(40):
         render(rng).image.save(folder / f"{i}.jpg", quality=92)
-    return Ulsad.fit(folder, Config(steps=100, augmented_photos=0))
+    return Ulsad.fit(folder, Config(steps=60, augmented_photos=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [LOGICAL, STRUCTURAL])
 def test_the_default_settings_find_both_kinds_of_defect(quick, trays, kind):
     assert auroc(quick, trays, kind) >= 0.95

@@ -41,6 +41,7 @@ def steps_done(folder: Path) -> int:
     return steps[-1]["step"] if steps else 0
 
 
+@pytest.mark.slow
 def test_stopped_resumed_killed_and_resumed_again_a_run_ends_as_if_nothing_had_been(
         good_photos, tmp_path, monkeypatch, capsys):
     folder, steps = tmp_path / "run", 20
@@ -91,6 +92,7 @@ def test_stopped_resumed_killed_and_resumed_again_a_run_ends_as_if_nothing_had_b
     assert directory.read(folder).status == "finished"
 
 
+@pytest.mark.slow
 def test_runs_wait_for_those_before_them_in_their_models_directory(good_photos, tmp_path):
     (tmp_path / "nothing").mkdir()
     folders = [tmp_path / "models" / name for name in ("first", "second", "third", "without photos")]
@@ -127,6 +129,7 @@ def test_runs_wait_for_those_before_them_in_their_models_directory(good_photos, 
     assert directory.all_runs(tmp_path / "models") == [without_photos, second, first, third]
 
 
+@pytest.mark.slow
 def test_a_training_whose_folder_was_taken_away_ends_and_leaves_nothing(good_photos, tmp_path):
     folder = tmp_path / "run"
     process = directory.start(folder, [str(good_photos), *SETTINGS, "steps=100000"])
@@ -137,6 +140,7 @@ def test_a_training_whose_folder_was_taken_away_ends_and_leaves_nothing(good_pho
     assert not (folder / directory.MODEL).exists() and not (folder / directory.EVENTS).exists()
 
 
+@pytest.mark.slow
 def test_interrupting_the_command_keeps_a_model(good_photos, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "ulsad", "train", good_photos, "--out", tmp_path / "m.safetensors", *SETTINGS,

@@ -16,6 +16,7 @@ def test_pictures_are_varied_so_that_none_is_left_out_as_a_copy(tmp_path):
     assert len({digest(square) for square in read_squares(photos, 256)[1]}) == len(photos) == 20
 
 
+@pytest.mark.slow
 def test_phases_of_a_training_add_up_to_its_time(tmp_path):
     photos = scaling.vary(DEMO_PHOTOS[:2], 12, tmp_path / "photos")
     started = time.time()

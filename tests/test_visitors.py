@@ -210,6 +210,7 @@ def test_the_list_of_events_is_whole(app):
     assert {name for _, name in named(app)} == set(EVENTS)
 
 
+@pytest.mark.slow
 def test_names_from_a_browser_open_nothing_else(app, visitor, there):
     before, tried = contents(there), set()
     events = sorted(named(app), key=lambda event: event[1] != "train.tab._start")  # while there is a check

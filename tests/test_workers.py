@@ -10,7 +10,7 @@ import torch
 
 from ulsad.compute.workers import in_parallel
 
-pytestmark = pytest.mark.skipif(torch.get_num_threads() == 1, reason="needs two cores")
+pytestmark = pytest.mark.usefixtures("two_threads")
 
 
 def test_results_come_in_order_and_two_at_a_time():

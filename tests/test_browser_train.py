@@ -1,0 +1,200 @@
+"""Train and Evaluate in a real browser: photos are dropped, trainings started, stopped and inspected."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from browser import drop, drop_on, give_folder, keep, needs_chromium, picture, said
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from ulsad.photos.images import find_images
+
+pytestmark = [needs_chromium, pytest.mark.slow]
+
+
+def set_steps(page: Page, steps: int) -> None:
+    field = page.locator("#steps textarea, #steps input").first
+    if not field.is_visible():
+        page.get_by_text("Settings", exact=True).click()
+    field.fill(str(steps))
+
+
+def start(page: Page, name: str) -> None:
+    page.get_by_label("Name of the model").fill(name)
+    page.locator("#train").click()
+    expect(page.get_by_label("Run", exact=True)).to_have_value(name)
+
+
+def test_train_on_dropped_photos_and_inspect_the_result(page, demo_set, models_dir):
+    page.get_by_role("tab", name="Train").click()
+    drop(page, "good-parts", find_images(demo_set / "train/good"))
+    expect(page.locator("#found")).to_contain_text("good parts are few", timeout=180_000)
+    expect(page.locator("#cost")).to_contain_text("of memory", timeout=180_000)
+    chosen = page.get_by_role("radio", name="quick: a minute or two", checked=True)
+    colour = "radio => getComputedStyle(radio).backgroundColor"
+    unhovered = chosen.evaluate(colour)
+    chosen.hover()
+    assert chosen.evaluate(colour) == unhovered
+    set_steps(page, 12)
+    keep(page, "3-train-ready")
+    start(page, "my parts")
+    expect(page.locator("#run-status")).to_contain_text("Training", timeout=240_000)
+    keep(page, "4-train-running")
+    expect(page.locator("#run-status")).to_contain_text("Finished", timeout=240_000)
+    expect(page.locator("#outcome")).to_contain_text("2 held-out good photos")
+    keep(page, "5-train-finished")
+    width = "image => image.decode().then(() => image.naturalWidth)"
+    assert page.locator("#preview img").evaluate(width) > 900
+    with page.expect_download() as download:
+        page.locator("#take-card").click()
+    assert "my parts" in Path(download.value.path()).read_text(encoding="utf-8")
+    with page.expect_download() as download:
+        page.locator("#take-model").click()
+    written = models_dir / "my parts/model.safetensors"
+    assert Path(download.value.path()).read_bytes() == written.read_bytes()
+    expect(page.get_by_text("Cannot move")).to_have_count(0)  # of gradio, for files where it serves nothing
+    page.locator("#open-in-inspect").click()
+    expect(page.locator("#model input")).to_have_value("my parts")
+    expect(page.locator("#batch .seen")).to_have_text(["one of the model's held-out photos"] * 2)
+    keep(page, "6-inspect-own-model")
+
+
+def test_a_chosen_folder_in_the_layout_of_mvtec_ad_fills_the_slots(page, demo_set, tmp_path):
+    bottle = tmp_path / "sets/bottle"
+    shutil.copytree(demo_set / "train/good", bottle / "train/good")
+    shutil.copytree(demo_set / "test/good", bottle / "test/good")
+    shutil.copytree(demo_set / "test/structural_anomalies", bottle / "test/broken_large")
+    (bottle / "ground_truth/broken_large").mkdir(parents=True)
+    for photo in find_images(bottle / "test/broken_large"):
+        Image.new("L", (640, 480), 255).save(bottle / f"ground_truth/broken_large/{photo.stem}_mask.png")
+    (bottle / "readme.txt").write_text("no photo")
+    page.get_by_role("tab", name="Train").click()
+    give_folder(page, "good-parts", bottle)
+    found = page.locator("#found")
+    expect(found).to_contain_text("Recognised: MVTec AD", timeout=180_000)
+    expect(found.locator("tr").nth(1)).to_contain_text(re.compile(r"good parts\s*12\s*640 × 480"))
+    expect(found.locator("tr").nth(2)).to_contain_text("3 broken_large, 3 with masks")
+    expect(page.locator("#good-parts .left-out")).to_contain_text("bottle/readme.txt")
+    keep(page, "6-train-folder")
+    page.locator("#good-parts .empty").click()
+    expect(found).to_have_text("")
+    drop(page, "good-parts", find_images(demo_set / "train/good")[:9])
+    expect(found.locator("tr").nth(1)).to_contain_text(re.compile(r"good parts\s*9"), timeout=180_000)
+    drop_on(page, "good-parts", demo_set / "train/good")  # three more; the others are there already
+    expect(said(page, "good-parts")).to_have_text("21 photos in 1 folder")
+    expect(found).to_contain_text("the same picture as another in good parts", timeout=180_000)
+    page.locator("#good-parts .empty").click()
+    expect(found).to_have_text("")
+
+
+def test_a_zip_of_a_whole_data_set_fills_the_slots(page, demo_set, tmp_path):
+    page.get_by_role("tab", name="Train").click()
+    drop(page, "good-parts", [Path(shutil.make_archive(str(tmp_path / "tray"), "zip", demo_set.parent))])
+    found = page.locator("#found")
+    expect(found).to_contain_text("Recognised: MVTec LOCO", timeout=180_000)
+    expect(found.locator("tr").nth(1)).to_contain_text(re.compile(r"good parts\s*12\s*640 × 480"))
+    expect(found.locator("tr").nth(2)).to_contain_text(re.compile(r"held-out good parts\s*2"))
+    expect(found.locator("tr").nth(3)).to_contain_text("4 logical_anomalies, 3 structural_anomalies")
+    expect(page.locator("#cost")).to_contain_text("of memory", timeout=180_000)
+
+
+def test_a_reload_finds_the_run_again_and_stop_leaves_a_model_that_inspect_opens(page, models_dir):
+    set_steps(page, 100_000)
+    start(page, "stopped")
+    expect(page.locator("#run-status")).to_contain_text("Training", timeout=240_000)
+    page.reload()
+    page.get_by_role("tab", name="Train").click()
+    expect(page.get_by_label("Run", exact=True)).to_have_value("stopped")
+    expect(page.locator("#run-status")).to_contain_text(re.compile(r"Training \d+/100000"))
+    expect(page.locator("#preview img")).to_be_visible(timeout=180_000)
+    before = picture(page, "preview")
+    expect(page.locator("#preview img").first).not_to_have_attribute("src", before, timeout=180_000)
+    keep(page, "7-train-live")
+    page.locator("#stop-run").click()
+    expect(page.locator("#run-status")).to_contain_text("Stopped after", timeout=240_000)
+    expect(page.locator("#outcome")).to_contain_text("AUROC")
+    expect(page.locator("#resume-run")).to_be_enabled()
+    page.locator("#open-in-inspect").click()
+    expect(page.locator("#model input")).to_have_value("stopped")
+    expect(page.locator("#batch .row")).to_have_count(12)  # held out, tested, and known defects
+    keep(page, "8-inspect-stopped")
+
+
+def test_runs_are_compared_renamed_and_deleted(page, models_dir):
+    page.get_by_role("tab", name="Train").click()
+    expect(page.locator("#runs")).to_contain_text("stopped")
+    for place, value in (("run-chosen", "my parts"), ("run-other", "stopped")):
+        page.locator(f"#{place} input").click()
+        page.locator(f"#{place}").get_by_role("option", name=value, exact=True).click()
+    expect(page.locator("#compared")).to_contain_text(re.compile(r"steps\s*≠ 12\s*≠ 100000"))
+    keep(page, "9-compared")
+    page.locator("#run-chosen input").click()
+    page.locator("#run-chosen").get_by_role("option", name="stopped", exact=True).click()
+    page.locator("#run-name textarea, #run-name input").first.fill("old ⚙")
+    page.locator("#run-rename").click()
+    expect(page.locator("#runs")).to_contain_text("old ⚙")
+    assert (models_dir / "old ⚙" / "model.safetensors").exists() and not (models_dir / "stopped").exists()
+    expect(page.locator("#model input")).to_have_value("demo tray")
+    page.locator("#run-delete").click()
+    page.locator("#run-delete-yes").click()
+    expect(page.locator("#runs")).not_to_contain_text("old ⚙")
+    assert not (models_dir / "old ⚙").exists()
+
+
+def test_defects_among_the_good_parts_are_refused(page, demo_set, models_dir):
+    photos = find_images(demo_set / "train/good")
+    drop(page, "good-parts", photos)
+    drop(page, "known-defects", photos[:1])
+    expect(page.locator("#found")).to_contain_text("in good parts and in known defects", timeout=180_000)
+    page.locator("#train").click()
+    expect(page.locator(".toast-body")).to_contain_text("Take copies out")
+    assert [file.parent.name for file in models_dir.glob("*/events.jsonl")] == ["my parts"]
+
+
+def test_evaluate_on_labelled_photos_and_open_a_mistake(page, demo_set):
+    page.locator("#model input").click()
+    page.locator("#model").get_by_role("option", name="my parts").click()  # a dozen steps: it makes mistakes
+    page.get_by_role("tab", name="Evaluate").click()
+    for slot, folder in (("test-good", "good"), ("test-defects", "logical_anomalies")):
+        photos = find_images(demo_set / "test" / folder)
+        drop(page, slot, photos)
+        expect(page.locator(f"#{slot} .said")).to_have_text(f"{len(photos)} photos")
+    page.locator("#evaluate").click()
+    expect(page.locator("#confusion")).to_contain_text("held-out good photos", timeout=240_000)
+    expect(page.locator("#evaluation-status")).to_contain_text("photos scored by 'my parts'")
+    expect(page.locator("#evaluation-numbers")).to_contain_text("AUROC")
+    for plot in ("curves", "kinds", "grid"):
+        picture(page, f"evaluation-{plot}")
+    keep(page, "a-evaluate")
+    mistakes = page.locator("#mistakes .thumbnail-item").count()
+    page.locator("#mistakes .thumbnail-item").first.click()
+    expect(page.locator("#batch .row")).to_have_count(mistakes)
+    expect(page.get_by_role("tab", name="Inspect")).to_have_attribute("aria-selected", "true")
+
+
+def test_the_demo_of_evaluate_uses_the_demo_model(page):
+    page.get_by_role("tab", name="Evaluate").click()
+    expect(page.locator("#model input")).to_have_value("my parts")
+    expect(page.locator("#evaluate-stop")).to_be_disabled()
+    page.locator("#evaluate-demo").click()
+    expect(page.locator("#evaluate-stop")).to_be_enabled()
+    expect(page.locator("#evaluation-status")).to_contain_text("scored by 'demo tray'", timeout=240_000)
+    expect(page.locator("#evaluate-stop")).to_be_disabled()
+    expect(page.locator("#model input")).to_have_value("my parts")
+
+
+def test_evaluate_without_defects_says_what_is_missing(page):
+    page.get_by_role("tab", name="Evaluate").click()
+    page.locator("#test-defects .empty").click()
+    expect(page.locator("#test-defects .content")).to_be_hidden()
+    page.locator("#evaluate").click()
+    expect(page.locator("#evaluation-status")).to_contain_text("at least one of each")
+    keep(page, "b-evaluate-incomplete")
+
+
+def test_the_browser_met_no_error(page):
+    assert page.problems == []
