@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ulsad.commands.labelled import add_common, set_up, write_table
-from ulsad.detector.batch import said_of_strange
+from ulsad.detector.batch import strange_photos_warning
 from ulsad.detector.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.evaluation import figures, paper_tables
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         results = paper_tables.run_seeds(store, categories, config, options.seeds)
     for name, trials in results.items():
-        if said := said_of_strange(trials[0].get("strange", 0), trials[0]["photos"]["all"]):
+        if said := strange_photos_warning(trials[0].get("strange", 0), trials[0]["photos"]["all"]):
             print(f"{name}: {said}", file=sys.stderr)
     write_table(options.out, "table", paper_tables.evaluation_table(results, categories[0].layout))
     if (kinds := paper_tables.kinds_table(results)).rows:

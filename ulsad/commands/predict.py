@@ -14,7 +14,7 @@ import numpy as np
 from ulsad.commands.options import add_machine
 from ulsad.compute import distributed
 from ulsad.detector import rendering, spreadsheet
-from ulsad.detector.batch import Batch, Table, said_of_strange
+from ulsad.detector.batch import Batch, Table, strange_photos_warning
 from ulsad.detector.criterion import Criterion, unpacked
 from ulsad.detector.detector import Ulsad
 from ulsad.detector.prediction import Prediction
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> None:
         if distributed.rank() == 0:
             scored = len(names) - len(skipped)
             if strange:
-                print(said_of_strange(len(strange), scored), file=sys.stderr)
+                print(strange_photos_warning(len(strange), scored), file=sys.stderr)
             if noted:
                 print(f"Photos with notes: {len(noted)}, {noted[0]} for one; see the last column.",
                       file=sys.stderr)

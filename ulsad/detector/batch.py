@@ -65,7 +65,7 @@ def tally(verdicts: Sequence[str]) -> dict[str, int]:
     return {verdict: counts[verdict] for verdict in (PASS, REVIEW, FAIL)}
 
 
-def said_of_strange(strange: int, photos: int) -> str:
+def strange_photos_warning(strange: int, photos: int) -> str:
     """A sentence to put before the results of so many photos; "" where none looks strange."""
     if not strange:
         return ""

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from ulsad.detector import rendering
-from ulsad.detector.batch import Batch, Judged, Table, said_of_strange, tally
+from ulsad.detector.batch import Batch, Judged, Table, strange_photos_warning, tally
 from ulsad.detector.criterion import Criterion, rejected
 from ulsad.detector.detector import Ulsad
 from ulsad.errors import InputError
@@ -131,7 +131,7 @@ def _overlap(batch: Batch, seen: Sequence[str]) -> str:
 
 
 def _strange(batch: Batch) -> str:
-    said = said_of_strange(sum(prediction.is_strange for prediction in batch.predictions), len(batch))
+    said = strange_photos_warning(sum(prediction.is_strange for prediction in batch.predictions), len(batch))
     return f"<p class='warning'>{said}</p>" if said else ""
 
 
