@@ -208,9 +208,9 @@ def test_values_in_which_nothing_tells_white(trays, tmp_path):
     file.write_bytes(tiff(np.full((80, 80), 100_000, np.uint32)))
     result = check({GOOD: [*trays[:20], file]})
     [refused] = result.refused
-    assert refused.startswith("Among the photos of more than 8 bits there are values up to 100000")
+    assert refused.startswith("Among the photos with more than 8 bits there are values up to 100000")
     assert result.white is None and check({GOOD: [*trays[:20], file]}, white_level=2**17 - 1).refused == []
-    with pytest.raises(InputError, match="Among the photos of more than 8 bits"):
+    with pytest.raises(InputError, match="Among the photos with more than 8 bits"):
         with_white_level(Config(), [*trays[:20], file])
     assert any("scan.tif: there are values up to 100000" in problem and "Set white_level" in problem
                for problem in result.problems())
