@@ -1,4 +1,4 @@
-"""Frozen networks with fewer operations, whose outputs are the same but for rounding."""
+"""Simplify frozen networks: fewer operations, same outputs except for rounding."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 def simplify(stages: nn.ModuleDict) -> None:
-    """In place, for a network that is never trained again."""
+    """Simplify, in place, a network that is never trained again."""
     _pad_evenly(stages)
     _fold_batchnorm(stages)
 
 
 def _pad_evenly(stages: nn.ModuleDict) -> None:
-    """Let convolutions pad their input themselves where TensorFlow's networks pad it by hand.
+    """Replace the explicit padding of TensorFlow's networks by the convolution's own padding.
 
-    Those halve a side of even length with an odd kernel of k px: k − 2 zeros are needed, the odd one after
-    the input. A kernel with one more row and column of zeros in front needs as many on either side: the same
-    result, without a padded copy.
+    These layers halve a side of even length with an odd kernel of k px, which needs k − 2 zeros, the odd one
+    after the input. A kernel extended by a row and a column of zeros in front needs equal padding on both
+    sides: the same result, without a padded copy.
     """
     for module in stages.modules():
         for name, child in module.named_children():
@@ -35,9 +35,9 @@ def _halves_what_it_pads(layer: nn.Conv2d) -> bool:
 
 
 def _fold_batchnorm(module: nn.Module) -> None:
-    """Put each BatchNorm into the convolution before it: frozen, it is no more than a scale and a shift.
+    """Fold each BatchNorm, which is only a scale and a shift when frozen, into the convolution before it.
 
-    The features stay the same but for rounding, and large activations are written once instead of twice.
+    Features stay the same except for rounding, and large activations are written once instead of twice.
     """
     before: nn.Module | None = None
     for name, child in list(module.named_children()):
@@ -47,5 +47,5 @@ def _fold_batchnorm(module: nn.Module) -> None:
             before.weight, before.bias = fuse_conv_bn_weights(
                 before.weight, before.bias, child.running_mean, child.running_var, child.eps, child.weight,
                 child.bias)
-            setattr(module, name, getattr(child, "act", nn.Identity()))  # timm's norms hold what follows them
+            setattr(module, name, getattr(child, "act", nn.Identity()))  # timm's norms contain the activation
         before = child

@@ -1,4 +1,4 @@
-"""How much memory this process has taken, and what it does with memory that it frees."""
+"""Peak memory of this process, and what it does with freed memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _NEVER = -1, -3, 2**31 - 1  # of glibc's mallo
 
 
 def peak_memory_mb() -> float:
-    """Resident memory at its peak, MB; NaN where the system doesn't say.
+    """Peak resident memory in MB; NaN if unknown.
 
-    On Linux not from `ru_maxrss`, which begins with what the parent process held when it started this one.
+    On Linux, not from `ru_maxrss`, which starts with the parent process's memory.
     """
     with suppress(OSError):
         status = Path("/proc/self/status").read_text()
@@ -27,9 +27,9 @@ def peak_memory_mb() -> float:
 
 
 def keep_freed() -> None:
-    """Let this process keep what it frees, up to a peak that it has had anyway.
+    """Let this process keep freed memory for reuse, up to its earlier peak.
 
-    Networks ask for the same large arrays again and again, and pages fetched anew take a twentieth of their
+    Networks allocate the same large arrays repeatedly, and fetching new pages would take a twentieth of their
     time. Does nothing without glibc.
     """
     with suppress(AttributeError, OSError, TypeError):
