@@ -40,7 +40,7 @@ def test_the_table_of_visa_comes_along_unless_it_is_huge(tmp_path):
     assert [path.name for path in extract_photos(tmp_path / "a.zip", tmp_path / "out")] == ["0.png"]
     written = [path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.csv")]
     assert [path.as_posix() for path in written] == [table]
-    with pytest.raises(InputError, match="the cap is 1"):
+    with pytest.raises(InputError, match="the limit is 1"):
         extract_photos(tmp_path / "a.zip", tmp_path / "other", max_files=1)
     with zipfile.ZipFile(make_zip(tmp_path / "b.zip", ["0.png"]), "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(table, bytes(20_000_000))
@@ -84,7 +84,7 @@ def test_too_many_bytes_or_files_are_refused_before_anything_is_written(tmp_path
     assert bomb.stat().st_size < 100_000
     with pytest.raises(InputError, match="unpacks to"):
         extract_photos(bomb, tmp_path / "out", max_bytes=10_000_000)
-    with pytest.raises(InputError, match="the cap is 2"):
+    with pytest.raises(InputError, match="the limit is 2"):
         extract_photos(make_zip(tmp_path / "many.zip", ["a.png", "b.png", "c.png"]),
                        tmp_path / "out", max_files=2)
     assert not (tmp_path / "out").exists()

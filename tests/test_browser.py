@@ -298,7 +298,7 @@ def test_a_dropped_folder_is_scored_under_its_own_names_and_a_second_drop_adds(p
     names = [f"line 2/ä früh/{path.name}" for path in find_images(photos)]
     assert sorted(rows(page)) == names
     expect(page.locator("#inspect-open .left-out")).to_have_text(
-        "1 is no photo and was left out: line 2/ä früh/notes.txt")
+        "1 file was left out (not photos): line 2/ä früh/notes.txt")
     nudge(page, "beta", "ArrowLeft", 4)  # what was set stays when photos are added
     drop_on(page, "inspect-open", *find_images(demo_set / "test/good")[:2])
     expect(page.locator("#batch .shown")).to_have_text("5 photos")
@@ -307,7 +307,7 @@ def test_a_dropped_folder_is_scored_under_its_own_names_and_a_second_drop_adds(p
     expect(said(page, "inspect-open")).to_have_text("8 photos in 2 folders")
     keep(page, "6-inspect-folder")
     page.locator("#inspect-open summary").click()
-    page.get_by_label(f"Take {names[0]} out").click()
+    page.get_by_label(f"Remove {names[0]}").click()
     expect(page.locator("#batch .shown")).to_have_text("7 photos")
     assert names[0] not in rows(page)
     page.locator("#inspect-open .empty").click()
@@ -325,7 +325,7 @@ def test_an_upload_can_be_stopped_and_leaves_nothing(page, tmp_path):
     give_folder(page, "inspect-open", tmp_path)
     expect(page.locator("#inspect-open .sending span")).to_have_text("Uploading 100 of 300")
     page.locator("#inspect-open .stop").click()
-    expect(page.locator("#inspect-open .problem")).to_have_text("Stopped: nothing of it was added.")
+    expect(page.locator("#inspect-open .problem")).to_have_text("Stopped: no photos were added.")
     session.send("Network.emulateNetworkConditions", slow | {"latency": 0, "uploadThroughput": -1})
     session.detach()
     expect(page.locator("#inspect-open .content")).to_be_hidden()
@@ -362,7 +362,7 @@ def test_stop_keeps_what_is_scored_and_the_old_photos_stay_until_then(page, tmp_
     open_photos(page, [Path(shutil.make_archive(str(tmp_path / "many"), "zip", tmp_path / "photos"))])
     expect(page.locator("#batch-progress")).to_contain_text("Scoring 16/150", timeout=30_000)
     choose(page, "3 swapped.jpg")
-    page.get_by_role("button", name="Stop, and keep what is scored").click()
+    page.get_by_role("button", name="Stop and keep scores").click()
     expect(page.locator("#batch-progress")).to_contain_text("photos were not scored", timeout=30_000)
     expect(page.locator("#batch .row")).not_to_have_count(8)
     assert 8 < page.locator("#batch .row").count() < 150
@@ -372,7 +372,7 @@ def test_stop_keeps_what_is_scored_and_the_old_photos_stay_until_then(page, tmp_
 
 def open_drawer(page: Page) -> None:
     if not page.locator("#take-report").is_visible():
-        page.get_by_text("Keep and take away").click()
+        page.get_by_text("Save and export").click()
 
 
 def save_criterion(page: Page, name: str) -> None:

@@ -209,7 +209,7 @@ def test_app_says_what_keeps_it_from_starting(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = started("--port", port, "--models-dir", tmp_path)
-    assert done.returncode == 2 and f"choose another --port, {port + 1}" in done.stderr
+    assert done.returncode == 2 and f"choose another --port, such as {port + 1}" in done.stderr
     for option, said in (("--models-dir", "file"), ("--data-root", "no folder")):
         done = started(option, tmp_path / "file/x")
         assert done.returncode == 2 and said in done.stderr

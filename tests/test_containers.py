@@ -170,7 +170,7 @@ def test_uncompressed_ycbcr(tmp_path, subsampling, order):
 def test_what_is_whole_is_not_called_damaged(tmp_path, content, reason):
     with pytest.raises(InputError, match=f"{reason}.*Save it as PNG") as caught:
         read_image(written(tmp_path, "odd.img", content))
-    assert "odd.img: a kind of" in str(caught.value) and "damaged" not in str(caught.value)
+    assert "odd.img: unsupported kind of" in str(caught.value) and "damaged" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind, how", [

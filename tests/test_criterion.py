@@ -69,7 +69,7 @@ def test_masks_as_text():
 
 @pytest.mark.parametrize("lines", [{"alpha": 0.995}, {"alpha": 0.9, "review": 0.6}])
 def test_lines_keep_their_order(criterion, lines):
-    with pytest.raises(ValueError, match=r"α must be below β|must not lie above"):
+    with pytest.raises(ValueError, match=r"α must be below β|must not be above"):
         Criterion(**{**vars(criterion), **lines})
 
 

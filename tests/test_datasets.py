@@ -156,7 +156,7 @@ def test_a_table_names_nothing_outside_its_folder(tmp_path, name, column):
 def test_a_table_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "split_csv").mkdir()
     (tmp_path / "split_csv/1cls.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="no table"):
+    with pytest.raises(InputError, match="not a table"):
         recognise(tmp_path)
 
 
@@ -171,7 +171,7 @@ def test_several_categories_are_one_data_set(tmp_path):
 
 
 @pytest.mark.parametrize("paths, match", [
-    ([], "laid out like none"), (["train/good/0.png", "test/good/0.png"], "0 defective"),
+    ([], "none of the known layouts"), (["train/good/0.png", "test/good/0.png"], "0 defective"),
     (["train/good/0.png", "test/hole/0.png"], "0 good")])
 def test_what_is_no_labelled_set_is_refused(tmp_path, paths, match):
     for path in paths:

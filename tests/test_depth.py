@@ -170,7 +170,7 @@ def test_a_white_that_nothing_tells(tmp_path):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_no_numbers(tmp_path, value):
     file = written(tmp_path, "odd.tif", made.tiff(np.array([[0.5, value]], np.float32)))
-    with pytest.raises(InputError, match=r"odd.tif: some of its values are no numbers"):
+    with pytest.raises(InputError, match=r"odd.tif: some of its values are not numbers"):
         read_image(file)
 
 
@@ -183,7 +183,7 @@ def test_what_lies_outside_is_said():
         "3.0 % of its pixels are negative: they are read as black.")
     assert np.asarray(reading.image)[:2, 0, 0].tolist() == [255, 0]
     [dark] = as_reading(Image.fromarray(np.full((4, 4), 4095, np.uint16)), 65535).notes
-    assert dark == "Its brightest value is 4095 where white is 65535: it is read as almost black."
+    assert dark == "Its brightest value is 4095, but white is 65535: it is read as almost black."
 
 
 def test_photos_of_8_bits_have_their_own_white(tmp_path):

@@ -134,7 +134,7 @@ def check_shares(folder: Path) -> None:
     me = distributed.rank()
     assert distributed.gathered(["a", "b"][:me + 1]) == ["a", "a", "b"]
     assert distributed.anyone(me == 1) and not distributed.anyone(False)
-    assert distributed.of_first(5.5 + me) == 5.5
+    assert distributed.from_first(5.5 + me) == 5.5
     assert distributed.mean(torch.tensor([me, 4.0])).tolist() == [0.5, 4.0]
     assert distributed.share_of(torch.arange(6)).tolist() == [me, 2 + me, 4 + me]
     expected = torch.arange(14).view(7, 2)

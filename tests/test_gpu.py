@@ -40,10 +40,10 @@ def test_rows_move_to_a_gpu_with_room(monkeypatch, tmp_path):
     mapped = rows.MappedRows.allocated(tmp_path / "values", tuple(values.shape), torch.float32)
     mapped[0:130] = values
     for kept in (values, mapped):
-        moved = rows.near(kept, GPU)
+        moved = rows.to_gpu(kept, GPU)
         assert moved.is_cuda and torch.equal(moved.cpu(), kept[0:130])
         monkeypatch.setattr(rows, "GPU_SHARE", 0)
-        assert rows.near(kept, GPU) is kept
+        assert rows.to_gpu(kept, GPU) is kept
         monkeypatch.undo()
     monkeypatch.setattr(rows, "GPU_SHARE", 0)  # a training whose photos stay outside goes on all the same
     outside, inside = (made_up_training(device, TINY) for device in ("cuda", "cpu"))

@@ -268,7 +268,7 @@ def test_masks_and_other_files_are_no_defects(tmp_path):
     with pytest.raises(InputError, match="1 masks"):
         take_in([fine], [], [bad], tmp_path / "scratch")
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(InputError, match=r"notes\.txt is no photo"):
+    with pytest.raises(InputError, match=r"notes\.txt is not a photo"):
         take_in([fine, tmp_path / "notes.txt"], [], [], tmp_path / "scratch")
     with pytest.raises(InputError, match="does not exist"):
         take_in([tmp_path / "nowhere"], [], [], tmp_path / "scratch")
@@ -341,7 +341,7 @@ def test_nothing_half_kept_is_left_behind(tmp_path):
 
 def test_a_folder_in_use_is_left_as_it_is(tmp_path):
     first = keep(Intake((photo(tmp_path / "a.png"),), (), ()), tmp_path / "kept")
-    with pytest.raises(InputError, match="could not be kept"):
+    with pytest.raises(InputError, match="could not be saved"):
         keep(Intake((photo(tmp_path / "b.png"),), (), ()), tmp_path / "kept")
     assert kept(tmp_path / "kept") == first
     with pytest.raises(InputError, match="no photos of good parts"):

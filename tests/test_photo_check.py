@@ -208,9 +208,9 @@ def test_values_in_which_nothing_tells_white(trays, tmp_path):
     file.write_bytes(tiff(np.full((80, 80), 100_000, np.uint32)))
     result = check({GOOD: [*trays[:20], file]})
     [refused] = result.refused
-    assert refused.startswith("Among the photos of more than 8 bits there are values up to 100000")
+    assert refused.startswith("Among the photos with more than 8 bits there are values up to 100000")
     assert result.white is None and check({GOOD: [*trays[:20], file]}, white_level=2**17 - 1).refused == []
-    with pytest.raises(InputError, match="Among the photos of more than 8 bits"):
+    with pytest.raises(InputError, match="Among the photos with more than 8 bits"):
         with_white_level(Config(), [*trays[:20], file])
     assert any("scan.tif: there are values up to 100000" in problem and "Set white_level" in problem
                for problem in result.problems())
@@ -232,8 +232,8 @@ def test_sizes_are_counted_and_odd_ones_named(trays, tmp_path):
     half = [saved(Image.open(tray).resize((160, 120)), tmp_path / tray.name) for tray in trays[20:23]]
     problems = "\n".join(check({GOOD: [*half, *trays[:20], strip]}).problems())
     assert "Photos have 3 different sizes: 20 of 320 x 240, 3 of 160 x 120, 1 of 400 x 60." in problems
-    assert "1 photo is less than 64 px wide or high (400 x 60, for one)" in problems
-    assert "1 photo is more than 4 times as long as wide (400 x 60, for one)" in problems
+    assert "1 photo is less than 64 px wide or high (400 x 60, for example)" in problems
+    assert "1 photo is more than 4 times as long as wide (400 x 60, for example)" in problems
 
 
 def test_unreadable_files_are_counted_with_reasons(trays, tmp_path):
@@ -275,9 +275,9 @@ def test_too_few_photos_are_refused_and_copies_do_not_count(trays, tmp_path):
     copy = copied(trays[0], tmp_path / "copy.bmp")
     assert check({GOOD: trays[:8]}).refused == []
     [refused] = check({GOOD: [*trays[:7], copy, text(tmp_path / "bad.png")]}).refused
-    assert "7 can be read and show different pictures" in refused
+    assert "7 readable and different" in refused
     [refused] = check({GOOD: trays[:8], HELD_OUT: [trays[8], text(tmp_path / "worse.png")]}).refused
-    assert refused.startswith("Too few held-out good parts: 1 can be read")
+    assert refused.startswith("Too few held-out good parts: 1 readable")
     assert check({GOOD: trays[:8], HELD_OUT: []}).refused == []
     assert len(check({}).refused) == 1
 

@@ -71,7 +71,7 @@ def test_a_finished_run_is_shown_without_writing_into_its_folder(good_photos, de
     assert model.read_bytes() == (folder / directory.MODEL).read_bytes()
     assert "<h1>" in card.read_text(encoding="utf-8")
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-    assert "no longer here" in train_tab._watch(tmp_path, "other", shown[-1])[0]
+    assert "no longer exists" in train_tab._watch(tmp_path, "other", shown[-1])[0]
 
 
 def test_lists_are_read_again_when_somebody_else_changes_them(tmp_path):

@@ -68,7 +68,7 @@ def test_taken_rows_are_views_of_the_same_file(values, mapped):
 
 
 def test_a_disk_without_room_is_named_and_nothing_stays_on_it(tmp_path):
-    with pytest.raises(InputError, match=r"no room for 931322\.6 GB of features .* GB are free\. Make room"):
+    with pytest.raises(InputError, match=r"no room for 931322\.6 GB of features .* GB are free\. Free"):
         Space(tmp_path / "scratch").empty("features", (10, 10**14), torch.uint8)
     assert not list((tmp_path / "scratch").iterdir())
 

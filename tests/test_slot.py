@@ -95,7 +95,7 @@ def test_what_a_slot_says(demo_set):
     photo = find_images(demo_set)[0]
     assert json.loads(slot._value(Slot().add([(photo, "10.png"), (photo, "2.png")])))["names"] == [
         "2.png", "10.png"]
-    assert value["left_out"] == "2 are no photos and were left out: a.txt, b.txt"
+    assert value["left_out"] == "2 files were left out (not photos): a.txt, b.txt"
     assert slot.plain(f"{full.folder}/good/1.png: truncated. {full.folder}/2.png too") == (
         "good/1.png: truncated. 2.png too")
 
@@ -103,7 +103,7 @@ def test_what_a_slot_says(demo_set):
 def test_too_many_files_are_refused_before_any_is_kept(monkeypatch, demo_set):
     monkeypatch.setattr(slot, "MAX_FILES", 2)
     before = set(places.private().iterdir())
-    with pytest.raises(InputError, match="more than the 2"):
+    with pytest.raises(InputError, match="can hold 2 files"):
         dropped(demo_set / "test/good")
     assert set(places.private().iterdir()) == before
 

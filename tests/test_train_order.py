@@ -23,7 +23,7 @@ def test_slots_that_were_filled_meanwhile_are_checked_again(good_photos, tmp_pat
     assert "the same picture in good parts and in known defects" in found
     waiting = tmp_path / incoming.FOLDER / places.process()
     assert [folder.name for folder in waiting.iterdir()] == [newer] != [key]
-    with pytest.raises(InputError, match="Take copies out"):
+    with pytest.raises(InputError, match="Remove the copies"):
         start(tmp_path, newer, "never", "quick", *[""] * len(SETTINGS), None)
     assert list(check_again(tmp_path, None, looked, newer, *both)) == [(gr.skip(),) * 6]
 

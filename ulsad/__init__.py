@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-# Read when torch is loaded. Threads that spin while they wait take the cores from those that work: photos
-# scored and maps drawn a third slower, an app and a training beside each other several times.
+# Read when torch is loaded. Waiting threads that spin take the cores from working ones: scoring and drawing
+# would be a third slower, and an app beside a training several times slower.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
 def lazy(package: str, face: Mapping[str, str]) -> Callable[[str], Any]:
-    """A package's `__getattr__`: `face` has names and their modules, which load when first used."""
+    """A package's `__getattr__`: `face` maps names to their modules, which load on first use."""
     def attribute(name: str) -> Any:
         if name not in face:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")

@@ -12,22 +12,22 @@ from ulsad.errors import InputError, Stopped
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, 2 for what a user can mend, 130 when stopped."""
+    """Run one command and return its exit status: 0, 2 for errors the user can fix, 130 when stopped."""
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     options = _parser(arguments).parse_args(arguments)
     try:
         options.run(options)
-    except (InputError, OSError) as error:  # what a disk refuses is the user's to mend
+    except (InputError, OSError) as error:  # users can fix disk errors, such as a full disk
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (Stopped, KeyboardInterrupt):
-        print("stopped; what was finished before is kept", file=sys.stderr)
+        print("stopped; finished results are kept", file=sys.stderr)
         return 130
     return 0
 
 
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
-    """Of all commands, the names; of the one that is asked for, the options too."""
+    """A parser with the names of all commands, and the options of the chosen one only."""
     name = "ulsad" if Path(sys.argv[0]).stem == "ulsad" else "python -m ulsad"
     parser = argparse.ArgumentParser(prog=name, description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

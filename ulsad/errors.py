@@ -1,10 +1,10 @@
-"""What ends a command early: an error whose message says how to mend it, or the user."""
+"""Exceptions that end a command early."""
 
 
 class InputError(ValueError):
-    """Something given by the user is wrong; the message says what, and what to do about it.
+    """Some input of the user is wrong; the message says what, and what to do about it.
 
-    The command line prints it without a traceback, the app shows it as it is.
+    The command line prints the message without a traceback; the app shows it unchanged.
     """
 
 

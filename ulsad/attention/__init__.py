@@ -1,6 +1,6 @@
-"""What a patch attends to in a pre-trained network, groups of similar patches (Figure 5 of the paper), and
-both branches of a model seen from the inside. Only the last needs a trained model. The figure can be
-written to a file.
+"""Attention of patches in a pre-trained network, groups of similar patches (Figure 5 of the paper), and the
+inner results of a trained model's branches. Only the last needs a trained model. The figure can be written to
+a file.
 """
 
 from ulsad import lazy

@@ -27,11 +27,11 @@ class Concept:
 
 
 def concepts(features: Tensor, count: int, temperature: float | None = None, seed: int = 0) -> list[Concept]:
-    """The `count` (1 … 12) most distinct concepts of U (c, h, w), most distinct first; a photo with fewer
-    different patches has fewer.
+    """The `count` (1 … 12) most distinct concepts of U (c, h, w), most distinct first; fewer if the photo has
+    too few different patches.
 
-    Without a temperature each concept has its own, at which attention is shared among as many patches as the
-    group has (`attention.spread`): at the paper's √c* some networks' patches attend to hardly more than
+    Without a temperature, each concept gets its own, at which attention spreads over as many patches as the
+    group has (`attention.spread`): at the paper's √c*, patches of some networks attend almost only to
     themselves.
     """
     patches = groupable(features)
@@ -46,10 +46,10 @@ def concepts(features: Tensor, count: int, temperature: float | None = None, see
 
 
 def groupable(features: Tensor) -> np.ndarray:
-    """What patches of U (c, h, w) are grouped by, float32 (h · w, k): the mean over each patch and its eight
-    neighbours, standardised, then its k = 12 first principal components at equal weight.
+    """Vectors for grouping the patches of U (c, h, w), float32 (h · w, k): the standardised mean over each
+    patch and its eight neighbours, reduced to the first k = 12 principal components with equal weight.
 
-    So a group is a kind of thing rather than of edge, and no single direction outweighs the others.
+    So groups are kinds of objects rather than of edges, and no single direction dominates.
     """
     from sklearn.decomposition import PCA
 
@@ -59,7 +59,7 @@ def groupable(features: Tensor) -> np.ndarray:
 
 
 def _groups(patches: np.ndarray, seed: int) -> list[np.ndarray]:
-    """Masks (h · w,) of the groups that k-means finds, none of them empty."""
+    """Masks (h · w,) of the groups found by k-means; none is empty."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
@@ -76,8 +76,8 @@ def _medoid(patches: np.ndarray, members: np.ndarray) -> int:
 
 
 def _distinctness(patches: np.ndarray, members: np.ndarray) -> float:
-    """How far a group lies from the mean of all patches, less the share of it at the edge of the photo:
-    what runs out of the photo is mostly backdrop."""
+    """Distance of a group from the mean of all patches, reduced by the group's share at the photo's edge:
+    what extends beyond the edge is mostly background."""
     inner = members[1:-1, 1:-1].sum() / members.sum()
     return float(np.linalg.norm(patches[members.ravel()].mean(axis=0)) * inner)
 

@@ -1,4 +1,4 @@
-"""Figure 5 for any photo: the photo first, then the attention map of each of its concepts."""
+"""Figure 5 for any photo: the photo, then the attention map of each of its concepts."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 ACROSS = 5  # pictures in a row
 WIDTH = 7.0  # of the figure, inches: the text width of a page
-HEIGHT = 9.0  # of all pictures in it at most, so that it fits on one
-LOWEST = 0.3  # of one picture
+HEIGHT = 9.0  # inches, the maximum of all pictures together, so that the figure fits on a page
+LOWEST = 0.3  # inches, the minimum of one picture
 RESOLUTION = 300  # dots per inch, of the PNG and of the pictures in a PDF
 OPACITY = 0.75
 _FORMATS = (".pdf", ".png", ".svg")
@@ -31,12 +31,12 @@ def attention_map(photo: Image.Image, concept: Concept) -> Image.Image:
 
 
 def draw(photo: Image.Image, concepts: Sequence[Concept], captions: Sequence[str] = ()) -> Figure:
-    """The whole figure; a cross marks each query. Captions, where given, stand below the maps in order.
+    """The whole figure; a cross marks each query. Captions, if any, go below the maps in order.
 
     Raises `InputError` when there are more captions than maps.
     """
     if len(captions) > len(concepts):
-        raise InputError(f"There are {len(captions)} captions for {len(concepts)} maps. Take some out.")
+        raise InputError(f"There are {len(captions)} captions for {len(concepts)} maps. Remove some.")
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -63,10 +63,10 @@ def draw(photo: Image.Image, concepts: Sequence[Concept], captions: Sequence[str
 
 
 def write(file: Path, figure: Figure) -> None:
-    """As the file's name says: PDF, PNG or SVG. Raises `InputError` for other endings."""
+    """Write a PDF, PNG or SVG, by the file's suffix. Raises `InputError` for other suffixes."""
     from matplotlib import rc_context
 
     if file.suffix.lower() not in _FORMATS:
-        raise InputError(f"{file}: a figure is written as {', '.join(_FORMATS)}.")
-    with rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):  # text that stays text
+        raise InputError(f"{file}: a figure can be written as {', '.join(_FORMATS)} only.")
+    with rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):  # keep text as text
         figure.savefig(file, dpi=RESOLUTION)

@@ -1,4 +1,4 @@
-"""What both branches make of one photo, term by term of the loss: between the features and the maps."""
+"""Both branches' results for one photo between features and maps, with each term of the loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ulsad.photos.images import to_square
 
 @dataclass(frozen=True)
 class Term:
-    """One of the three losses, of this photo alone: value + weight · direction, means over all patches."""
+    """One of the three losses for this photo alone: value + weight · direction, means over all patches."""
 
     name: str  # "L_pl", "L_pg", "L_lg"
     equation: int  # 1, 5 or 6
@@ -33,7 +33,7 @@ class Inside:
     """Features and losses of one photo, on the h* × w* grid."""
 
     features: Tensor  # U, standardised with the training photos' μ and σ, float32 (c*, h*, w*)
-    global_features: Tensor | None  # Û, likewise; None without a global branch
+    global_features: Tensor | None  # Û, the same shape; None without a global branch
     attention_error: np.ndarray | None  # float32 (h*, w*): l_v + λ_g l_d of Â and A, the summand of Eq. 5
     terms: tuple[Term, ...]  # those that the model was trained with
 

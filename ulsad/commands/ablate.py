@@ -1,4 +1,4 @@
-"""One of the paper's ablations on a labelled data set, as its table and a figure."""
+"""Repeat one of the paper's ablations on a labelled data set, with its table and a figure."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ EXAMPLE = "components tray"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", choices=[*ablation.STUDIES, ALPHA_BETA],
-                        help="components: Table 3; local: 21; global: 22; backbones: 23 and Figure 8; "
-                             "alpha-beta: Figure 7; last-layer: of the reconstruction network, and the blur")
+                        help="components: Table 3; local: Table 21; global: Table 22; backbones: Table 23 "
+                             "and Figure 8; alpha-beta: Figure 7; last-layer: last layer of the "
+                             "reconstruction network, and the blur")
     add_common(parser, "ablation")
 
 
 def run(options: argparse.Namespace) -> None:
-    """One of the paper's ablations, as its table and a figure; what is in --out already is not run again."""
+    """Write the table and the figure; results already in --out are reused."""
     categories, config, store = set_up(options)
     if options.study == ALPHA_BETA:
         for category in categories:

@@ -24,16 +24,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concepts", type=natural, default=4, metavar="N", help="maps, 1 to 12 (4)")
     parser.add_argument("--captions", nargs="+", default=[], metavar="TEXT", help="below the maps")
     parser.add_argument("--temperature", type=positive, metavar="T",
-                        help="as a multiple of √c*, 1 is the paper's; otherwise each concept has its own")
+                        help="a multiple of √c*, 1 as in the paper; default: a separate one for each concept")
     parser.add_argument("--backbone", choices=BACKBONES, default=Config().backbone)
     parser.add_argument("--layers", nargs=2, metavar="LAYER", help="j and j+1")
     add_machine(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Raises `InputError` for an unreadable photo, and for weights that are missing."""
+    """Raises `InputError` for an unreadable photo or missing weights."""
     if not 1 <= options.concepts <= GROUPS:
-        raise InputError(f"--concepts goes from 1 to {GROUPS}.")
+        raise InputError(f"--concepts must be from 1 to {GROUPS}.")
     config = Config(backbone=options.backbone, layers=options.layers and tuple(options.layers))
     extractor = load_backbone(config, options.weights).to(choose_device(options.device))
     photo = read_image(options.photo)

@@ -1,4 +1,4 @@
-"""Time training, inference, and what people wait for in the app."""
+"""Time training, inference, and waiting times in the app."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ EXAMPLE = "throughput"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("part", nargs="?", choices=("throughput", "scaling", "latency"),
-                        help="throughput: training and scoring, beside the paper's procedure done plainly; "
-                             "scaling: what both take with more photos or pixels; latency: what one waits "
-                             "for in the app; default: all three")
-    parser.add_argument("--batch", type=natural, default=500, metavar="N", help="photos open at once (500)")
+                        help="throughput: training and scoring, compared with a plain implementation of the "
+                             "paper; scaling: time and memory with more photos or pixels; latency: waiting "
+                             "times in the app; default: all three")
+    parser.add_argument("--batch", type=natural, default=500, metavar="N",
+                        help="photos open in the app (500)")
     parser.add_argument("--rounds", type=count, default=40, metavar="N",
-                        help="how often what takes a moment is timed (40)")
+                        help="repetitions of short measurements (40)")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -48,7 +49,7 @@ def _tables(options: argparse.Namespace, folder: Path) -> Iterator[Table]:
 
 
 def _processor() -> str:
-    """Its full name where the system is Linux."""
+    """The processor's name; the full one on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(": ")[1] for line in lines if line.startswith("model name"))

@@ -1,4 +1,4 @@
-"""What is in the slots, what is wrong with it, and what a training would take."""
+"""Check photos for training: what is there, what is wrong, and what training would need."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Raises `InputError` when there is nothing to train on."""
+    """Raises `InputError` when the photos can't be trained on."""
     given = order(options)
     with tempfile.TemporaryDirectory() as scratch:
         intake = given.intake(Path(scratch))
@@ -31,6 +31,6 @@ def run(options: argparse.Namespace) -> None:
     for problem in result.problems():
         print(f"  {problem}")
     if result.refused:
-        raise InputError("So there is nothing to train on yet.")
+        raise InputError("These photos can't be trained on yet.")
     print(estimate(given.config, result.usable(GOOD_PARTS), result.usable(HELD_OUT),
                    result.seconds_per_photo, options.weights, options.device))

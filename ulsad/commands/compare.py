@@ -1,4 +1,4 @@
-"""Other methods on the same photos as this one, in one table."""
+"""Compare other methods with this one on the same photos, in one table."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ EXAMPLE = "tray --with nearest --seeds 3"
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_common(parser, "comparison")
     parser.add_argument("--with", type=words, default=comparison.METHODS, dest="methods", metavar="A,B,…",
-                        help=f"beside ulsad, of {', '.join(comparison.METHODS[1:])}; all but dfr and nearest "
-                             "need anomalib")
+                        help=f"methods to compare, of {', '.join(comparison.METHODS[1:])}; all but dfr and "
+                             "nearest need anomalib")
     parser.add_argument("--minutes", type=float, default=3.0,
-                        help="how long a method may train, of those that train in epochs (3)")
+                        help="training time limit for methods that train in epochs (3)")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Other methods on the same photos, in one table."""
     comparison.check_methods(options.methods)
     categories, config, store = set_up(options)
     for category in categories:

@@ -16,7 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=natural, default=0)
     parser.add_argument("--train", type=natural, default=60, metavar="N", help="good photos to train on (60)")
     parser.add_argument("--sample", action="store_true",
-                        help="only eight photos to look at, as JPEG: one good, and one of each defect")
+                        help="only eight sample photos as JPEG: a good one, and one of each defect")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ulsad.commands.labelled import add_common, set_up, write_table
-from ulsad.detector.batch import said_of_strange
+from ulsad.detector.batch import strange_photos_warning
 from ulsad.detector.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.evaluation import figures, paper_tables
@@ -25,15 +25,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Table of every metric, map and category, beside the paper's own row where it has one."""
+    """Write a table of every metric, map and category, with the paper's own row where there is one."""
     categories, config, store = set_up(options)
     if options.model:
         results = {categories[0].name: [_of_model(options, store, categories)]}
     else:
         results = paper_tables.run_seeds(store, categories, config, options.seeds)
     for name, trials in results.items():
-        if said := said_of_strange(trials[0].get("strange", 0), trials[0]["photos"]["all"]):
-            print(f"{name}: {said}", file=sys.stderr)
+        if warning := strange_photos_warning(trials[0].get("strange", 0), trials[0]["photos"]["all"]):
+            print(f"{name}: {warning}", file=sys.stderr)
     write_table(options.out, "table", paper_tables.evaluation_table(results, categories[0].layout))
     if (kinds := paper_tables.kinds_table(results)).rows:
         write_table(options.out, "kinds", kinds)
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _of_model(options: argparse.Namespace, store: TrialStore, categories: list[Category]) -> dict:
     if len(categories) > 1:
-        raise InputError(f"--model tests one category. Give one of the folders below {options.dataset}.")
+        raise InputError(f"--model tests a single category. Give one of the folders in {options.dataset}.")
     evaluation = evaluated(store, Ulsad.load(options.model, options.weights, options.device), categories[0])
     write_scores(options.out / "scores.csv", evaluation)
     figures.curves(evaluation).savefig(options.out / "curves.png", dpi=150)

@@ -1,4 +1,4 @@
-"""What evaluate, ablate and compare share: a labelled data set's path, seeds, and tables as files."""
+"""Shared by evaluate, ablate and compare: options for a labelled data set and seeds, and tables as files."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def add_common(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument("--seeds", type=count, default=1, metavar="N", help="trainings per category (1)")
     add_settings(parser)
     parser.add_argument("--logical", type=words, default=(), metavar="KIND,…",
-                        help="which kinds of defects are logical (missing, surplus, misplaced parts)")
+                        help="kinds of defects that are logical (missing, surplus, misplaced parts)")
     parser.add_argument("--structural", type=words, default=(), metavar="KIND,…",
-                        help="which are structural (scratches, dents, dirt)")
+                        help="kinds of defects that are structural (scratches, dents, dirt)")
     parser.add_argument("--false-reject", type=float, default=FALSE_REJECT, metavar="SHARE",
                         help="share of held-out good photos that the threshold may reject (0.05)")
     add_machine(parser)
@@ -34,7 +34,7 @@ def add_common(parser: argparse.ArgumentParser, out: str) -> None:
 def set_up(options: argparse.Namespace) -> tuple[list[Category], Config, TrialStore]:
     groups = {kind: LOGICAL for kind in options.logical} | {kind: STRUCTURAL for kind in options.structural}
     if not 0 <= options.false_reject < 1:
-        raise InputError(f"--false-reject is a share from 0 to below 1, not {options.false_reject}.")
+        raise InputError(f"--false-reject must be from 0 to below 1, not {options.false_reject}.")
     categories = find_categories(options.dataset, groups)
     config = PRESETS[options.preset].with_text(options.settings)
     options.out.mkdir(parents=True, exist_ok=True)

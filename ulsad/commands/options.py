@@ -1,4 +1,4 @@
-"""Options that several commands share, and what may be written for a number."""
+"""Options that several commands share, and parsers for their values."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ def add_photos(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photos", nargs="*", type=Path,
                         help="good parts: a folder, a zip, or photos; or a whole data set")
     parser.add_argument("--held-out", nargs="+", type=Path, metavar="PHOTOS", default=[],
-                        help="good parts for calibration only; otherwise a share of the photos is kept back")
+                        help="good parts for calibration only; default: a share of the photos is held out")
     parser.add_argument("--defects", nargs="+", type=Path, metavar="PHOTOS", default=[],
-                        help="known defects, only to test the finished model with")
+                        help="known defects, used only to test the finished model")
     add_settings(parser)
 
 
 def order(options: argparse.Namespace) -> Order:
-    """What `add_photos` and `add_machine` were given. Raises `InputError` for settings that can't be."""
+    """The order from the options of `add_photos` and `add_machine`. Raises `InputError` for bad settings."""
     photos, held_out, defects = (tuple(str(path.absolute()) for path in slot)
                                  for slot in (options.photos, options.held_out, options.defects))
     given = Order(photos, held_out, defects, options.preset, tuple(options.settings),
                   options.weights and str(options.weights.absolute()), options.device)
-    given.config  # noqa: B018  complains now rather than when it is its turn
+    given.config  # noqa: B018  raises now rather than after queueing
     return given
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", choices=PRESETS, default="quick")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
-                        dest="settings", help="change settings of the preset, e.g. steps=1000 seed=1")
+                        dest="settings", help="override settings of the preset, e.g. steps=1000 seed=1")
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, metavar="FILE",
-                        help="the backbone's pre-trained weights, or a folder that holds them")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 …; default: a GPU where there is one")
+                        help="the backbone's pre-trained weights, or a folder with them")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 …; default: a GPU if there is one")
 
 
 def natural(text: str) -> int:

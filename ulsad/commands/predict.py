@@ -1,4 +1,4 @@
-"""Score photos: scores.csv, a picture of the maps of each, and skipped.csv where a photo was unreadable."""
+"""Score photos: write scores.csv, a picture of each photo's maps, and skipped.csv for unreadable photos."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from ulsad.commands.options import add_machine
 from ulsad.compute import distributed
 from ulsad.detector import rendering, spreadsheet
-from ulsad.detector.batch import Batch, Table, said_of_strange
+from ulsad.detector.batch import Batch, Table, strange_photos_warning
 from ulsad.detector.criterion import Criterion, unpacked
 from ulsad.detector.detector import Ulsad
 from ulsad.detector.prediction import Prediction
@@ -24,11 +24,11 @@ from ulsad.photos.images import Skipped
 
 
 class Written(NamedTuple):
-    """Photos that people should hear of, by name."""
+    """Names of photos to report to the user."""
 
-    skipped: list[tuple[str, str]]  # could not be read, and why
-    strange: list[str]  # look like nothing the model was trained on
-    noted: list[str]  # have notes
+    skipped: list[tuple[str, str]]  # (name, reason) of unreadable photos
+    strange: list[str]  # photos unlike anything the model was trained on
+    noted: list[str]  # photos with notes
 
 
 EXAMPLE = "part.safetensors photos/new --out out"
@@ -47,18 +47,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write scores.csv, a picture of the maps per photo, and skipped.csv where a photo was unreadable.
-
-    Processes that torchrun started share the photos; the first one puts their tables together.
-    """
+    """If torchrun started several processes, they share the photos; the first one merges the tables."""
     with distributed.group():
         detector = Ulsad.load(options.model, options.weights, options.device or distributed.local_device())
         criterion = _criterion(detector, options)
         if criterion.ignored:
             detector = detector.ignoring(unpacked(criterion.ignored))
         if options.photos.is_dir() and options.out.resolve().is_relative_to(options.photos.resolve()):
-            raise InputError(f"--out {options.out} lies in the folder of photos, so its maps would be scored "
-                             "as photos the next time. Choose a folder outside.")
+            raise InputError(f"--out {options.out} is inside the folder of photos, so the next run would "
+                             "score the maps as photos. Choose a folder outside.")
         options.out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:
             names = _named_photos(options.photos, Path(scratch))
@@ -72,16 +69,16 @@ def run(options: argparse.Namespace) -> None:
         if distributed.rank() == 0:
             scored = len(names) - len(skipped)
             if strange:
-                print(said_of_strange(len(strange), scored), file=sys.stderr)
+                print(strange_photos_warning(len(strange), scored), file=sys.stderr)
             if noted:
-                print(f"Photos with notes: {len(noted)}, {noted[0]} for one; see the last column.",
+                print(f"Photos with notes: {len(noted)}, for example {noted[0]}; see the last column.",
                       file=sys.stderr)
             print(f"{scored} photos scored, {options.out / 'scores.csv'}")
             _write_skipped(options.out / "skipped.csv", skipped)
 
 
 def _named_photos(source: Path, scratch: Path) -> dict[Path, str]:
-    """Photos of a folder, a zip or one file, with their names relative to it."""
+    """Photos from a folder, a zip or one file, with their names relative to it."""
     paths = gather_photos([source], scratch)
     root = source if source.is_dir() else paths[0].parent
     if source.suffix.lower() == ".zip":
@@ -90,7 +87,7 @@ def _named_photos(source: Path, scratch: Path) -> dict[Path, str]:
 
 
 def _merge(part: Path, table: Path, names: list[str]) -> None:
-    """Every process's rows in the order of all photos."""
+    """Merge every process's rows in the order of all photos."""
     head, *rows = spreadsheet.read(part)
     part.unlink()
     rows = distributed.gathered(rows)
@@ -101,11 +98,11 @@ def _merge(part: Path, table: Path, names: list[str]) -> None:
 
 
 def _criterion(detector: Ulsad, options: argparse.Namespace) -> Criterion:
-    """The one saved under a name, or the one that held-out photos suggest, at the given α and β."""
+    """The criterion saved under the given name, or else the suggested one at the given α and β."""
     if options.criterion is not None:
         if options.criterion not in detector.criteria:
             known = ", ".join(detector.criteria) or "none"
-            raise InputError(f"The model has no criterion '{options.criterion}'. Saved with it: {known}.")
+            raise InputError(f"The model has no criterion '{options.criterion}'. Saved criteria: {known}.")
         return detector.criteria[options.criterion]
     alpha = detector.config.alpha if options.alpha is None else options.alpha
     beta = detector.config.beta if options.beta is None else options.beta
@@ -117,7 +114,7 @@ def _criterion(detector: Ulsad, options: argparse.Namespace) -> Criterion:
 def _write_predictions(
     detector: Ulsad, names: dict[Path, str], table_file: Path, maps: Path, criterion: Criterion, raw: bool
 ) -> Written:
-    """The table and the maps."""
+    """Write the table and the maps."""
     written = Written([], [], [])
     with Table(table_file) as table:
         for result in detector.predict_many(names):

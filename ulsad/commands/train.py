@@ -1,4 +1,4 @@
-"""Train from the command line, or as the process behind a run directory."""
+"""Train a model from the command line, or as the process of a run directory."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_photos(parser)
     parser.add_argument("--out", type=Path, help="the model file to write")
     parser.add_argument("--run-dir", type=Path, help="a directory for progress, checkpoint and model")
-    parser.add_argument("--resume", action="store_true", help="go on with a stopped or killed --run-dir")
+    parser.add_argument("--resume", action="store_true", help="resume the stopped or killed run in --run-dir")
     parser.add_argument("--queue", action="store_true",
-                        help="wait until runs beside --run-dir that were started earlier have ended")
+                        help="wait until earlier runs in the same parent directory have ended")
     add_machine(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Raises `InputError`, also where the settings or photos are not fit to train on."""
+    """Raises `InputError` for bad options, settings or photos."""
     if options.resume:
         if not options.run_dir or options.photos:
-            raise InputError("--resume goes on with the run in --run-dir DIR as begun: no photos.")
+            raise InputError("--resume needs --run-dir DIR and no photos: the run continues with its own.")
         train_in_directory(options.run_dir, None, options.queue)
         return
     given = order(options)
@@ -38,4 +38,4 @@ def run(options: argparse.Namespace) -> None:
     elif options.out:
         train_to_file(given, options.out)
     else:
-        raise InputError("Say where the model goes: --out FILE, or --run-dir DIR.")
+        raise InputError("Choose where to write the model: --out FILE or --run-dir DIR.")

@@ -1,4 +1,4 @@
-"""What makes it fast, and changes no number: convolutions by matrix products and by parts, work on a GPU,
-several threads and processes, rows of data in memory or in mapped files. The method stands a floor above
-and reads without it. Nothing here knows what an anomaly is.
+"""Faster code with the same results: convolutions by matrix products and by tiles, recorded steps on a GPU,
+several threads and processes, rows of data in memory or in mapped files. `ulsad.method` can be read without
+it, and nothing here is about anomalies.
 """

@@ -1,7 +1,7 @@
-"""torch's convolutions with square kernels, faster in training on a CPU, exact but for rounding.
+"""torch's convolutions with square kernels, faster when training on a CPU, exact except for rounding.
 
-Kernels of 5 × 5 and more, at stride 1, go by the convolution theorem. Of other layers with many channels the
-gradient of the weights is made one matrix product: torch's own way takes twice as long for it.
+Kernels of 5 × 5 and more at stride 1 use the convolution theorem. In other layers with many channels, the
+gradient of the weights is computed as one matrix product, which takes half of torch's time.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch.autograd.function import once_differentiable
 
 from ulsad.compute.fast_convolution import convolved
 
-LARGE = 5  # px; at 3, which only `quick` has, the convolution theorem gains a tenth of one layer
-MANY = 256  # channels on either side; with fewer, arranging the product takes what it gains
+LARGE = 5  # px; for 3, which `quick` has, the convolution theorem would save only a tenth of one layer's time
+MANY = 256  # input and output channels; with fewer, preparing the product costs as much as it gains
 
 
 class Conv2d(nn.Conv2d):
-    """torch's, without a bias."""
+    """torch's `Conv2d`, without a bias."""
 
     def forward(self, values: Tensor) -> Tensor:
         if not (_can_be_faster(self, values) and _has_many_channels(self)):
@@ -30,10 +30,10 @@ class Conv2d(nn.Conv2d):
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """torch's; at stride 1 the kernel is odd and padded to keep the size.
+    """torch's `ConvTranspose2d`; at stride 1 the kernel is odd and padded to keep the size.
 
-    In training alone, because transformed kernels fill memory that batches of one photo would not make worth
-    while, and where there are gradients.
+    Faster in training only: transformed kernels take memory that is not worth it for single photos, and the
+    other gain is in the gradients.
     """
 
     def forward(self, values: Tensor, output_size: list[int] | None = None) -> Tensor:
@@ -57,8 +57,8 @@ def _has_many_channels(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
 
 
 class _Convolution(torch.autograd.Function):
-    """Between a fine and a coarse grid, whose channels the weights (coarse, fine, k, k) connect: from fine to
-    coarse, or transposed from coarse to fine. Either is the other's gradient."""
+    """A convolution with weights (coarse, fine, k, k) from a fine to a coarse grid, or transposed from coarse
+    to fine. Each is the gradient of the other."""
 
     @staticmethod
     def forward(context: Any, values: Tensor, weight: Tensor, stride: int, padding: int, transposed: bool
@@ -87,13 +87,13 @@ def _convolved(
     values: Tensor, weight: Tensor, stride: int, padding: int, transposed: bool,
     left_over: Sequence[int] = (0, 0),
 ) -> Tensor:
-    """`left_over` rows and columns of the fine grid are reached by no kernel."""
+    """`left_over`: rows and columns of the fine grid that no kernel reaches."""
     return torch.convolution(values, weight, None, (stride, stride), (padding, padding), (1, 1), transposed,
                              left_over, 1)
 
 
 def patches(values: Tensor, k: int, stride: int, padding: int) -> Tensor:
-    """What each position of the kernel's way over (n, c, h, w) sees: (n · h′ · w′, k · k · c)."""
+    """The input values at each position of the kernel on (n, c, h, w): (n · h′ · w′, k · k · c)."""
     padded = F.pad(values.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding))
     down, across = ((size - k) // stride * stride + 1 for size in padded.shape[1:3])
     seen = [padded[:, i:i + down:stride, j:j + across:stride] for i in range(k) for j in range(k)]

@@ -1,6 +1,6 @@
-"""One training by several processes, as `torchrun` starts them: each computes a share, all know the result.
+"""One training in several processes started by `torchrun`: each computes a share, and all get the result.
 
-Alone, every function here does what it says for one process, at no cost.
+With a single process, every function works too, at no cost.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Item = TypeVar("Item")
 
 @contextmanager
 def group() -> Iterator[None]:
-    """While the block runs, the processes that torchrun started belong together."""
+    """Connect the processes that torchrun started while the block runs."""
     if not dist.is_torchelastic_launched() or dist.is_initialized():
         yield
         return
@@ -43,7 +43,7 @@ def size() -> int:
 
 
 def local_device() -> str | None:
-    """The GPU that is this process's own; None where there is none, or only one process."""
+    """The GPU of this process; None without a GPU, or with a single process."""
     if size() == 1 or not torch.cuda.is_available():
         return None
     return f"cuda:{dist.get_node_local_rank(0) % torch.cuda.device_count()}"
@@ -62,7 +62,7 @@ def fill(rows: Rows, batch: int, compute: Callable[[int, int], Tensor],
 
 
 def _from(owner: int, mine: Tensor | None, rows: Rows, count: int) -> Tensor:
-    """What process `owner` computed, on all of them."""
+    """Send the result of process `owner` to all processes."""
     if mine is None or owner != rank():
         values = torch.empty(count, *rows.shape[1:], dtype=rows.dtype)
     elif size() == 1:
@@ -74,7 +74,7 @@ def _from(owner: int, mine: Tensor | None, rows: Rows, count: int) -> Tensor:
 
 
 def gathered(items: Sequence[Item]) -> list[Item]:
-    """The items of all processes, those of the first one first."""
+    """The items of all processes, in the order of the processes."""
     if size() == 1:
         return list(items)
     parts: list[Any] = [None] * size()
@@ -83,11 +83,11 @@ def gathered(items: Sequence[Item]) -> list[Item]:
 
 
 def anyone(asked: bool) -> bool:
-    """Whether it is so in at least one process."""
+    """Whether `asked` is true in at least one process."""
     return bool(_reduced(torch.tensor(float(asked)), dist.ReduceOp.MAX))
 
 
-def of_first(value: float) -> float:
+def from_first(value: float) -> float:
     """The first process's value."""
     return float(_reduced(torch.tensor(value if rank() == 0 else 0.0, dtype=torch.float64)))
 
@@ -98,10 +98,10 @@ def mean(values: Tensor) -> Tensor:
 
 
 def share_of(batch: Tensor) -> Tensor:
-    """This process's part of a batch. Raises `InputError` when the batch can't be divided evenly."""
+    """This process's share of a batch. Raises `InputError` when the batch can't be divided evenly."""
     if len(batch) % size():
         raise InputError(f"{size()} processes can't share batches of {len(batch)} photos evenly. "
-                         f"Choose a batch_size that {size()} divides.")
+                         f"Choose a batch_size that is a multiple of {size()}.")
     return batch[rank()::size()]
 
 
@@ -112,7 +112,7 @@ def _reduced(values: Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.
 
 
 class _Sum(torch.autograd.Function):
-    """Over all processes, and so is its gradient."""
+    """A sum over all processes; its gradient is summed as well."""
 
     @staticmethod
     def forward(context: Any, values: Tensor) -> Tensor:
@@ -124,8 +124,8 @@ class _Sum(torch.autograd.Function):
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """torch's, with the statistics of the whole batch where processes share it (on CPUs too, unlike torch's
-    SyncBatchNorm), so that several processes train as one would."""
+    """torch's `BatchNorm2d` with the statistics of the whole batch when processes share it, so that several
+    processes train like one. Unlike torch's SyncBatchNorm, it also works on CPUs."""
 
     def forward(self, values: Tensor) -> Tensor:
         if not self.training or size() == 1:

@@ -1,12 +1,12 @@
-"""A transposed convolution with a large kernel at a fraction of its multiplications, exact but for rounding.
+"""A transposed convolution with a large kernel with far fewer multiplications, exact except for rounding.
 
 A tile of m × m outputs is a bilinear function of a tile of inputs and of the k × k kernel: transform both,
-multiply value by value, transform back. With the discrete Fourier transform this is the convolution theorem.
-The values are matrices over channels, so each is one matrix product. For m = 8 and k = 5 there are 214 of
-them instead of m² k² = 1,600.
+multiply elementwise, transform back. With the discrete Fourier transform this is the convolution theorem. The
+elements are matrices over channels, so each multiplication is a matrix product. For m = 8 and k = 5 there are
+214 of them instead of m² k² = 1,600.
 
-All numbers are real: of a real signal half of the frequencies say everything, and a complex product is
-three real ones (Gauss), whose sums of real and imaginary parts belong to the transforms.
+All numbers are real: a real signal is determined by half of its frequencies, and a complex product takes
+three real ones (Gauss), with the sums of real and imaginary parts moved into the transforms.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-TILE = 8  # m: larger tiles take fewer products, and more memory for the transformed kernels
-AT_ONCE = 256  # channels d
+TILE = 8  # m: larger tiles need fewer products, but more memory for the transformed kernels
+AT_ONCE = 256  # channels d processed at a time
 
 
 class Bilinear(NamedTuple):
@@ -56,13 +56,13 @@ def bilinear(m: int, k: int) -> Bilinear:
 
 
 def convolved(values: Tensor, weight: Tensor) -> Tensor:
-    """(n, c, h, w) by a kernel (c, d, k, k), k odd, zeros beyond the borders → (n, d, h, w)."""
+    """Convolve (n, c, h, w) with a kernel (c, d, k, k), k odd, zero padding → (n, d, h, w)."""
     return _Convolved.apply(values, weight)
 
 
 class _Convolved(torch.autograd.Function):
-    """Some channels d at a time, and none of their transformed kernels is kept: they are nine times as large
-    as they were."""
+    """Processes a few channels d at a time and keeps no transformed kernels, as these are nine times as large
+    as the kernels."""
 
     @staticmethod
     def forward(context: Any, values: Tensor, weight: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ def _added_tiles(tiles: Tensor, shape: torch.Size, k: int) -> Tensor:
 
 
 def _to_tiles(values: Tensor) -> Tensor:
-    """Tiles side by side, the last ones filled up with zeros: (n, d, h, w) → (TILE · TILE, d, n · tiles)."""
+    """Adjacent tiles, the last ones padded with zeros: (n, d, h, w) → (TILE · TILE, d, n · tiles)."""
     d, height, width = values.shape[1:]
     padded = F.pad(values, (0, -width % TILE, 0, -height % TILE))
     tiles = padded.unflatten(3, (-1, TILE)).unflatten(2, (-1, TILE))  # n, d, down, TILE, across, TILE
@@ -139,7 +139,7 @@ def _to_tiles(values: Tensor) -> Tensor:
 
 
 def _from_tiles(tiles: Tensor, shape: torch.Size) -> Tensor:
-    """The way back: (TILE · TILE, d, n · tiles) → (n, d, h, w), channels_last."""
+    """The inverse of `_to_tiles`: (TILE · TILE, d, n · tiles) → (n, d, h, w), channels_last."""
     n, _, height, width = shape
     d, down, across = tiles.shape[1], -(-height // TILE), -(-width // TILE)
     tiles = tiles.view(TILE, TILE, d, n, down, across).permute(3, 4, 0, 5, 1, 2)

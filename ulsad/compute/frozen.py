@@ -1,4 +1,4 @@
-"""Frozen networks with fewer operations, whose outputs are the same but for rounding."""
+"""Simplify frozen networks: fewer operations, same outputs except for rounding."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 def fold_batchnorm(module: nn.Module) -> None:
-    """Put each BatchNorm into the convolution before it: frozen, it is no more than a scale and a shift.
+    """Fold each BatchNorm, which is only a scale and a shift when frozen, into the convolution before it.
 
-    The features stay the same but for rounding, and large activations are written once instead of twice.
+    Features stay the same except for rounding, and large activations are written once instead of twice.
     """
     before: nn.Module | None = None
     for name, child in list(module.named_children()):
@@ -19,5 +19,5 @@ def fold_batchnorm(module: nn.Module) -> None:
             before.weight, before.bias = fuse_conv_bn_weights(
                 before.weight, before.bias, child.running_mean, child.running_var, child.eps, child.weight,
                 child.bias)
-            setattr(module, name, getattr(child, "act", nn.Identity()))  # timm's norms hold what follows them
+            setattr(module, name, getattr(child, "act", nn.Identity()))  # timm's norms contain the activation
         before = child

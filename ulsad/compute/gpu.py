@@ -1,4 +1,4 @@
-"""Steps that are recorded once and replayed: on a GPU, small kernels take longer to launch than to run."""
+"""Record a step once and replay it: on a GPU, small kernels take longer to launch than to run."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-REHEARSALS = 3  # in which libraries choose their kernels, as torch asks for before recording
+REHEARSALS = 3  # warm-up calls in which libraries choose their kernels; torch requires them before recording
 
 
 class Recorded:
-    """A function of CUDA tensors, or None, recorded when it is first called and replayed from then on.
+    """A function of CUDA tensors (or None), recorded on the first call and replayed on later calls.
 
-    It is called with tensors on the CPU, which must keep their shapes; all else that it reads must keep its
-    place in memory. The result is one tensor, which the next call overwrites. `kept` are tensors that the
-    function changes, and that the rehearsals before the recording must not.
+    Call it with CPU tensors of constant shapes; all other data that it reads must stay at the same memory
+    address. The result is one tensor, which the next call overwrites. `kept` are tensors that the function
+    changes and that are restored after the warm-up calls.
     """
 
     def __init__(self, function: Callable[..., Tensor], kept: Sequence[Tensor]) -> None:
@@ -48,7 +48,7 @@ class Recorded:
 
 
 def fetched(values: Tensor) -> Callable[[], list[float]]:
-    """Ask for a few numbers; what is returned waits for them, and not for what was launched since."""
+    """Start copying a few numbers from the GPU; the returned function waits only for this copy."""
     if not values.is_cuda:
         return values.tolist
     copy, copied = values.to("cpu", non_blocking=True), torch.cuda.Event()

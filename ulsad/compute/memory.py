@@ -1,4 +1,4 @@
-"""How much memory this process has taken."""
+"""Peak memory of this process."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def peak_memory_mb() -> float:
-    """Resident memory at its peak, MB; NaN where the system doesn't say.
+    """Peak resident memory in MB; NaN if unknown.
 
-    On Linux not from `ru_maxrss`, which begins with what the parent process held when it started this one.
+    On Linux, not from `ru_maxrss`, which starts with the parent process's memory.
     """
     with suppress(OSError):
         status = Path("/proc/self/status").read_text()

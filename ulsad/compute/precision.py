@@ -1,4 +1,4 @@
-"""The numbers that a device multiplies: float32, TF32 or bfloat16."""
+"""Precision of a device's arithmetic: float32, TF32 or bfloat16."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def uses_bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether `precision` means bfloat16 here; "auto" does where the hardware multiplies it natively."""
+    """Whether `precision` means bfloat16 on this device; "auto" does if the hardware supports it natively."""
     if precision != "auto":
         return precision == "bfloat16"
     if device.type == "cuda":
@@ -17,11 +17,11 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
-    """While the block runs, products are of bfloat16 where `precision` means that."""
+    """Inside the block, matrix products use bfloat16 if `precision` says so."""
     return torch.autocast(device.type, torch.bfloat16, uses_bfloat16(precision, device), cache_enabled=False)
 
 
 def tf32_convolutions(device: torch.device) -> AbstractContextManager[None]:
-    """While the block runs, a GPU's convolutions of float32 are TF32, as they are by torch's default."""
+    """Inside the block, a GPU's float32 convolutions use TF32, as is torch's default."""
     on_gpu = device.type == "cuda"
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=True) if on_gpu else nullcontext()

@@ -1,4 +1,4 @@
-"""Tensors with a row for every photo: in memory while they fit, else in a memory-mapped file."""
+"""Tensors with a row per photo: in memory if they fit, else in a memory-mapped file."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from torch import Tensor
 
 from ulsad.errors import InputError
 
-MEMORY = 2 * 2**30  # bytes that the rows of one training may take of it
-AT_ONCE = 64  # rows copied between memories
-GPU_SHARE = 0.5  # of a GPU's free memory that some rows may take
+MEMORY = 2 * 2**30  # bytes of memory that the rows of one training may take
+AT_ONCE = 64  # rows copied to the GPU at a time
+GPU_SHARE = 0.5  # share of a GPU's free memory that one set of rows may take
 
 
 class MappedRows:
-    """A tensor (n, …) in a file, read and written by rows; floating point values are kept as float16.
+    """A tensor (n, …) in a file, read and written by rows; floating point values are stored as float16.
 
-    The file is mapped anew for each access: pages that were looked at would otherwise go on to count as
-    this process's memory.
+    The file is mapped again for each access, because pages of a lasting mapping would count as this process's
+    memory.
     """
 
     def __init__(self, file: Path, shape: tuple[int, ...], dtype: torch.dtype,
@@ -35,7 +35,7 @@ class MappedRows:
 
     @classmethod
     def allocated(cls, file: Path, shape: tuple[int, ...], dtype: torch.dtype) -> MappedRows:
-        """With all of its space taken from the disk. Raises `InputError` when there is not enough."""
+        """Rows with all disk space allocated. Raises `InputError` if there is not enough."""
         rows = cls(file, shape, dtype)
         try:
             _allocate(file, rows.bytes)
@@ -43,11 +43,11 @@ class MappedRows:
             file.unlink(missing_ok=True)
             raise InputError(
                 f"{file.parent} has no room for {rows.bytes / 2**30:.1f} GB of features ({error.strerror}); "
-                f"{shutil.disk_usage(file.parent).free / 2**30:.1f} GB are free. Make room, or train on "
-                "fewer photos.") from error
+                f"{shutil.disk_usage(file.parent).free / 2**30:.1f} GB are free. Free some space, or train "
+                "on fewer photos.") from error
         return rows
 
-    device = torch.device("cpu")  # of what one gets
+    device = torch.device("cpu")  # of the rows returned
 
     @property
     def bytes(self) -> int:
@@ -75,13 +75,13 @@ Rows = Tensor | MappedRows
 
 
 class Space:
-    """Where rows are made: in memory, or in files below a folder."""
+    """Where rows are allocated: in memory, or in files below a folder."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Rows:
-        """Room for n = shape[0] rows. Raises `InputError` when the disk is too full."""
+        """Uninitialised rows, n = shape[0]. Raises `InputError` if the disk is too full."""
         if self.folder is None:
             return torch.empty(shape, dtype=dtype)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -92,14 +92,14 @@ IN_MEMORY = Space(None)
 
 
 def take(rows: Rows, index: Tensor) -> Rows:
-    """These rows, in this order; those in a file stay there."""
+    """The rows at `index`, in this order; rows in a file are not copied."""
     if isinstance(rows, Tensor):
         return rows if torch.equal(index, torch.arange(len(rows))) else rows[index]
     return MappedRows(rows.file, rows.whole, rows.dtype, rows.index[index])
 
 
-def near(rows: Rows, device: torch.device) -> Rows:
-    """In the memory of a GPU that has room for them; else, and for any other device, where they are."""
+def to_gpu(rows: Rows, device: torch.device) -> Rows:
+    """The rows in the memory of a GPU if they fit; otherwise, and for other devices, unchanged."""
     if device.type != "cuda" or math.prod(rows.shape) * rows.dtype.itemsize > _free(device) * GPU_SHARE:
         return rows
     result = torch.empty(rows.shape, dtype=rows.dtype, device=device)
@@ -109,7 +109,7 @@ def near(rows: Rows, device: torch.device) -> Rows:
 
 
 def _free(device: torch.device) -> int:
-    """Bytes, among them what torch holds ready."""
+    """Free bytes, including memory that torch has reserved but not used."""
     return (torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
             - torch.cuda.memory_allocated(device))
 
@@ -120,8 +120,9 @@ def batches(rows: Rows, size: int) -> Iterator[Tensor]:
 
 
 def _allocate(file: Path, size: int) -> None:
-    """Writing to a mapped page for which the disk has no room would kill the process without a word."""
-    if shutil.disk_usage(file.parent).free < size:  # asked for more, the system would fill the disk first
+    """Allocate the disk space first: writing to a mapped page on a full disk would kill the process
+    silently."""
+    if shutil.disk_usage(file.parent).free < size:  # the system would fill the disk before failing
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with open(file, "wb") as opened:
         if hasattr(os, "posix_fallocate"):

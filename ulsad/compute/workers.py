@@ -1,6 +1,6 @@
-"""Several photos at once, each on a core of its own: on a CPU that beats all cores on one photo.
+"""Process several photos in parallel, one per core: on a CPU this is faster than all cores on one photo.
 
-Convolutions of small networks are divided poorly among cores, decoding and Python's own work not at all.
+Convolutions of small networks parallelise poorly, decoding and Python code not at all.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _starting = Lock()
 
 
 def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """function(item) of every item, in order, computed a few items ahead.
+    """Yield function(item) for every item, in order, computed a few items ahead.
 
-    An error is raised when its item's turn comes. A single item gets all cores. In a function that is itself
-    called in this way, items take turns on its core.
+    An error is raised when its item's turn comes. A single item gets all cores. Nested calls run their items
+    one after the other on the worker's core.
     """
     items = iter(items)
     first = list(islice(items, 2))
@@ -51,14 +51,14 @@ def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> It
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    """As many threads as there are cores, whose tensor operations take one core each."""
+    """As many threads as there are cores; tensor operations in each use one core."""
     cores = torch.get_num_threads()
     all_started = Barrier(cores + 1)
 
     def start() -> None:
         _thread.is_worker = True
-        torch.get_num_threads()  # once, or the first operation would take the number that counts elsewhere
-        torch.set_num_threads(1)  # of this thread, and of those that start later
+        torch.get_num_threads()  # needed once, or the thread's first operation would reset the number
+        torch.set_num_threads(1)  # for this thread, and for threads that start later
         all_started.wait()
 
     pool = ThreadPoolExecutor(cores, "photos", start)

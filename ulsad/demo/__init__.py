@@ -1,6 +1,5 @@
-"""The synthetic part tray: good trays, and trays with logical and structural defects, drawn by a seed. It
-gives a first look, tests and examples something to work on without a download. Nothing of it is
-photographed.
+"""The synthetic part tray: good trays, and trays with logical and structural defects, drawn from a seed. They
+allow a first look, tests and examples without a download. All pictures are drawn, not photographed.
 """
 
 from ulsad import lazy

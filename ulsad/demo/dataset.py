@@ -1,6 +1,6 @@
 """The demo set: good part trays, and trays with known logical and structural defects.
 
-Written as MVTec LOCO is: train/good, validation/good, test/{good, logical_anomalies,
+It has the layout of MVTec LOCO: train/good, validation/good, test/{good, logical_anomalies,
 structural_anomalies}, ground_truth/<kind>/<photo>/000.png.
 """
 
@@ -22,27 +22,27 @@ Rng = np.random.Generator
 
 
 def missing(parts: list[Part], rng: Rng) -> tuple[list[Part], list[Part]]:
-    """One part has been left out."""
+    """One part is missing."""
     gone = parts[rng.integers(len(parts))]
     return [part for part in parts if part is not gone], [gone]
 
 
 def surplus(parts: list[Part], rng: Rng) -> tuple[list[Part], list[Part]]:
-    """One part too many in its own compartment, in the middle between the others."""
+    """One extra part in its own compartment, between the others."""
     kind = int(rng.choice([i for i, kind in enumerate(KINDS) if kind.name in ("washer", "cap", "nut")]))
     extra = place(kind, kind, (0, 0), rng)
     return [*parts, extra], [extra]
 
 
 def swapped(parts: list[Part], rng: Rng) -> tuple[list[Part], list[Part]]:
-    """Two parts of different kinds have changed places."""
+    """Two parts of different kinds are swapped."""
     a, b = _two_kinds(parts, rng)
     changed = {id(a): replace(a, kind=b.kind), id(b): replace(b, kind=a.kind)}
     return [changed.get(id(part), part) for part in parts], list(changed.values())
 
 
 def misplaced(parts: list[Part], rng: Rng) -> tuple[list[Part], list[Part]]:
-    """A part has left its slot for the middle of another compartment."""
+    """A part lies in the middle of another compartment instead of its slot."""
     a, b = _two_kinds([part for part in parts if KINDS[part.kind].radius < 40], rng)
     moved = place(a.kind, b.kind, (0, 0), rng)
     return [*(part for part in parts if part is not a), moved], [a, moved]
@@ -72,7 +72,7 @@ def scratch(colours: Image.Image, height: np.ndarray, parts: list[Part], rng: Rn
 
 
 def dent(colours: Image.Image, height: np.ndarray, parts: list[Part], rng: Rng) -> Image.Image:
-    """A pit pressed into a large part; only the light on its slopes shows it."""
+    """A dent in a large part, visible only by the light on its slopes."""
     large = [part for part in parts if KINDS[part.kind].name in ("gear", "capacitor")]
     x, y = _middle_of(large, rng, colours)
     radius = rng.uniform(16, 22) * _per_px(colours)
@@ -101,7 +101,7 @@ def _per_px(canvas: Image.Image) -> float:
 
 
 def _middle_of(parts: list[Part], rng: Rng, canvas: Image.Image) -> tuple[float, float]:
-    """A place on a part, off its centre by a third of its radius at most, in the canvas's px."""
+    """A point on a part, at most a third of its radius from the centre, in px of the canvas."""
     part = parts[rng.integers(len(parts))]
     dx, dy = rng.uniform(-1, 1, 2) * KINDS[part.kind].radius / 3
     return (part.x + dx) * _per_px(canvas), (part.y + dy) * _per_px(canvas)
@@ -115,8 +115,8 @@ DEFECTS = {**dict.fromkeys(LOGICAL_DEFECTS, LOGICAL), **dict.fromkeys(STRUCTURAL
 def render(rng: Rng, defect: str | None = None) -> Photo:
     """One photo of a tray: good, or with one of `DEFECTS`.
 
-    With a logical defect every part is fine but their arrangement is not; with a structural one the tray
-    is complete and in order, but damaged or dirty.
+    With a logical defect, all parts are intact but wrongly arranged; with a structural one, the tray is
+    complete and correct, but damaged or dirty.
     """
     parts = arrange(rng)
     if defect in LOGICAL_DEFECTS:
@@ -129,9 +129,9 @@ def write_demo(
     folder: Path | str, seed: int = 0, train: int = 60, validation: int = 15, test_good: int = 30,
     per_kind: int = 10,
 ) -> None:
-    """Render a whole set; `per_kind` photos of each of the seven defects.
+    """Write a whole set with `per_kind` photos of each of the seven defects.
 
-    Raises `InputError` when the folder is not empty, so that two sets never mix.
+    Raises `InputError` if the folder is not empty, so that sets are never mixed.
     """
     folder, rng = _empty(folder), np.random.default_rng(seed)
     for split, count in (("train", train), ("validation", validation), ("test", test_good)):
@@ -147,7 +147,7 @@ def write_demo(
 
 
 def write_sample(folder: Path | str, seed: int = 0) -> None:
-    """Eight photos to look at, small enough to ship: a good tray, and one with each of the seven defects."""
+    """Write eight small sample photos: a good tray, and one with each of the seven defects."""
     folder, rng = _empty(folder), np.random.default_rng(seed)
     for i, defect in enumerate((None, *DEFECTS)):
         _write_photo(folder / f"{i} {defect or GOOD}.jpg", render(rng, defect))

@@ -1,7 +1,7 @@
-"""A synthetic photograph of a part tray: six compartments, six kinds of part, one camera.
+"""A synthetic photo of a part tray: six compartments, six kinds of parts, one camera.
 
-Everything is drawn here, so it may be shown and shipped. A `numpy.random.Generator` decides all that
-varies, so a seed always gives the same photo.
+Everything is drawn by this code, so it may be published freely. All variation comes from a
+`numpy.random.Generator`, so a seed always gives the same photo.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 WIDTH, HEIGHT = 640, 480  # of the photo, px
-_FINER = 2  # everything is drawn this much larger, so that edges come out smooth
+_FINER = 2  # everything is drawn at this multiple of the size, for smooth edges
 
 STEEL, BRASS, RED, BLUE, GREEN = (176, 180, 186), (190, 152, 84), (186, 58, 50), (66, 104, 160), (70, 128, 92)
 DARK, PALE = (58, 62, 70), (214, 216, 218)
 
 
-Colour = tuple[int, ...]  # red, green, blue, and opacity where it isn't full
+Colour = tuple[int, ...]  # red, green, blue, and optionally opacity
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of part and where its compartment keeps it."""
+    """A kind of part and its slots in its compartment."""
 
     name: str
     radius: int  # px, half of its longest side
     slots: tuple[tuple[int, int], ...]  # px from the middle of the compartment
-    turn: float  # degrees by which it may lie askew
+    turn: float  # maximum rotation in degrees
     draw: Callable[[ImageDraw.ImageDraw, float], None]  # onto a square of 2 · radius px, 0 … 2r
 
 
@@ -50,20 +50,20 @@ Blemish = Callable[[Image.Image, np.ndarray, list[Part], np.random.Generator], I
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo with what only its maker can know."""
+    """A photo with its ground truth."""
 
     image: Image.Image  # RGB, WIDTH × HEIGHT
     labels: np.ndarray  # uint8 (HEIGHT, WIDTH): 0 no part, i + 1 a part of KINDS[i]
-    mask: np.ndarray  # bool (HEIGHT, WIDTH): what is anomalous
+    mask: np.ndarray  # bool (HEIGHT, WIDTH): anomalous pixels
 
 
 def arrange(rng: np.random.Generator) -> list[Part]:
-    """A good tray: every slot filled with its own kind, each part a little askew."""
+    """A good tray: every slot holds its own kind of part, each slightly moved and rotated."""
     return [place(i, i, slot, rng) for i, kind in enumerate(KINDS) for slot in kind.slots]
 
 
 def place(kind: int, compartment: int, slot: tuple[int, int], rng: np.random.Generator) -> Part:
-    """A part of a kind in a slot of some compartment, with the pose that a hand would give it."""
+    """A part of a kind in a slot of a compartment, with a small random shift and rotation."""
     x, y = middle(compartment)
     dx, dy = rng.uniform(-4, 4, 2)
     angle = rng.uniform(-KINDS[kind].turn, KINDS[kind].turn)
@@ -80,10 +80,10 @@ def photograph(
     parts: list[Part], rng: np.random.Generator, blemish: Blemish | None = None,
     odd: list[Part] | None = None,
 ) -> Photo:
-    """Draw the tray, light it and take the picture: small changes of pose, light and noise.
+    """Draw the tray, light it and take the photo, with small changes of pose, light and noise.
 
-    `blemish` may change colours and heights before the light falls on them and returns its mask; `odd`
-    are parts whose outlines make up the mask.
+    `blemish` may change colours and heights before lighting and returns its mask; the outlines of the parts
+    in `odd` are added to the mask.
     """
     colours, labels = _empty_tray(), Image.new("L", _canvas())
     for part in parts:
@@ -122,7 +122,7 @@ def _empty_tray() -> Image.Image:
 
 
 def _walls() -> np.ndarray:
-    """Where the tray's rim and its dividers stand up."""
+    """Where the tray's rim and dividers are."""
     walls = Image.new("L", _canvas())
     draw = ImageDraw.Draw(walls)
     draw.rounded_rectangle(_scaled(40, 40, 600, 440), 24 * _FINER, fill=1)
@@ -132,7 +132,7 @@ def _walls() -> np.ndarray:
 
 
 def _lay(part: Part, colours: Image.Image | None, labels: Image.Image) -> None:
-    """Put one part onto the colours and its kind onto the labels."""
+    """Draw one part onto the colours and its kind onto the labels."""
     kind = KINDS[part.kind]
     side = 2 * kind.radius * _FINER
     sprite = Image.new("RGBA", (side, side))
@@ -152,7 +152,7 @@ def _blurred(where: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _shading(occupied: np.ndarray, height: np.ndarray) -> np.ndarray:
-    """Light from the upper left: bright and dark slopes, and the shadows that the parts cast."""
+    """Light from the upper left: bright and dark slopes, and cast shadows."""
     down, right = np.gradient(height)
     slopes = 1 + np.clip(2.2 * (down + right), -0.45, 0.45)
     cast = np.roll(_blurred(occupied, 8), (5 * _FINER, 4 * _FINER), axis=(0, 1))
@@ -160,7 +160,8 @@ def _shading(occupied: np.ndarray, height: np.ndarray) -> np.ndarray:
 
 
 def _view(rng: np.random.Generator) -> tuple[float, ...]:
-    """An affine view of the canvas: the tray lies up to 4 px and 1° off, and 1 % nearer or farther."""
+    """An affine view of the canvas: the tray is shifted by up to 4 px, rotated by up to 1° and scaled by 1
+    %."""
     angle, scale = math.radians(rng.uniform(-1, 1)), rng.uniform(0.99, 1.01)
     a, b = scale * math.cos(angle), scale * math.sin(angle)
     (x, y), (dx, dy) = (side / 2 for side in _canvas()), rng.uniform(-4, 4, 2) * _FINER

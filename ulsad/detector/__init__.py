@@ -1,5 +1,5 @@
-"""`Ulsad`: prepare, fit, predict, judge by a criterion, save and load. A model is one file, and no unfitted
-detector exists. Maps as colours and tables of verdicts are made here too.
+"""`Ulsad`: prepare, fit, predict, judge by a criterion, save and load. A model is one file, and every
+detector object is fitted. Coloured maps and tables of verdicts are made here too.
 """
 
 from ulsad import lazy

@@ -1,4 +1,4 @@
-"""Many photos under one model: scores, verdicts and which branch fired, for any criterion at once."""
+"""Many photos under one model: scores, verdicts and which branch fired, for any criterion."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """Photos that were scored together, under the names that people know them by."""
+    """Photos that were scored together, with the names shown to the user."""
 
     names: tuple[str, ...]
     predictions: tuple[Prediction, ...]
@@ -65,17 +65,17 @@ def tally(verdicts: Sequence[str]) -> dict[str, int]:
     return {verdict: counts[verdict] for verdict in (PASS, REVIEW, FAIL)}
 
 
-def said_of_strange(strange: int, photos: int) -> str:
-    """A sentence to put before the results of so many photos; "" where none looks strange."""
+def strange_photos_warning(strange: int, photos: int) -> str:
+    """A warning to show before the results of `photos` photos; "" if none is strange."""
     if not strange:
         return ""
     looks = "looks" if strange == 1 else "look"
-    return (f"{strange:,} of {photos:,} photos {looks} like none of the good ones that the model was trained "
-            "on, so their scores say little. Is it the right model?")
+    return (f"{strange:,} of {photos:,} photos {looks} like none of the good photos that the model was "
+            "trained on, so their scores mean little. Is it the right model?")
 
 
 class Table(spreadsheet.Writer):
-    """A CSV file that grows by a row for every photo."""
+    """A CSV file with a row for every photo, written row by row."""
 
     def __init__(self, file: Path | str) -> None:
         super().__init__(file)

@@ -1,4 +1,4 @@
-"""When a part passes: what makes one map of two, where the lines are drawn, and what may be said of them.
+"""When a part passes: how maps are combined, the thresholds, and what they imply for good parts.
 
 Numpy and scipy only. Scores are (n, 3) throughout: combined, local, global (Eq. 10); global is NaN for a
 model without that branch.
@@ -18,7 +18,7 @@ import scipy
 
 from ulsad.method.calibration import Calibration, Combination
 
-FALSE_REJECT = 0.05  # share of good parts that a suggested threshold may cost
+FALSE_REJECT = 0.05  # false rejects: the share of good parts expected above a suggested threshold
 SURER = 0.2  # of that share may fail rather than need a review
 PASS, REVIEW, FAIL = "pass", "review", "fail"
 LOCAL, GLOBAL, BOTH, NEITHER = "local", "global", "both", "neither"
@@ -32,10 +32,10 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Criterion:
-    """A part passes up to `review`, fails above `fail`, and somebody looks at it in between.
+    """A part passes up to `review`, fails above `fail`, and needs a manual review in between.
 
-    A branch *fired* where its own score is above its own threshold. That says which branch found the photo
-    strange, not what is wrong with the part: each can see the other's kind of defect.
+    A branch *fired* if its own score is above its own threshold. That says which branch found the photo
+    anomalous, not what is wrong with the part: each branch can also detect the other's kind of defect.
     """
 
     alpha: float
@@ -45,23 +45,23 @@ class Criterion:
     fail: float
     local: float
     global_: float
-    ignored: str = ""  # the places that count nowhere, see `packed`
+    ignored: str = ""  # areas left out of maps and scores, see `packed`
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha < self.beta <= 1:
             raise ValueError(f"α must be below β, both from 0 to 1, not {self.alpha:g} and {self.beta:g}")
         if not self.review <= self.fail:
-            raise ValueError(f"'review' must not lie above 'fail', {self.review:g} > {self.fail:g}")
+            raise ValueError(f"'review' must not be above 'fail', {self.review:g} > {self.fail:g}")
 
     @classmethod
     def suggested(
         cls, calibration: Calibration, alpha: float, beta: float, combine: Combination | None = None,
         false_reject: float = FALSE_REJECT,
     ) -> Criterion:
-        """From the held-out good photos alone, never from photos that are to be judged.
+        """A criterion from the held-out good photos alone, never from the photos to be judged.
 
-        Of further good parts a share `false_reject` is expected above `review`, and a fifth of that above
-        `fail`; see `threshold_at`. The branches' own lines are drawn as `review` is.
+        A share `false_reject` of future good parts is expected above `review`, and a fifth of that above
+        `fail`; see `threshold_at`. The branches' own thresholds are set in the same way as `review`.
         """
         held_out = calibration.held_out_scores(alpha, beta, combine)
         review, local, global_ = (threshold_at(column, false_reject) for column in held_out.T)
@@ -69,20 +69,20 @@ class Criterion:
         return cls(alpha, beta, combine or calibration.combine, review, fail, local, global_)
 
     def scores(self, calibration: Calibration, frontiers: list[np.ndarray]) -> np.ndarray:
-        """(n, 3) of n photos under this criterion's α, β and combination."""
+        """Scores (n, 3) of n photos under this criterion's α, β and combination."""
         return calibration.scores(frontiers, self.alpha, self.beta, self.combine)
 
     def verdicts(self, scores: np.ndarray) -> np.ndarray:
-        """PASS, REVIEW or FAIL for each of (n, 3)."""
+        """PASS, REVIEW or FAIL for each row of scores (n, 3)."""
         return np.select([scores[:, 0] > self.fail, scores[:, 0] > self.review], [FAIL, REVIEW], PASS)
 
     def fired(self, scores: np.ndarray) -> np.ndarray:
-        """LOCAL, GLOBAL, BOTH or NEITHER for each of (n, 3)."""
+        """LOCAL, GLOBAL, BOTH or NEITHER for each row of scores (n, 3)."""
         local, global_ = scores[:, 1] > self.local, scores[:, 2] > self.global_  # NaN never fires
         return np.select([local & global_, local, global_], [BOTH, LOCAL, GLOBAL], NEITHER)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, as they are kept in a model file."""
+        """Plain JSON values, as stored in a model file."""
         return asdict(self) | {"global_": None if math.isnan(self.global_) else self.global_}
 
     @classmethod
@@ -92,13 +92,13 @@ class Criterion:
 
 
 def threshold_at(held_out_scores: np.ndarray, false_reject: float) -> float:
-    """A threshold for which a share `false_reject` of further good parts is expected above it.
+    """A threshold above which a share `false_reject` of future good parts is expected.
 
-    With n held-out good photos, n + 1 ≥ 1 / `false_reject`: the lowest of their scores above which no more
-    than that share of them lies; no distribution is assumed. Fewer can't say so much by themselves: even the
-    highest of n is exceeded once in n + 1. Then it is the upper prediction limit of normally distributed
-    scores, mean + t s √(1 + 1/n), with Student's t of n − 1 degrees of freedom, but never below that highest,
-    which is also the answer for a share of 0.
+    With n held-out good photos and n + 1 ≥ 1 / `false_reject`, it is the lowest of their scores above which
+    at most that share of them lies; no distribution is assumed. With fewer photos this is impossible, as even
+    the highest of n scores is exceeded once in n + 1. Then it is the upper prediction limit for normally
+    distributed scores, mean + t s √(1 + 1/n), with Student's t of n − 1 degrees of freedom, but at least the
+    highest score. For a share of 0 it is the highest score.
     """
     count = len(held_out_scores)
     if not false_reject or count < 2 or (count + 1) * false_reject >= 1:
@@ -117,14 +117,14 @@ def clopper_pearson(successes: int, trials: int) -> Interval:
 
 
 def packed(mask: np.ndarray | None) -> str:
-    """A bool mask (s, s) as a short text; "" where nothing is marked."""
+    """A bool mask (s, s) as a short text; "" if nothing is marked."""
     if mask is None or not mask.any():
         return ""
     return f"{len(mask)}:{b64encode(zlib.compress(np.packbits(mask).tobytes())).decode()}"
 
 
 def unpacked(text: str) -> np.ndarray | None:
-    """The mask that `packed` made a text of. Raises `ValueError` for other texts."""
+    """The mask from a text made by `packed`. Raises `ValueError` for other texts."""
     if not text:
         return None
     side, _, content = text.partition(":")
@@ -138,14 +138,14 @@ def unpacked(text: str) -> np.ndarray | None:
 def rejected(held_out_scores: np.ndarray, threshold: float) -> tuple[int, Interval]:
     """How many of n held-out good photos lie above a threshold, and the 95 % interval of the true share.
 
-    The interval (Clopper-Pearson) is a little too good when the threshold comes from these same photos.
+    The interval (Clopper-Pearson) is slightly too optimistic if the threshold comes from the same photos.
     """
     count = int((held_out_scores > threshold).sum())
     return count, clopper_pearson(count, len(held_out_scores))
 
 
 def promise(held_out_scores: np.ndarray, criterion: Criterion) -> str:
-    """What n held-out good photos allow to say about good parts to come, in two sentences for each line."""
+    """What n held-out good photos imply for future good parts: two sentences for each threshold."""
     sentences = []
     for name, threshold in (("review", criterion.review), ("fail", criterion.fail)):
         count, interval = rejected(held_out_scores, threshold)

@@ -1,4 +1,4 @@
-"""`Ulsad`: fit on good photos, predict anomaly maps, save, load. No unfitted object exists."""
+"""`Ulsad`: fit on good photos, predict anomaly maps, save, load. Every object is fitted."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class Ulsad:
         self.calibration = calibration
         self.held_out = held_out  # float32 (n, b, g, g): distances of the held-out good photos
         self.references = references
-        self.record = record  # what it was trained on, and how far; plain JSON values
+        self.record = record  # training photos and progress; plain JSON values
         self.criteria = criteria or {}  # by name
-        self.optimiser = optimiser or {}  # what a training goes on from; empty in a finished model
+        self.optimiser = optimiser or {}  # state to resume training from; empty in a finished model
 
     @property
     def config(self) -> Config:
@@ -80,21 +80,20 @@ class Ulsad:
     ) -> Ulsad:
         """Train on good photos: a folder, or a list of files.
 
-        The quantiles of Eq. 9 come from `held_out`, or from a seeded share of `photos` that training
-        never sees. `weights`: see `load_backbone`. Unreadable photos are skipped and listed in `record`, with
-        notes on others. Where the configuration doesn't say what is white in photos of more than 8 bits,
-        that is found from all of them, and kept in the model's.
+        The quantiles of Eq. 9 come from `held_out`, or from a seeded share of `photos` that is not trained
+        on. `weights`: see `load_backbone`. Unreadable photos are skipped and listed in `record`, with notes
+        on others. If the configuration has no white level for photos with more than 8 bits, it is found from
+        all of them and stored in the model's configuration.
 
-        `watch` is told how far training is, and can end it (see `Watch`). A checkpoint that it saved and that
-        was loaded again goes on as `resume`, with the same photos, to the same result. What the photos need
-        beyond `rows.MEMORY` lies in files below `scratch` meanwhile. Processes that torchrun started share
-        the work (`distributed.group`).
+        `watch` receives the progress and can stop training (see `Watch`). To resume, pass a loaded checkpoint
+        as `resume`, with the same photos; the result is the same. Data beyond `rows.MEMORY` goes into
+        temporary files below `scratch`. Processes started by torchrun share the work (`distributed.group`).
 
         Raises `InputError` (too few photos, missing weights, other photos than `resume`'s, …) and
         `TrainingDiverged`.
         """
         if resume and not resume.optimiser:
-            raise InputError("This model is no checkpoint, so its training can't go on from it.")
+            raise InputError("This model is not a checkpoint, so training can't be resumed from it.")
         fit = Fit(resume.config if resume else config or Config(),
                   (watch or Watch()).made_of(cls._of),
                   Fitted(resume._parts(), resume.record, resume.optimiser) if resume else None)
@@ -108,7 +107,7 @@ class Ulsad:
         return Parts(self.branches, self.calibration, self.held_out, self.references)
 
     def predict(self, photo: Path | str | Image.Image | np.ndarray) -> Prediction:
-        """The raw maps of one photo: a file, a Pillow image, or uint8 (H, W) or (H, W, 3).
+        """Predict the raw maps of one photo: a file, a Pillow image, or uint8 (H, W) or (H, W, 3).
 
         Raises `InputError` when it cannot be read.
         """
@@ -116,7 +115,7 @@ class Ulsad:
         return self._predict([square_of(path, self.reading(photo), self.config.image_size)])[0]
 
     def reading(self, photo: Path | str | Image.Image | np.ndarray) -> Reading:
-        """A photo as the model sees it, but at its own size: what is white in it is the model's to say.
+        """A photo as the model sees it, with the model's white level, but at its own size.
 
         Raises `InputError` when it cannot be read.
         """
@@ -125,9 +124,9 @@ class Ulsad:
         return as_reading(photo, self.config.white_level)
 
     def predict_many(self, paths: Iterable[Path]) -> Iterator[Prediction | Skipped]:
-        """The same for many files, in order; one that cannot be read comes back as `Skipped`."""
+        """Predict many files, in order; an unreadable one gives `Skipped`."""
         extractor = self.branches.extractor
-        if extractor.on_cpu:  # where photos are decoded, the networks may run as well
+        if extractor.on_cpu:  # run the networks in the threads that decode photos
             results = in_parallel(lambda files: self._predict_read(map(self._read, files)),
                                   _pieces(paths, extractor.at_once))
         else:
@@ -155,19 +154,19 @@ class Ulsad:
         ]
 
     def _notes(self, photo: Square, strangeness: float) -> tuple[str, ...]:
-        """What people should know of a photo before they read its score."""
+        """Notes on a photo to read before its score."""
         notes = (*_remark(strangeness), *photo.notes)
         if self.config.white_level is None and photo.white is not None:
-            return (*notes, "The model learned from photos of 8 bits.")
+            return (*notes, "The model was trained on photos of 8 bits.")
         return notes
 
     def recalibrated(self, held_out: Photos, **changes: Any) -> Ulsad:
-        """The same networks with the quantiles of these good photos, which they must not have seen.
+        """The same networks with new quantiles from these good photos, which must not be training photos.
 
-        Saved criteria are left behind: their thresholds belong to the old quantiles.
+        Saved criteria are dropped: their thresholds belong to the old quantiles.
 
-        `changes` are settings of `config.CALIBRATION`, which only the maps' aftermath uses. Takes seconds.
-        Raises `InputError` for other settings and fewer than two readable photos.
+        `changes` may set anything in `config.CALIBRATION`, which affects only the processing of the maps.
+        Takes seconds. Raises `InputError` for other settings and for fewer than two readable photos.
         """
         if other := set(changes) - set(CALIBRATION):
             raise InputError(f"{', '.join(sorted(other))} can't be changed without a new training.")
@@ -184,32 +183,32 @@ class Ulsad:
         return Ulsad(branches, calibration, distances, self.references, record)
 
     def seen_in(self, prediction: Prediction) -> str:
-        """"training" or "held-out" when the model was made with this very photo, else ""."""
+        """"training" or "held-out" if the model was made with this photo, else ""."""
         digests = self.record["digests"]
         if prediction.digest in digests["train"]:
             return "training"
         return "held-out" if prediction.digest in digests["held_out"] else ""
 
     def ignoring(self, ignored: np.ndarray | None) -> Ulsad:
-        """The same detector without these pixels in maps, scores and quantiles: bool (s, s); None: with all.
+        """The same detector with these pixels, bool (s, s), left out everywhere; None: no pixels.
 
-        Raises `InputError` when nothing is left to look at.
+        Raises `InputError` when all pixels are marked.
         """
         if ignored is not None and ignored.all():
-            raise InputError("Everything is marked to be ignored. Leave something to look at.")
+            raise InputError("The whole photo is marked to be ignored. Leave something unmarked.")
         ignored = None if ignored is None or not ignored.any() else ignored
         return Ulsad(self.branches, calibrate(self.branches, self.held_out, ignored), self.held_out,
                      self.references, self.record, self.criteria)
 
     def with_criterion(self, name: str, criterion: Criterion) -> Ulsad:
-        """The same detector with one more criterion to be saved with it; one of the same name is replaced."""
+        """The same detector with one more criterion; one with the same name is replaced."""
         return Ulsad(self.branches, self.calibration, self.held_out, self.references, self.record,
                      self.criteria | {name: criterion})
 
     def save(self, path: Path | str, resumable: bool = False) -> None:
         """Write the model as one safetensors file; an existing one is replaced only when complete.
 
-        A `resumable` one is three times as large: its training can go on, see `fit`.
+        A `resumable` file is three times as large; training can be resumed from it, see `fit`.
         """
         header = {
             "config": self.config.to_json(),
@@ -223,22 +222,22 @@ class Ulsad:
 
     @classmethod
     def load(cls, path: Path | str, weights: Path | str | None = None, device: str | None = None) -> Ulsad:
-        """Read a model; the backbone's weights are found as in `load_backbone` and must be the same.
+        """Read a model; the backbone's weights are found as in `load_backbone` and must match the model's.
 
         Raises `InputError` for a damaged or foreign file and for other backbone weights.
         """
         tensors, header = model_file.read(path)
         if not {"config", "weights_hash", "record", "criteria", "references"} <= set(header):
-            raise InputError(f"{path}: its header is damaged. Copy it again from where it was made.")
+            raise InputError(f"{path}: its header is damaged. Copy the file again from its source.")
         config = Config.from_json(header["config"])
         extractor = load_backbone(config, weights).to(choose_device(device))
         if extractor.weights_hash != header["weights_hash"]:
             raise InputError(f"{path} was trained with other weights of {config.backbone} (hash "
                              f"{header['weights_hash'][:12]}…, found {extractor.weights_hash[:12]}…). "
-                             "Give the weights file it was trained with.")
+                             "Use the weights file it was trained with.")
         if not all(tensor.isfinite().all() for tensor in tensors.values()):
-            raise InputError(f"{path}: damaged, some of its values are no numbers. "
-                             "Copy it again from where it was made.")
+            raise InputError(f"{path}: damaged, some of its values are not numbers. "
+                             "Copy the file again from its source.")
         try:
             parts = rebuilt(config, extractor, tensors, tuple(header["references"]))
             criteria = {name: Criterion.from_dict(values) for name, values in header["criteria"].items()}
@@ -249,12 +248,11 @@ class Ulsad:
 
 
 def _remark(strangeness: float) -> tuple[str, ...]:
-    """What people should know of a photo that is so strange, see `References.strangeness`."""
+    """A note on a photo with a strangeness above 1, see `References.strangeness`."""
     if strangeness <= 1:
         return ()
-    return (f"Looks like none of the good photos that the model was trained on ({strangeness:.1f} times as "
-            "far from them as a photo of such a part may be), so its score says little. Is it the right "
-            "model?",)
+    return (f"Looks like none of the good photos that the model was trained on ({strangeness:.1f} times the "
+            "distance limit for photos of this part), so its score means little. Is it the right model?",)
 
 
 def _pieces(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -1,4 +1,4 @@
-"""From photos of good parts to the parts of a detector: prepare, train, calibrate, tell who watches."""
+"""Fit a detector on photos of good parts: prepare, train, calibrate, report progress."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from ulsad.method.training import Diverged, Step, Training
 
 Model = TypeVar("Model")
 
-PIXELS_OF = 256  # held-out photos whose pixels set the quantiles: 16 million are plenty
-CHECKPOINT, GLIMPSE = 10.0, 3.0  # seconds between two, at least
-SHARE = 20  # and this many times what one takes
-ROUGHLY = 8  # photos that a glimpse is fitted on, and half as many that it is calibrated on
+PIXELS_OF = 256  # held-out photos whose pixels set the quantiles: 16 million pixels are enough
+CHECKPOINT, GLIMPSE = 10.0, 3.0  # minimum seconds between two checkpoints, between two glimpses
+SHARE = 20  # the pause is also at least this many times the time that one takes
+ROUGHLY = 8  # photos that a glimpse is fitted on; it is calibrated on half as many
 
 
 class TrainingDiverged(InputError):
-    """The losses became NaN or infinite, so training stopped; earlier checkpoints are good."""
+    """The losses became NaN or infinite, so training stopped; earlier checkpoints are still valid."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a fit is: `phase` is 'reading', 'features', 'training' or 'calibrating'."""
+    """Progress of a fit: `phase` is 'reading', 'features', 'training' or 'calibrating'."""
 
     phase: str
     done: int
@@ -50,7 +50,7 @@ class Progress:
 
 
 class Fitted(NamedTuple):
-    """What there is of a detector, at the end of a training or on the way."""
+    """The parts of a detector, at the end of training or during it."""
 
     parts: Parts
     record: dict[str, Any]
@@ -59,12 +59,12 @@ class Fitted(NamedTuple):
 
 @dataclass(frozen=True)
 class Watch(Generic[Model]):
-    """Who is told what during a fit, and asked whether to end it.
+    """Callbacks of a fit.
 
-    `on_progress` hears of every step. Once `should_stop()` is true, the state so far is calibrated and
-    becomes the result. `on_checkpoint` receives a complete model now and then, to be saved at once, because
-    training goes on with the same networks. `on_glimpse` receives a rough one, calibrated on few photos,
-    every few seconds. Either takes at most a twentieth of the time.
+    `on_progress` is called after every step. Once `should_stop()` is true, training stops and the current
+    networks are calibrated as the result. `on_checkpoint` receives a complete model from time to time; save
+    it immediately, because training continues with the same networks. `on_glimpse` receives a rough model,
+    calibrated on few photos, every few seconds. Each takes at most a twentieth of the time.
     """
 
     on_progress: Callable[[Progress], None] = lambda progress: None
@@ -73,15 +73,16 @@ class Watch(Generic[Model]):
     on_glimpse: Callable[[Model], None] | None = None
 
     def made_of(self, built: Callable[[Fitted], Model]) -> Watch[Fitted]:
-        """The same for whoever has only the parts of models, of which `built` makes them."""
-        def told(function: Callable[[Model], None] | None) -> Callable[[Fitted], None] | None:
+        """The same callbacks for `Fitted`, from which `built` makes the model."""
+        def wrapped(function: Callable[[Model], None] | None) -> Callable[[Fitted], None] | None:
             return function and (lambda fitted: function(built(fitted)))
 
-        return Watch(self.on_progress, self.should_stop, told(self.on_checkpoint), told(self.on_glimpse))
+        return Watch(self.on_progress, self.should_stop, wrapped(self.on_checkpoint),
+                     wrapped(self.on_glimpse))
 
 
 class _Occasionally:
-    """Does something every so many seconds, or less often where it would take more than its share of time."""
+    """Runs an action at most every `seconds`, less often if it would take more than its share of time."""
 
     def __init__(self, action: Callable[[Training, int], None] | None, seconds: float, wait: bool) -> None:
         self.action, self.seconds, self.cost = action, seconds, 0.0
@@ -99,11 +100,11 @@ class _Occasionally:
 
 @dataclass
 class Fit:
-    """One training from photos to `Fitted`. See `Ulsad.fit` for what goes in."""
+    """One training from photos to `Fitted`. See `Ulsad.fit` for the inputs."""
 
     config: Config
     watch: Watch[Fitted]
-    earlier: Fitted | None  # to go on from
+    earlier: Fitted | None  # to resume from
     started: float = field(default_factory=time.monotonic)
     prepared: Prepared = field(init=False)
     references: References = field(init=False)
@@ -122,13 +123,13 @@ class Fit:
 
     def _train(self) -> Fitted:
         watch, prepared = self.watch, self.prepared
-        budget = self.config.minutes  # must know early what the end will take
+        budget = self.config.minutes  # with a budget, checkpoint early to know how long the end will take
         checkpoints = _Occasionally(self._checkpoint if watch.on_checkpoint or budget else None, CHECKPOINT,
                                     wait=not budget)
         glimpses = _Occasionally(self._glimpse if watch.on_glimpse else None, GLIMPSE, wait=False)
 
         def time_used() -> float:
-            assert budget is not None  # a training of so many steps doesn't ask
+            assert budget is not None  # with a fixed number of steps this is not called
             return self.seconds / max(60 * budget - 1.2 * checkpoints.cost, 1e-9)
 
         training = Training(prepared.branches.networks, prepared.data, self.config,
@@ -143,7 +144,7 @@ class Fit:
             if distributed.anyone(watch.should_stop()):
                 break
         if training.done == 0:
-            raise InputError(f"Nothing is left of {self.config.minutes:g} minutes once the photos are read. "
+            raise InputError(f"Preparing the photos used up all of the {self.config.minutes:g} minutes. "
                              "Allow more time.")
         held_out = len(prepared.held_out.paths)
         self._count("calibrating", 0, held_out)
@@ -153,7 +154,7 @@ class Fit:
 
     @property
     def seconds(self) -> float:
-        """Since the fit began, and what it had taken before it was interrupted."""
+        """Time since the fit began, plus the time before an interruption."""
         before = self.earlier.record["seconds"] if self.earlier else 0.0
         return before + time.monotonic() - self.started
 
@@ -163,8 +164,8 @@ class Fit:
     def _go_on(self, training: Training, earlier: Fitted) -> None:
         before, now = earlier.record["digests"], _digests(self.prepared)
         if before != now:
-            raise InputError("The photos are no longer those that this training began with, so it can't go "
-                             "on. Put them back, or start a new one.")
+            raise InputError("The photos differ from those that this training began with, so it can't be "
+                             "resumed. Put the original photos back, or start a new training.")
         networks = earlier.parts.branches.networks
         self.prepared.branches.networks.load_state_dict(networks.state_dict())
         training.restore(earlier.optimiser, earlier.record["steps"])
@@ -190,7 +191,7 @@ class Fit:
                       self._record(training.done, planned), training.state())
 
     def _record(self, steps: int, planned: int) -> dict[str, Any]:
-        """What set the weights and what set the quantiles, for whoever asks later."""
+        """The record of a model: which photos set the weights and the quantiles, and how training went."""
         prepared = self.prepared
         skipped = {item.path: item for item in prepared.good.skipped + prepared.held_out.skipped}
         return {
@@ -208,9 +209,9 @@ class Fit:
         }
 
     def _notes(self) -> list[str]:
-        """What people should know of the photos, each sentence once: split ones have those of all.
+        """Notes on all photos, without repetitions.
 
-        How white was found was only known to the training that this one goes on from.
+        A resumed training takes from the earlier one how the white level was found.
         """
         before = self.earlier.record.get("notes", []) if self.earlier else []
         found = [str(self.prepared.white)] if self.prepared.white else []
@@ -218,7 +219,7 @@ class Fit:
 
 
 def held_out_distances(branches: Branches, images: Rows) -> np.ndarray:
-    """float32 (n, b, g, g) of held-out good photos. Raises `Diverged` when they are not finite."""
+    """Distances of held-out good photos, float32 (n, b, g, g). Raises `Diverged` if they are not finite."""
     distances = branches.analyse(images).distances
     if not np.isfinite(distances).all():
         raise Diverged("the maps of the held-out photos are not finite")
@@ -226,9 +227,9 @@ def held_out_distances(branches: Branches, images: Rows) -> np.ndarray:
 
 
 def calibrate(branches: Branches, distances: np.ndarray, ignored: np.ndarray | None = None) -> Calibration:
-    """From the distances of n held-out good photos: quantiles of their pixels and scores of all.
+    """Quantiles and scores from the distances of n held-out good photos.
 
-    Of more than `PIXELS_OF` photos, as many evenly chosen ones set the quantiles.
+    With more than `PIXELS_OF` photos, only evenly spaced ones set the quantiles.
     """
     some = distances[:: -(-len(distances) // PIXELS_OF)]
     calibration = Calibration.of(*_raw(branches, some), combination(branches.config), ignored)
@@ -247,7 +248,7 @@ def _raw(branches: Branches, distances: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _references(prepared: Prepared) -> References:
-    good = prepared.good.paths  # the first of the training images; copies follow
+    good = prepared.good.paths  # training images begin with these; augmented copies follow
     descriptors = torch.cat([describe(batch) for batch in batches(prepared.data.features, BATCH)])
     config = prepared.branches.config
     return References.chosen(good, descriptors[: len(good)].numpy(), config.seed, config.white_level)

@@ -19,10 +19,10 @@ _FORMAT, _VERSION = "ulsad", 4  # 4: no biases before a BatchNorm
 
 
 def require_writable(path: Path | str) -> None:
-    """Raise `InputError` before a training rather than after it, when its model could not be written."""
+    """Raise `InputError` before training if the model could not be written after it."""
     path = Path(path)
     if path.is_dir():
-        raise InputError(f"{path} is a folder. Give the name of a file for the model.")
+        raise InputError(f"{path} is a folder. Give a file name for the model.")
     probe = path.with_name(f".{path.name}.probe")
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)
@@ -33,13 +33,13 @@ def require_writable(path: Path | str) -> None:
 
 
 def write(path: Path | str, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """Raises `InputError` when it can't be written; an old model is replaced only by a whole new one."""
+    """Raises `InputError` if it can't be written; an old model is replaced only by a complete new one."""
     metadata = {"format": _FORMAT, "version": str(_VERSION), "header": json.dumps(header, sort_keys=True)}
     content = save({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, metadata)
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(Path(path)) as partial:
-            partial.write_bytes(content)  # safetensors' own writer would keep others from reading the file
+            partial.write_bytes(content)  # safetensors' own writer would make it unreadable for other users
     except OSError as error:
         raise InputError(f"{path} could not be written ({error}). "
                          "Is the disk full, or the folder protected?") from error
@@ -53,8 +53,8 @@ def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def read_header(path: Path | str) -> dict[str, Any]:
-    """The header alone, in no time. Raises `InputError` for a file that is absent, damaged, not ours, or of
-    another version."""
+    """The header alone, without loading tensors. Raises `InputError` for a missing, damaged or foreign file,
+    and for another version."""
     if not Path(path).is_file():
         raise InputError(f"There is no model file {path}.")
     with _opened(path) as opened:
@@ -63,7 +63,7 @@ def read_header(path: Path | str) -> dict[str, Any]:
     try:
         return json.loads(metadata["header"])
     except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: its header is damaged. Copy it again from where it was made.") from error
+        raise InputError(f"{path}: its header is damaged. Copy the file again from its source.") from error
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def _opened(path: Path | str) -> Iterator[Any]:
             yield opened
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a model file, or truncated ({error}). "
-                         "Copy it again from where it was made.") from error
+                         "Copy the file again from its source.") from error
 
 
 def _check(path: Path | str, metadata: dict[str, str]) -> None:

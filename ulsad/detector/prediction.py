@@ -1,4 +1,4 @@
-"""What a detector says of one photo: distances first, everything that depends on α and β afterwards."""
+"""A detector's result for one photo: distances, and what follows from them for any α and β."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from ulsad.method.equations import resample
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the networks say of one photo, before any α and β: some kilobytes, so that thousands can be kept.
+    """The networks' result for one photo, independent of α and β: a few kilobytes, so thousands can be kept.
 
-    Raw maps, scores and everything that depends on α and β follow from the distances.
+    Raw maps, scores and everything that depends on α and β are computed from the distances.
     """
 
     path: Path | None
     size: tuple[int, int]  # the photo's own (height, width)
-    distances: np.ndarray  # float32 (b, g, g), ≥ 0: local and, where the model has it, global
+    distances: np.ndarray  # float32 (b, g, g), ≥ 0: local and, if the model has that branch, global
     resampling: np.ndarray  # float32 (s, g), from the grid to the network's resolution
     calibration: Calibration
     alpha: float  # the model's defaults
     beta: float
-    reference: int  # which of the model's `References` it resembles most
+    reference: int  # index of the most similar photo in the model's `References`
     digest: str  # fingerprint of the photo, see `images.digest`
-    notes: tuple[str, ...] = ()  # sentences on the photo that people should read before the verdict
-    strangeness: float = 0.0  # how unlike all `References` it is; > 1: unlike a part of their kind
+    notes: tuple[str, ...] = ()  # sentences on the photo, to read before the verdict
+    strangeness: float = 0.0  # distance from all `References`; > 1: probably not such a part
 
     @property
     def file(self) -> Path:
-        """Where the photo lies. Raises `InputError` when it was given as pixels."""
+        """The photo's file. Raises `InputError` if the photo was given as pixels."""
         if self.path is None:
-            raise InputError("This photo was given as pixels, so it can't be read again. Give its file.")
+            raise InputError("This photo was given as pixels, so it can't be read again. Pass its file.")
         return self.path
 
     @property
     def is_strange(self) -> bool:
-        """Whether it looks like nothing that the model was trained on, so that its score says little."""
+        """Whether it is unlike all training photos, so that its score means little."""
         return self.strangeness > 1
 
     @property
@@ -54,18 +54,18 @@ class Prediction:
 
     @property
     def raw_global(self) -> np.ndarray | None:
-        """M^g (Eq. 8) likewise; None when the model has no global branch."""
+        """M^g (Eq. 8) in the same form; None if the model has no global branch."""
         return self._raw(1) if len(self.distances) > 1 else None
 
     def _raw(self, branch: int) -> np.ndarray:
         raw = resample(self.distances[branch], self.resampling)
         if self.calibration.ignored is not None:
-            raw[self.calibration.ignored] = 0  # less than anything that is looked at
+            raw[self.calibration.ignored] = 0  # below all other pixels
         return raw
 
     @cached_property
     def frontier(self) -> np.ndarray:
-        """(k, b): the few pixels from which all three scores follow, see `compute.frontier`."""
+        """(k, b): the few pixels that determine all three scores, see `compute.frontier`."""
         raw_global = self.raw_global
         return frontiers(self.raw_local[None], None if raw_global is None else raw_global[None])[0]
 
@@ -74,7 +74,7 @@ class Prediction:
     ) -> AnomalyMaps:
         """The normalised maps (Eq. 9) at the network's resolution, with their scores (Eq. 10).
 
-        Where nothing is given, α, β and the combination are the model's.
+        α, β and the combination default to the model's.
         """
         alpha = self.alpha if alpha is None else alpha
         beta = self.beta if beta is None else beta
@@ -98,12 +98,12 @@ class Prediction:
 
     @property
     def combined_map(self) -> np.ndarray:
-        """The normalised maps as one, at the model's α and β: float32 (H, W) at the photo's own size."""
+        """The combined normalised map at the model's α and β: float32 (H, W) at the photo's own size."""
         return stretch(self.maps().combined, self.size)
 
 
 def stretch(square: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A square map brought back, bilinearly, to a photo of (height, width): float32 (H, W)."""
+    """A square map resized bilinearly to a photo of (height, width): float32 (H, W)."""
     values = torch.from_numpy(square.astype(np.float32))[None, None]
     shrinks = min(size) < min(square.shape)
     return F.interpolate(values, size, mode="bilinear", antialias=shrinks)[0, 0].numpy()

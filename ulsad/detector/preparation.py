@@ -1,4 +1,4 @@
-"""Before the first step: read the photos, split off the held-out ones, compute what never changes."""
+"""Before the first step: read the photos, split off the held-out ones, compute features and targets."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from ulsad.photos import depth
 from ulsad.photos.images import Skipped, Square, digest, find_images, read_square
 
 MINIMUM_PHOTOS = 8
-READ_AT_ONCE = 4  # photos between two words on the progress
-MOST_HELD_OUT = 500  # photos split off; more would say nothing new, and are better trained on
+READ_AT_ONCE = 4  # photos between two progress reports
+MOST_HELD_OUT = 500  # photos split off; more would add no information, and are better used for training
 
 Photos = Path | str | Sequence[Path]
 OnCount = Callable[[str, int, int], None]  # phase, done, total
@@ -35,13 +35,13 @@ OnCount = Callable[[str, int, int], None]  # phase, done, total
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """Readable photos as uint8 squares (n, 3, s, s), where they came from, and what was left out."""
+    """Readable photos as uint8 squares (n, 3, s, s), with their paths and what was skipped."""
 
     paths: list[Path]
     images: Rows
     digests: list[str]  # see `images.digest`
     skipped: list[Skipped]
-    notes: list[str] = field(default_factory=list)  # on photos that were read, see `images.Reading`
+    notes: list[str] = field(default_factory=list)  # on readable photos, see `images.Reading`
 
     def subset(self, indices: Tensor) -> PhotoSet:
         return PhotoSet([self.paths[i] for i in indices], take(self.images, indices),
@@ -56,7 +56,7 @@ class Prepared:
     held_out: PhotoSet
     branches: Branches
     data: TrainingData
-    white: depth.White | None  # where the photos themselves had to say it
+    white: depth.White | None  # the white level, if it was found from the photos
 
 
 @contextmanager
@@ -64,10 +64,10 @@ def preparing(
     photos: Photos, held_out: Photos | None, config: Config, weights: Path | str | None,
     device: str | None, on_count: OnCount = lambda *counts: None, scratch: Path | None = None,
 ) -> Iterator[Prepared]:
-    """Read, split, extract, standardise; while the block runs, the result may be used.
+    """Read, split, extract, standardise. The result is valid only inside the block.
 
-    What would take more than `rows.MEMORY` bytes lies in files below `scratch` (the system's place for
-    temporary files) meanwhile. Raises `InputError` for too few photos, missing weights or a full disk.
+    If the data needs more than `rows.MEMORY` bytes, it goes into temporary files below `scratch` (default:
+    the system's temporary folder). Raises `InputError` for too few photos, missing weights or a full disk.
     """
     extractor = load_backbone(config, weights).to(choose_device(device))
     paths = paths_of(photos)
@@ -98,10 +98,11 @@ def _prepared(
 def with_white_level(
     config: Config, photos: Photos, held_out: Photos | None = None, on_count: OnCount = lambda *counts: None
 ) -> tuple[Config, depth.White | None]:
-    """The configuration, with what is white in all these photos if it doesn't say so, and how it was found.
+    """The configuration with the white level of these photos, unless it already has one, and how it was
+    found.
 
-    It stays None when all have 8 bits, whose pixels are not looked at. Each process looks at a share. Raises
-    `InputError` when nothing says what is white.
+    The level stays None if all photos have 8 bits; their pixels are not decoded. Each process reads a share
+    of the photos. Raises `InputError` when the level can't be determined.
     """
     if config.white_level is not None:
         return config, None
@@ -116,9 +117,9 @@ def with_white_level(
 
 
 def bytes_needed(photos: int, config: Config, extractor: FeatureExtractor, per_value: int = 4) -> int:
-    """What a training on so many photos keeps of them: squares, features and targets.
+    """Bytes that training keeps for `photos` photos: squares, features and targets.
 
-    `per_value` bytes for each feature: 4 in memory, 2 in a file.
+    `per_value` is the number of bytes per feature: 4 in memory, 2 in a file.
     """
     values = extractor.channels * extractor.grid**2
     tensors = 2 if config.global_target == "attention" else 1
@@ -130,7 +131,7 @@ def read_and_split(
     photos: Photos, held_out: Photos | None, config: Config, on_count: OnCount = lambda *counts: None,
     space: Space = IN_MEMORY,
 ) -> tuple[PhotoSet, PhotoSet]:
-    """Photos to train on, and those that training never sees: given ones, or a seeded share."""
+    """The training photos, and the held-out ones: given ones or a seeded share."""
     good = read_photos(photos, config, on_count, space, "good")
     check_enough(good)
     if held_out is None:
@@ -142,25 +143,25 @@ def read_and_split(
 
 
 def _refuse_overlap(good: PhotoSet, held_out: PhotoSet) -> None:
-    """Quantiles of photos that were trained on would be too low, and everything else would look strange."""
+    """Refuse held-out photos that are also trained on: their quantiles would be too low for other photos."""
     both = set(good.digests) & set(held_out.digests)
     if both:
         first = good.paths[min(map(good.digests.index, both))]
-        raise InputError(f"{len(both)} photos are both trained on and held out, {first} for one. "
-                         "Take them out of one of the two.")
+        raise InputError(f"{len(both)} photos are both trained on and held out, for example {first}. "
+                         "Remove them from one of the two.")
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The named device, or a GPU where there is one. Raises `InputError` for one that is not here.
+    """The named device, or else a GPU if there is one. Raises `InputError` for a device that doesn't exist.
 
-    A GPU's convolutions are told to compute in float32: in TF32, torch's default, combined maps of the demo
-    photos were up to 2 % off those of a CPU.
+    On a GPU, convolutions are set to float32: with TF32, torch's default, combined maps of the demo photos
+    differed by up to 2 % from a CPU's.
     """
     name = name or distributed.local_device() or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.zeros(1, device=name).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"There is no device '{name}' here. Leave it out, or write cpu.") from error
+        raise InputError(f"There is no device '{name}'. Leave it out, or use cpu.") from error
     device = torch.device(name)
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
@@ -174,7 +175,7 @@ def _seeded_networks(config: Config, extractor: FeatureExtractor) -> Networks:
 
 
 def paths_of(photos: Photos) -> list[Path]:
-    """The photos of a folder or a list, each once. Raises `InputError` when there are defects among them."""
+    """The photos of a folder or a list, without repetitions. Raises `InputError` for a whole data set."""
     paths = find_images(photos) if isinstance(photos, (str, Path)) else [Path(path) for path in photos]
     paths = list({path.resolve(): path for path in paths}.values())
     _refuse_whole_dataset(paths)
@@ -185,11 +186,11 @@ def read_photos(
     photos: Photos, config: Config, on_count: OnCount = lambda *counts: None, space: Space = IN_MEMORY,
     name: str = "good",
 ) -> PhotoSet:
-    """All readable photos of a folder or a list; of those that show the same, only the first."""
+    """All readable photos of a folder or a list; of equal ones, only the first."""
     paths = paths_of(photos)
     squares = space.empty(f"{name}-squares", (len(paths), 3, config.image_size, config.image_size),
                           torch.uint8)
-    failures: list[tuple[int, str]] = []  # by number: each process may have unpacked its own copy of a zip
+    failures: list[tuple[int, str]] = []  # by index, as each process may have unpacked its own copy of a zip
     notes: list[tuple[int, str]] = []
 
     def look(path: Path) -> Square | Skipped:
@@ -210,14 +211,14 @@ def read_photos(
     digests = [digest(square) for square in _each(squares)]
     kept = [i for i in range(len(paths)) if i not in unreadable]
     skipped = [Skipped(paths[i], reason) for i, reason in unreadable.items()]
-    said = [note for _, note in sorted(distributed.gathered(notes))]
-    return replace(_without_copies(paths, squares, digests, kept, skipped), notes=said)
+    all_notes = [note for _, note in sorted(distributed.gathered(notes))]
+    return replace(_without_copies(paths, squares, digests, kept, skipped), notes=all_notes)
 
 
 def _without_copies(
     paths: list[Path], squares: Rows, digests: list[str], kept: list[int], skipped: list[Skipped]
 ) -> PhotoSet:
-    """A photo that was held out must not have a twin that was trained on."""
+    """The photos without equal ones, so that no held-out photo has a copy in training."""
     first = {digests[i]: i for i in reversed(kept)}
     copies = [i for i in kept if first[digests[i]] != i]
     indices = torch.tensor(sorted(first.values()), dtype=torch.long)
@@ -228,12 +229,12 @@ def _without_copies(
 
 
 def _refuse_whole_dataset(paths: list[Path]) -> None:
-    """Training on the root of a benchmark dataset would train on its defects."""
+    """Refuse the root of a benchmark data set: its defects would be trained on."""
     folders = {folder.name: folder for folder in {folder for path in paths for folder in path.parents}}
     if "train" in folders and folders["train"].parent in (folders.get("test", Path()).parent,
                                                           folders.get("ground_truth", Path()).parent):
         raise InputError(f"{folders['train'].parent} is a whole dataset, with defects in it. "
-                         f"Train on {folders['train'] / 'good'}.")
+                         f"Train on {folders['train'] / 'good'} instead.")
 
 
 def split_held_out(photos: PhotoSet, config: Config) -> tuple[PhotoSet, PhotoSet]:
@@ -245,18 +246,18 @@ def split_held_out(photos: PhotoSet, config: Config) -> tuple[PhotoSet, PhotoSet
 
 
 def held_out_share(photos: int, config: Config) -> int:
-    """How many of so many photos are split off."""
+    """How many of `photos` photos are held out."""
     return min(max(2, round(config.held_out * photos)), MOST_HELD_OUT)
 
 
 def check_enough(photos: PhotoSet, minimum: int = MINIMUM_PHOTOS) -> None:
-    """Raise `InputError`, with the reasons, when too few photos could be read."""
+    """Raise `InputError`, with reasons, if too few photos could be read."""
     if len(photos.paths) >= minimum:
         return
     reasons = "".join(f"\n  {skipped.reason}" for skipped in photos.skipped[:5])
     left_out = f" {len(photos.skipped)} could not be used:{reasons}" if photos.skipped else ""
     raise InputError(f"Only {len(photos.paths)} readable good photos; at least {minimum} are "
-                     f"needed, and 20 or more to be useful. Add photos.{left_out}")
+                     f"needed, and 20 or more for a useful model. Add photos.{left_out}")
 
 
 def extract_features(
@@ -292,8 +293,8 @@ def _each(rows: Rows) -> Iterator[Tensor]:
 
 def standardise(features: Rows, mean: Tensor, std: Tensor, config: Config, space: Space,
                 device: torch.device) -> Rows | None:
-    """Standardise features in place; return their self-attention A (Eq. 3), computed on the device, where it
-    is the target."""
+    """Standardise features in place. If self-attention is the global target, return A (Eq. 3), computed on
+    the device."""
     targets = None
     if config.global_target == "attention":
         targets = space.empty("targets", (*features.shape[:2], features.shape[2] * features.shape[3]),

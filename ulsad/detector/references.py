@@ -1,4 +1,4 @@
-"""A few good photos that a model carries along, so that it can show what it expected to see."""
+"""A few good photos stored in the model, to show what it expects and to detect unfamiliar photos."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from PIL import Image
 from ulsad.method.branches import FIELDS
 from ulsad.photos.images import read_image
 
-MOST = 32  # photos; a model file grows by about half a megabyte
+MOST = 32  # photos; they add about half a megabyte to a model file
 SIDE = 384  # px, their longer side
 
-# What `References.limit` is made of. On five sets, each as the model of itself and of the other four, in
-# units of the limit: with 15 to 200 good photos no good one came above 0.75 and no defective one above 0.84;
-# with 8 neither above 0.96. Photos of other sets came to 1.05 and more; with 15 at least to 0.9, with 8 to
-# 0.8. Only toy figures on white looked familiar to a model of circuit boards, which can be blank: 0.4 to 0.7.
-SPREADS = 3.0  # times the mean distance of references to their nearest other one
-LEAST = 0.33  # standard deviations: for good photos that are nearly alike, which a broken part is far from
+# Constants of `References.limit`. They were checked on five sets, where the model of each set saw photos of
+# all five. In units of the limit: with 15 to 200 good photos, no good photo exceeded 0.75 and no defective
+# one 0.84; with 8, none exceeded 0.96. Photos of other sets reached 1.05 or more; with 15 good photos at
+# least 0.9, with 8 at least 0.8. The only exception: to a model of circuit boards, which can be blank, toy
+# figures on white looked familiar (0.4 to 0.7).
+SPREADS = 3.0  # times the mean distance from a reference to its nearest neighbour
+LEAST = 0.33  # standard deviations: for nearly equal good photos, from which even a broken part is far
 
 
 @dataclass(frozen=True)
 class References:
-    """Good training photos, small, and what `branches.describe` says of them."""
+    """Small copies of good training photos, and their descriptors from `branches.describe`."""
 
     names: tuple[str, ...]
     descriptors: np.ndarray  # float16 (n, c* · 16)
@@ -36,9 +37,9 @@ class References:
     @classmethod
     def chosen(cls, paths: Sequence[Path], descriptors: np.ndarray, seed: int = 0,
                white_level: float | None = None) -> References:
-        """At most `MOST` of n good photos, so that every one has a similar one among them.
+        """Choose at most `MOST` of n good photos, so that each of the n has a similar one among them.
 
-        They are the medoids of as many k-means clusters of the descriptors (n, d). See `read_photo` for
+        They are the medoids of `MOST` k-means clusters of the descriptors (n, d). See `read_photo` for
         `white_level`.
         """
         indices = _medoids(descriptors, seed) if len(paths) > MOST else range(len(paths))
@@ -46,13 +47,13 @@ class References:
                    tuple(_jpeg(paths[i], white_level) for i in indices))
 
     def nearest(self, descriptors: np.ndarray) -> np.ndarray:
-        """For each of (m, d), the index of the photo with the smallest Euclidean distance: int (m,)."""
+        """Index of the nearest reference (Euclidean) for each of the descriptors (m, d): int (m,)."""
         squares = (descriptors[:, None] - self.descriptors[None].astype(np.float32)) ** 2
         return squares.sum(axis=2).argmin(axis=1)
 
     @cached_property
     def limit(self) -> float:
-        """How far a photo may be from the nearest reference and not be strange, in standard deviations."""
+        """The largest distance from the nearest reference, in standard deviations, that is not strange."""
         if len(self.descriptors) < 2:
             return LEAST
         distances = _distances(self._means, self._means)
@@ -60,10 +61,10 @@ class References:
         return max(SPREADS * float(distances.min(axis=1).mean()), LEAST)
 
     def strangeness(self, descriptors: np.ndarray) -> np.ndarray:
-        """How much (m, d) differ from all references, as multiples of `limit`: float (m,), > 1 is beyond it.
+        """Distance of descriptors (m, d) from the nearest reference, in multiples of `limit`: float (m,).
 
-        Photos are compared by the means of their channels, which do not tell where something is: defects of
-        a part, and parts that lie elsewhere, change them less than other things do.
+        Photos are compared by their channel means, which do not depend on positions: a defective or moved
+        part changes them less than a photo of something else.
         """
         return _distances(_channel_means(descriptors), self._means).min(axis=1) / self.limit
 
@@ -81,7 +82,7 @@ def _channel_means(descriptors: np.ndarray) -> np.ndarray:
 
 
 def _distances(means: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Root mean squares of the channels' differences between (m, c*) and (n, c*), (m, n)."""
+    """RMS differences over channels between (m, c*) and (n, c*): (m, n)."""
     return np.sqrt(np.square(means[:, None] - others[None]).mean(axis=2))
 
 

@@ -1,4 +1,4 @@
-"""Maps as colours. One fixed scale for all photos: the same score always has the same colour."""
+"""Coloured maps. One fixed scale for all photos: equal scores have equal colours."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from PIL import Image, ImageDraw, ImageFont
 from ulsad.detector.prediction import stretch
 from ulsad.method.calibration import AnomalyMaps
 
-# Normalised scores shown from 0 (the α quantile of held-out good pixels) to 1, as the paper's maps.
+# Normalised scores are shown from 0 (the α quantile of held-out good pixels) to 1, as in the paper.
 LOW, HIGH = 0.0, 1.0
 TITLES = ("photo", "local: structural", "global: logical", "combined")
 
 
 @cache
 def _palette() -> np.ndarray:
-    """uint8 (256, 3) of a perceptually uniform map that colour-blind readers can follow."""
+    """uint8 (256, 3): a perceptually uniform palette that also works for colour-blind readers."""
     from matplotlib import colormaps
 
     return (colormaps["plasma"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
@@ -31,7 +31,7 @@ def colours(scores: np.ndarray, low: float = LOW, high: float = HIGH) -> np.ndar
 
 
 def strength(scores: np.ndarray, low: float = LOW, high: float = HIGH) -> np.ndarray:
-    """How much of the colour shows, in [0, 1]: nothing up to `low`, all from a tenth of the scale above."""
+    """Opacity of the colour in [0, 1]: 0 up to `low`, 1 from a tenth of the scale above."""
     return np.clip(10 * (scores - low) / max(high - low, 1e-12), 0, 1)
 
 
@@ -40,8 +40,8 @@ def overlay(
 ) -> Image.Image:
     """A square map stretched over a photo.
 
-    Scores up to `low` leave the photo as it is, at any opacity; over the next tenth of the scale the colours
-    fade in, up to `opacity`. At 1 they hide the photo from there on, at 0 they are not seen.
+    Scores up to `low` leave the photo unchanged; over the next tenth of the scale the colours fade in, up to
+    `opacity`, where 1 hides the photo and 0 hides the colours.
     """
     scores = stretch(square, (photo.height, photo.width))
     mask = Image.fromarray((255 * opacity * strength(scores, low, high)).astype(np.uint8))
@@ -51,8 +51,8 @@ def overlay(
 def heat(
     square: np.ndarray, low: float = LOW, high: float = HIGH, ignored: np.ndarray | None = None
 ) -> Image.Image:
-    """A square map alone, to be laid over a photo: a picture of the same size with a palette, 255 colours of
-    which have the `strength` of their score, and one, a grey, is for ignored pixels."""
+    """A square map alone, to lay over a photo: a picture of the same size with a palette. 255 colours have
+    the `strength` of their score as opacity; the last, grey, is for ignored pixels."""
     share = np.clip((square - low) / max(high - low, 1e-12), 0, 1)
     indices = (share * 254).astype(np.uint8)
     if ignored is not None:
@@ -79,14 +79,14 @@ def contour(square: np.ndarray, level: float) -> str:
 
 
 def views(photo: Image.Image, maps: AnomalyMaps, opacity: float = 0.6) -> list[Image.Image]:
-    """The photo and its local, global and combined map over it; a missing global map is left grey."""
+    """The photo, and the photo under its local, global and combined map; a missing global map is grey."""
     squares = (maps.local, maps.global_, maps.combined)
     missing = Image.new("RGB", photo.size, (128, 128, 128))
     return [photo] + [missing if square is None else overlay(photo, square, opacity) for square in squares]
 
 
 def fit_within(photo: Image.Image, side: int) -> Image.Image:
-    """The photo scaled down, if need be, so that no side is longer than `side` px."""
+    """The photo, scaled down if any side is longer than `side` px."""
     scale = side / max(photo.size)
     if scale >= 1:
         return photo

@@ -1,4 +1,4 @@
-"""What a model file keeps of a detector as named tensors, and the same parts rebuilt from them."""
+"""Convert a detector to the named tensors of a model file, and rebuild it from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NETWORKS, _OPTIMISER = "networks.", "optimiser."
 
 
 class Parts(NamedTuple):
-    """What a detector is made of, but for its record and its criteria, which are JSON."""
+    """The parts of a detector except its record and criteria, which are JSON."""
 
     branches: Branches
     calibration: Calibration
@@ -28,8 +28,7 @@ class Parts(NamedTuple):
 
 
 def tensors_of(parts: Parts, optimiser: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Everything of the parts that the configuration and the backbone do not give, and what a training
-    would go on from."""
+    """All data of the parts that is not in the configuration or the backbone, plus the optimiser's state."""
     branches, calibration, held_out, references = parts
     tensors = {_NETWORKS + name: value for name, value in branches.networks.state_dict().items()}
     tensors |= {"mean": branches.mean, "std": branches.std, "held_out": torch.from_numpy(held_out),
@@ -50,7 +49,7 @@ def tensors_of(parts: Parts, optimiser: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def optimiser_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What a training goes on from; empty in a finished model."""
+    """The optimiser's state to resume training from; empty in a finished model."""
     return _named(_OPTIMISER, tensors)
 
 
@@ -61,9 +60,9 @@ def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def rebuilt(
     config: Config, extractor: FeatureExtractor, tensors: dict[str, Tensor], references: tuple[str, ...]
 ) -> Parts:
-    """The parts on the extractor's device; `references` are the names of those photos.
+    """The parts, on the extractor's device; `references` are the names of the reference photos.
 
-    Raises `KeyError`, `RuntimeError` or `ValueError` when tensors are missing or of other shapes.
+    Raises `KeyError`, `RuntimeError` or `ValueError` when tensors are missing or have other shapes.
     """
     return Parts(
         _branches(config, extractor, tensors), _calibration(config, tensors), tensors["held_out"].numpy(),
@@ -95,7 +94,7 @@ def _calibration(config: Config, tensors: dict[str, Tensor]) -> Calibration:
 
 
 def _joined(name: str, parts: list[Tensor]) -> dict[str, Tensor]:
-    """Tensors of different lengths as one, and their lengths."""
+    """Tensors of different lengths joined into one, and their lengths."""
     return {f"{name}.joined": torch.cat(parts), f"{name}.sizes": torch.tensor([len(part) for part in parts])}
 
 

@@ -1,8 +1,8 @@
-"""CSV that spreadsheets show as it was meant and run nothing of, and that programs read back to the letter.
+"""CSV that spreadsheets display correctly without running formulas, and that programs can read back exactly.
 
-UTF-8 with a byte-order mark, without which spreadsheets garble names in other alphabets. Texts stand in
-quotes, so that a semicolon divides nothing where spreadsheets expect one. A text that would run as a formula
-has an apostrophe before it, and so has one that begins with an apostrophe: drop the first one to undo it.
+UTF-8 with a byte-order mark, without which spreadsheets garble names in other alphabets. Texts are quoted, so
+that a semicolon does not split a cell where spreadsheets use it as separator. A text that would run as a
+formula, or that begins with an apostrophe, gets an apostrophe in front: drop the first one to undo this.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Cell = str | int | float | None
 
 ENCODING = "utf-8-sig"
 ESCAPE = "'"
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # what OWASP lists
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # OWASP's list
 
 _writer = partial(csv.writer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
 
 
 class Writer:
-    """A CSV file that grows row by row. Bytes of file names that are no UTF-8 are kept as they are."""
+    """A CSV file, written row by row. Bytes in file names that are not UTF-8 are kept unchanged."""
 
     def __init__(self, file: Path | str) -> None:
         self._opened = open(file, "w", newline="", encoding=ENCODING,  # noqa: SIM115
@@ -45,12 +45,12 @@ class Writer:
 
 
 def write(rows: Iterable[Iterable[Cell]], opened: TextIO) -> None:
-    """The same into a file that is open as text."""
+    """Write rows into a file that is open as text."""
     _writer(opened).writerows(map(escaped, row) for row in rows)
 
 
 def read(file: Path | str) -> list[list[str | float]]:
-    """The rows of a file that `Writer` wrote, as they were given; every number comes back as a float."""
+    """The original rows of a file that `Writer` wrote; every number is returned as a float."""
     with open(file, newline="", encoding=ENCODING, errors="surrogateescape") as opened:
         return [[original(cell) for cell in row] for row in csv.reader(opened, quoting=csv.QUOTE_NONNUMERIC)]
 

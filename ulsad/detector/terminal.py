@@ -1,4 +1,4 @@
-"""Progress for whoever watches a terminal, or reads a log afterwards."""
+"""Progress on a terminal or in a log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ulsad.detector.fitting import Progress
 
 
 def print_progress(progress: Progress) -> None:
-    """One line that changes on a terminal; in a log, a line every fifty photos or steps."""
+    """On a terminal, one line that is updated; in a log, a line every fifty photos or steps."""
     text = f"{progress.phase} {progress.done}/{progress.total}"
     if step := progress.step:
         text += (f"  local {step.local:.3f}  attention {step.attention:.3f}"

@@ -1,6 +1,6 @@
-"""How good is it? Labelled sets, exact metrics with intervals, the paper's tables and ablations, and other
-methods on the same photos. Thresholds never see a test photo. What a folder
-of trials already has is not computed again.
+"""Evaluate models: labelled sets, exact metrics with intervals, the paper's tables and ablations, and other
+methods on the same photos. Thresholds never use a test photo. Results already in a folder of trials are
+reused.
 """
 
 from ulsad import lazy

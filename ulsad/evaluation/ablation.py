@@ -1,4 +1,4 @@
-"""The paper's ablations, each a list of settings, and the tables in the paper's own shape."""
+"""The paper's ablations as lists of settings, and their tables in the paper's layout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BETAS = (0.985, 0.99, 0.995, 0.999, 0.9999)
 
 @dataclass(frozen=True)
 class Variant:
-    """Settings that differ from the rest of a study, and the cells that name them in its table."""
+    """A variant's settings, and the cells that name them in the study's table."""
 
     cells: tuple[Cell, ...]
     settings: dict[str, Any]
@@ -38,10 +38,10 @@ class Variant:
 
 @dataclass(frozen=True)
 class Study:
-    """One ablation. Its table has a row for each variant, or one for each category when `by_category`."""
+    """One ablation. Its table has a row per variant, or per category if `by_category`."""
 
     title: str
-    columns: tuple[str, ...]  # what the variants' cells are
+    columns: tuple[str, ...]  # headings of the variants' cells
     variants: tuple[Variant, ...]
     by_category: bool
 
@@ -60,7 +60,7 @@ def _components() -> Iterator[Variant]:
 
 
 def _architectures() -> Iterator[Variant]:
-    """The columns of Table 22: those rows of Table 3 that have a global branch."""
+    """The columns of Table 22: the rows of Table 3 with a global branch."""
     for variant in _components():
         if variant.settings["global_target"] != "none":
             target = {"features": "L_pg^d", "attention": "L_pg"}[variant.settings["global_target"]]
@@ -90,15 +90,15 @@ STUDIES: dict[str, Study] = {
 def run_study(
     store: TrialStore, categories: Sequence[Category], config: Config, seeds: int, study: Study
 ) -> list[Results]:
-    """The results of every variant, in order. What the store has already costs nothing."""
+    """The results of every variant, in order; results in the store are reused."""
     return [run_seeds(store, categories, replace(config, **variant.settings), seeds)
             for variant in study.variants]
 
 
 def study_table(study: Study, results: Sequence[Results], category: str | None = None) -> Table:
-    """In the shape of the paper's table, or as one row a variant of one category alone.
+    """A table in the paper's layout, or for one category with a row per variant.
 
-    Percent, of the combined map, which is the local one where that is alone.
+    Values are percent for the combined map, which is the local map if there is no global branch.
     """
     seeds = len(next(iter(results[0].values())))
     note = f"Percent, {seeds} seeds. {SPREAD}." if seeds > 1 else "Percent, one seed."

@@ -1,8 +1,8 @@
-"""Other methods on the same photos: the paper's baselines, as an installed anomalib implements them.
+"""The paper's baselines on the same photos, as implemented in anomalib.
 
-anomalib is optional and imported only in the child process in which each method runs, so that its peak
-memory and its crashes stay its own. It gets the photos that Ulsad gets, as Ulsad's loader reads them; no
-test photo takes part in early stopping, thresholds or normalisation.
+anomalib is optional. Each method runs in its own child process, which imports anomalib, so that memory is
+measured separately and crashes stay contained. Photos are the same as for Ulsad, read by Ulsad's loader; no
+test photo is used for early stopping, thresholds or normalisation.
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ from ulsad.photos.images import read_squares
 
 _JOB, _RESULT, _LOG = "job.json", "result.npz", "log.txt"
 _SCORED_AT_ONCE = 8
-_MANY_PATCHES = 50_000  # choosing a coreset takes time with their square: two minutes for 39,000 on two cores
-_NETWORK_SECONDS = 20  # a firewall that drops packets would otherwise hold the user for minutes
+_MANY_PATCHES = 50_000  # a coreset takes quadratic time: two minutes for 39,000 on two cores
+_NETWORK_SECONDS = 20  # without a timeout, a firewall that drops packets would block for minutes
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a method says of the n test photos of a category, in their order; without scores, why not."""
+    """A method's results on the n test photos of a category, in order; or, without scores, the reason."""
 
     method: str
-    backbone: str  # what it really used; "its own" where the method brings its networks
+    backbone: str  # what was used; "its own" if the method has its own networks
     scores: np.ndarray | None  # float64 (n,), higher is stranger
     maps: np.ndarray | None  # float32 (n, s, s)
     seconds: float  # reading, training and scoring, without imports and downloads
-    memory_mb: float  # peak resident memory of its process; NaN where the system doesn't say
-    note: str  # how long it trained and what differs, or why it could not run; one line
+    memory_mb: float  # peak resident memory of its process; NaN if unknown
+    note: str  # one line: training length and deviations, or why it could not run
 
 
 @dataclass(frozen=True)
 class _Baseline:
     model: str  # its class in anomalib.models
-    epochs: int | None  # what its published configuration trains at most; None: one pass, nothing to train
+    epochs: int | None  # the published maximum; None: a single pass, nothing to train
     batch: int
-    extractor: str | None = None  # where its model keeps the pre-trained network; None: it has its own
-    layers: int | None = None  # how many it takes, counted from the deepest; None: not ours to choose
+    extractor: str | None = None  # attribute of the pre-trained network; None: the method has its own
+    layers: int | None = None  # number of layers used, counted from the deepest; None: fixed
 
 
 _BASELINES = {
@@ -75,16 +75,16 @@ _BASELINES = {
 }
 BASELINES = tuple(_BASELINES)
 
-Module = Any  # one of anomalib's, which may not be installed; what it has beside the others' is its own
+Module = Any  # an anomalib module; anomalib may not be installed, and modules differ in their attributes
 
-# anomalib builds backbones with timm, which calls some of them and their stages otherwise.
+# anomalib builds backbones with timm, which has other names for some of them and their stages.
 _TIMM_NAMES = {"efficientnet_lite0": "tf_efficientnet_lite0"}
 _LAYERS = {"efficientnet_lite0": ("blocks.1", "blocks.2", "blocks.4")}
 _RESNET_LAYERS = ("layer1", "layer2", "layer3")
 
 
 def check_baselines(methods: Iterable[str]) -> None:
-    """Raise `InputError` for an unknown method, or when anomalib is not installed."""
+    """Raise `InputError` for an unknown method, or if anomalib is not installed."""
     for method in methods:
         if method not in _BASELINES:
             raise InputError(f"There is no method '{method}'. Known: {', '.join(BASELINES)}.")
@@ -97,11 +97,12 @@ def run_baseline(
     image_size: int = 256, seed: int = 0, epochs: int | None = None, minutes: float = 3.0,
     white_level: float | None = None,
 ) -> Outcome:
-    """Train one of `BASELINES` on a category's training photos, in a process of its own, and score its test.
+    """Train one of `BASELINES` on a category's training photos and score its test photos, in a separate
+    process.
 
-    `weights`: of `backbone`, see `load_backbone`; a method that brings its own networks ignores both.
-    Training ends after `epochs` (None: the published number) or `minutes`, whichever is first. Whatever
-    keeps the method from running is the outcome's note. Raises `InputError` as `check_baselines` does.
+    `weights`: of `backbone`, see `load_backbone`; a method with its own networks ignores both. Training ends
+    after `epochs` (None: the published number) or `minutes`, whichever is first. If the method can't run, the
+    outcome's note says why. Raises `InputError` as `check_baselines` does.
     """
     check_baselines([method])
     job = {"method": method, "backbone": backbone, "weights": weights and str(weights),
@@ -125,7 +126,7 @@ def _run_process(folder: Path) -> int:
     root = Path(__file__).resolve().parents[2]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])]),
-        # PatchCore's coreset loop fragments glibc's heap, by gigabytes, where arrays of megabytes lie on it.
+        # PatchCore's coreset loop fragments glibc's heap by gigabytes if arrays of megabytes are on it.
         "MALLOC_MMAP_THRESHOLD_": str(2**22)}
     with open(folder / _LOG, "wb") as log:
         command = [sys.executable, "-m", "ulsad.evaluation.baselines", str(folder)]
@@ -148,12 +149,12 @@ def _last_words(folder: Path, code: int) -> str:
 
 
 def _run_child(folder: Path) -> None:
-    """Do the job in `folder`; what it raises is a note."""
+    """Do the job in `folder`; errors become a note."""
     socket.setdefaulttimeout(_NETWORK_SECONDS)
     job = json.loads((folder / _JOB).read_text(encoding="utf-8"))
     try:
         result = _run(job, folder)
-    except Exception as error:  # a package of strangers; whatever it is, the other methods go on
+    except Exception as error:  # third-party code may raise anything; the other methods must still run
         text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         result = {"note": _one_line(text)}
     np.savez(folder / _RESULT, memory_mb=peak_memory_mb(), **result)
@@ -175,24 +176,25 @@ def _run(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _options(job: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """Constructor arguments that some methods need here, and a remark on what that changes."""
+    """Constructor arguments that some methods need here, and a remark on the deviation."""
     method = job["method"]
     if method == "padim" and job["backbone"] not in ("resnet18", "wide_resnet50_2"):
-        return {"n_features": 100}, ""  # published for those two only
+        return {"n_features": 100}, ""  # a default is published only for those two
     if method == "patchcore" and len(job["train"]) * (job["image_size"] // 8) ** 2 > _MANY_PATCHES:
-        return {"coreset_sampling_ratio": 0.01}, "coreset of 1 %, not 10 %, of that many patches"
+        return {"coreset_sampling_ratio": 0.01}, "coreset of 1 % instead of 10 % (too many patches)"
     if method == "efficient_ad":
         return {"imagenet_dir": _efficient_ad_data()}, ""
     if method == "draem":
         try:
             return {"dtd_dir": _draem_data()}, ""
-        except InputError:  # given a folder without pictures, anomalib blends in noise
+        except InputError:  # with a folder without pictures, anomalib uses noise
             return {"dtd_dir": Path(__file__).parent}, "noise instead of DTD textures, which can't be fetched"
     return {}, ""
 
 
 def _efficient_ad_data() -> Path:
-    """The folder of ImageNette, once that and the teacher's weights are where anomalib looks for them."""
+    """Fetch ImageNette and the teacher's weights to where anomalib expects them; return ImageNette's
+    folder."""
     from anomalib.models.image.efficient_ad import lightning_model
     from anomalib.utils.path import get_datasets_dir, get_pretrained_weights_dir
 
@@ -213,7 +215,7 @@ def _draem_data() -> Path:
 
 
 def _fetch(root: Path, pattern: str, info: Any) -> None:
-    """Let anomalib download what is not below `root` yet. Raises `InputError` when it can't."""
+    """Let anomalib download what is missing below `root`. Raises `InputError` when it can't."""
     from anomalib.data.utils import download_and_extract
 
     if any(root.rglob(pattern)):
@@ -221,21 +223,21 @@ def _fetch(root: Path, pattern: str, info: Any) -> None:
     try:
         download_and_extract(root, info)
     except (OSError, ValueError) as error:
-        with suppress(OSError):  # an empty folder left behind would pass for the data
+        with suppress(OSError):  # an empty folder would be taken for the data
             root.rmdir()
         raise InputError(f"needs {info.name}, which is not in {root} and can't be fetched ({error})"
                          ) from error
 
 
 def _backbone_state(job: dict[str, Any]) -> dict[str, Tensor]:
-    """The tensors that Ulsad's own backbone has from these weights, under timm's names."""
+    """The tensors of Ulsad's own backbone with these weights, under timm's names."""
     config = Config(backbone=job["backbone"], image_size=job["image_size"])
     state = pretrained_stages(config, job["weights"]).state_dict()
     return {re.sub(r"^block(\d)", r"blocks.\1", name): value for name, value in state.items()}
 
 
 def _build(job: dict[str, Any], options: dict[str, Any]) -> Module:
-    """anomalib's module with Ulsad's weights in its backbone, and nothing that touches raw scores."""
+    """anomalib's module with Ulsad's weights in its backbone, and no post-processing of raw scores."""
     from anomalib import models
     from anomalib.pre_processing import PreProcessor
     from torchvision.transforms.v2 import Compose, Normalize, Resize
@@ -254,18 +256,18 @@ def _build(job: dict[str, Any], options: dict[str, Any]) -> Module:
     module = make(**options)
     extractor = module.model.get_submodule(baseline.extractor)
     if surplus := extractor.load_state_dict(state, strict=False).unexpected_keys:
-        raise InputError(f"anomalib's {backbone} is another than Ulsad's ({surplus[0]})")
+        raise InputError(f"anomalib's {backbone} differs from Ulsad's ({surplus[0]})")
     return module
 
 
 def _white_level(job: dict[str, Any]) -> float | None:
-    """The one that `Ulsad.fit` would read these photos with."""
+    """The white level that `Ulsad.fit` would use for these photos."""
     train, held_out = (list(map(Path, job[name])) for name in ("train", "held_out"))
     return with_white_level(Config(white_level=job["white_level"]), train, held_out or None)[0].white_level
 
 
 def _read(paths: list[str], job: dict[str, Any], all_needed: bool = False) -> Tensor:
-    """float32 (n, 3, s, s) in 0..1, as anomalib's modules take photos; unreadable ones are left out."""
+    """Photos as anomalib's modules expect them, float32 (n, 3, s, s) in 0..1, without unreadable ones."""
     _, images, skipped = read_squares(map(Path, paths), job["image_size"], white_level=job["white_level"])
     if skipped and all_needed:
         raise InputError(skipped[0].reason)
@@ -273,16 +275,17 @@ def _read(paths: list[str], job: dict[str, Any], all_needed: bool = False) -> Te
 
 
 def _train(module: Module, images: Tensor, job: dict[str, Any], folder: Path) -> str:
-    """Fit to (n, 3, s, s), and say how long that was. There is no validation, and so no early stopping."""
+    """Fit to images (n, 3, s, s); return a text on the training length. No validation, so no early
+    stopping."""
     from lightning import LightningDataModule, Trainer
 
     baseline = _BASELINES[job["method"]]
     held_out = images[:0]
-    if job["method"] == "efficient_ad":  # scales its maps by quantiles of good photos it hasn't trained on
+    if job["method"] == "efficient_ad":  # it scales its maps by quantiles of good photos not trained on
         held_out = _read(job["held_out"], job) if job["held_out"] else images[::10]
         images = images if job["held_out"] else images[torch.arange(len(images)) % 10 != 0]
     data = LightningDataModule()
-    data.train_batch_size = baseline.batch  # EfficientAd asks for it
+    data.train_batch_size = baseline.batch  # EfficientAd requires it
     data.train_dataloader = lambda: _loader(images, baseline.batch, shuffle=True)
     limits = {}
     if baseline.epochs is not None:

@@ -1,4 +1,4 @@
-"""Ulsad, its local branch alone, a bank of patches, and the paper's baselines on the same photos."""
+"""Compare Ulsad, its local branch alone, a patch bank, and the paper's baselines on the same photos."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ METHODS = (*OWN, *BASELINES)
 
 
 def check_methods(methods: Iterable[str]) -> None:
-    """Raise `InputError` for an unknown method, or when anomalib is needed and not installed."""
+    """Raise `InputError` for an unknown method, or if anomalib is needed but not installed."""
     if others := [method for method in methods if method not in OWN]:
         check_baselines(others)
 
@@ -43,7 +43,7 @@ def check_methods(methods: Iterable[str]) -> None:
 def run_method(
     method: str, category: Category, config: Config, weights: Path | None, device: str | None, minutes: float
 ) -> Outcome:
-    """Train on a category's good photos and score its test photos, in a process of its own."""
+    """Train on a category's good photos and score its test photos, in a separate process."""
     if method not in OWN:
         return run_baseline(method, category, weights, backbone=config.backbone,
                             image_size=config.image_size, seed=config.seed, minutes=minutes,
@@ -84,8 +84,8 @@ def _run_nearest(
 
 
 def comparison_table(category: Category, outcomes: Sequence[Sequence[Outcome]]) -> Table:
-    """One row a method, from its outcomes of one or more seeds; percent, seconds for training and scoring,
-    peak memory of its process."""
+    """One row per method, from its outcomes with one or more seeds: percent, seconds for training and
+    scoring, and peak memory of the process."""
     names = ("image AUROC", LOGICAL, STRUCTURAL, "pixel AUROC", "AUPRO")
     columns = ("method", "backbone", *names, "seconds", "MB", "note")
     rows = tuple((seeds[0].method, seeds[0].backbone, *_metrics(category, seeds),
@@ -95,14 +95,14 @@ def comparison_table(category: Category, outcomes: Sequence[Sequence[Outcome]]) 
     seeds = len(outcomes[0])
     spread = ("one seed; brackets: 95 %, bootstrap over the test photos" if seeds == 1 else
               f"{seeds} seeds; ±: sample standard deviation over them")
-    kept_back = "" if category.held_out else f"; of the former {', '.join(OWN)} keep a share back"
-    note = (f"{len(category.train)} good photos to train on, {good} good and {len(category.test) - good} "
-            f"defective ones to test on, the same for all{kept_back}. Percent, {spread}.")
+    kept_back = "" if category.held_out else f"; {', '.join(OWN)} hold out a share of the training photos"
+    note = (f"{len(category.train)} good training photos, {good} good and {len(category.test) - good} "
+            f"defective test photos, the same for all methods{kept_back}. Percent, {spread}.")
     return Table(f"Methods on {category.name}", columns, rows, note).without_empty_columns()
 
 
 def _metrics(category: Category, seeds: Sequence[Outcome]) -> tuple[Cell, ...]:
-    """Image AUROC over all, logical and structural defects, pixel AUROC, AUPRO; NaN where there is none."""
+    """Image AUROC of all, logical and structural defects, pixel AUROC, AUPRO; NaN if not available."""
     scores = [outcome.scores for outcome in seeds if outcome.scores is not None]
     maps = [outcome.maps for outcome in seeds if outcome.maps is not None]
     if len(scores) < len(seeds):
@@ -123,11 +123,11 @@ def _metrics(category: Category, seeds: Sequence[Outcome]) -> tuple[Cell, ...]:
 
 
 def _note(seeds: Sequence[Outcome]) -> str:
-    """Why a seed could not run, or else what the last one says."""
+    """Why a seed could not run, or else the last seed's note."""
     return next((outcome.note for outcome in seeds if outcome.scores is None), seeds[-1].note)
 
 
 def _whole(values: Sequence[float]) -> int | None:
-    """The mean, rounded; None where the system did not say."""
+    """The mean, rounded; None if the system did not report a value."""
     mean = math.fsum(values) / len(values)
     return None if math.isnan(mean) else round(mean)

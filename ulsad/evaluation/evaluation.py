@@ -1,7 +1,7 @@
-"""What a detector says of a labelled set, and how good that is, for local, global and combined maps.
+"""Run a detector on a labelled set and compute metrics of its local, global and combined maps.
 
-Numbers come from `metrics`; here is what they are computed over. Pixel metrics are taken at the network's
-resolution, over good photos and those defective ones that have masks.
+The metrics are in `metrics`; this module selects what they are computed over. Pixel metrics are computed at
+the network's resolution, over good photos and defective photos with masks.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Evaluation:
     """Raw maps of n labelled photos, so that every α and β can be tried without running a network."""
 
     photos: tuple[LabelledPhoto, ...]
-    skipped: tuple[Skipped, ...]  # photos that could not be read; they are in no number
+    skipped: tuple[Skipped, ...]  # unreadable photos, not counted anywhere
     raw_local: np.ndarray  # float32 (n, s, s)
     raw_global: np.ndarray | None
     calibration: Calibration
     alpha: float
     beta: float
-    strange: int = 0  # photos that look like nothing the model was trained on, see `Prediction.is_strange`
+    strange: int = 0  # number of photos unlike the training photos, see `Prediction.is_strange`
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -57,7 +57,7 @@ class Evaluation:
         return self.calibration.scores(self._frontiers, *self._levels(alpha, beta))
 
     def held_out_scores(self, alpha: float | None = None, beta: float | None = None) -> np.ndarray:
-        """(m, 3): the same of the held-out good photos, from which thresholds are taken."""
+        """(m, 3): the same for the held-out good photos, which set the thresholds."""
         return self.calibration.held_out_scores(*self._levels(alpha, beta))
 
     def maps(self, name: str, alpha: float | None = None, beta: float | None = None) -> np.ndarray:
@@ -65,25 +65,25 @@ class Evaluation:
         if name == "local":
             return self.raw_local
         if name == "global":
-            assert self.raw_global is not None  # nobody asks for what the model lacks
+            assert self.raw_global is not None  # only called for maps that the model has
             return self.raw_global
         normalise = self.calibration.normalisation(*self._levels(alpha, beta))
         return normalise(self.raw_local, self.raw_global).combined
 
     @cached_property
     def marked(self) -> np.ndarray:
-        """Indices of the photos whose every pixel is known: good ones, and defects with masks."""
+        """Indices of photos with known pixel labels: good ones, and defects with masks."""
         return np.array([i for i, photo in enumerate(self.photos) if photo.is_good or photo.masks])
 
     @cached_property
     def masks(self) -> np.ndarray | None:
-        """bool (len(marked), s, s); None when no defect has a mask."""
+        """Masks of the `marked` photos, bool (len(marked), s, s); None if no defect has a mask."""
         size = self.raw_local.shape[1]
         masks = np.array([read_mask(self.photos[i].masks, size) for i in self.marked])
         return masks if masks.any() else None
 
     def pixel_metrics(self, name: str) -> metrics.PixelMetrics | None:
-        """Of one map at the default α and β; None without masks."""
+        """Pixel metrics of one map at the default α and β; None without masks."""
         return None if self.masks is None else metrics.pixel_metrics(self.maps(name)[self.marked], self.masks)
 
     def _levels(self, alpha: float | None, beta: float | None) -> tuple[float, float]:
@@ -104,7 +104,7 @@ def evaluate(
 def gathered(
     detector: Ulsad, photos: Sequence[LabelledPhoto], results: Sequence[Prediction | Skipped]
 ) -> Evaluation:
-    """An evaluation from what `predict_many` said of each photo, in the same order."""
+    """An evaluation from the results of `predict_many` for these photos, in the same order."""
     kept = [(photo, result) for photo, result in zip(photos, results, strict=True)
             if not isinstance(result, Skipped)]
     skipped = tuple(result for result in results if isinstance(result, Skipped))
@@ -119,10 +119,10 @@ def gathered(
 
 
 def subsets(photos: Sequence[LabelledPhoto]) -> dict[str, np.ndarray]:
-    """Which photos go into which AUROC, as bool (n,): all; logical and structural; and every kind.
+    """The photos for each AUROC, as bool (n,): all; logical and structural; and every kind.
 
-    Each holds all good photos. Logical and structural are left out where they are not known, kinds where
-    they are the same photos again: the only kind, or MVTec LOCO's two.
+    Each subset contains all good photos. Logical and structural are left out if unknown; a kind is left out
+    if it repeats another subset: a single kind, or MVTec LOCO's two.
     """
     good = np.array([photo.is_good for photo in photos])
     groups = {name: good | mask for name in (LOGICAL, STRUCTURAL)
@@ -135,9 +135,9 @@ def subsets(photos: Sequence[LabelledPhoto]) -> dict[str, np.ndarray]:
 
 
 def summarise(evaluation: Evaluation, false_reject: float = FALSE_REJECT) -> dict[str, Any]:
-    """Every metric of every map as plain JSON values; NaN for what the set does not allow.
+    """Every metric of every map as plain JSON values; NaN if the set lacks what a metric needs.
 
-    The threshold of the operating point comes from the held-out good photos, never from these.
+    The threshold of the operating point comes from the held-out good photos, never from the test photos.
     """
     scores, held_out = evaluation.scores(), evaluation.held_out_scores()
     names = MAPS if evaluation.raw_global is not None else MAPS[:2]
@@ -179,7 +179,7 @@ def _of_pixels(result: metrics.PixelMetrics | None) -> dict[str, Any]:
 
 
 def write_scores(file: Path, evaluation: Evaluation) -> None:
-    """A CSV row for every photo: path, kind, combined, local and global score."""
+    """Write a CSV with a row per photo: path, kind, combined, local and global score."""
     with spreadsheet.Writer(file) as table:
         table.row(["path", "kind", "score", "local_score", "global_score"])
         for photo, scores in zip(evaluation.photos, evaluation.scores(), strict=True):

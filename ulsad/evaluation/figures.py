@@ -1,4 +1,4 @@
-"""Figures of results, drawn by matplotlib without a window."""
+"""Figures of results, drawn with matplotlib."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ulsad.evaluation.tables import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Told apart by colour-blind readers (Okabe and Ito), and by their dashes in print.
+# Distinct for colour-blind readers (Okabe and Ito), and in print by their dashes.
 STYLES = {"combined": ("#000000", "-"), "local": ("#0072B2", "--"), "global": ("#D55E00", "-.")}
 
 
 def curves(evaluation: Evaluation) -> Figure:
-    """ROC and precision-recall curve of every map, with the area under each."""
+    """ROC and precision-recall curves of every map, with the area under each."""
     from sklearn.metrics import precision_recall_curve, roc_curve
 
     figure = _figure(9, 4)
@@ -72,11 +72,11 @@ def alpha_beta(grid: np.ndarray, alphas: Sequence[float], betas: Sequence[float]
     figure = _figure(1.5 + 0.8 * len(betas), 1.2 + 0.45 * len(alphas))
     axes = figure.subplots()
     top = np.nanmax(grid)
-    bottom = min(np.nanmin(grid), top - 0.01)  # differences below a hundredth should not look like much
+    bottom = min(np.nanmin(grid), top - 0.01)  # differences below 0.01 should not look large
     image = axes.imshow(grid, cmap="cividis", aspect="auto", vmin=bottom, vmax=top)
     axes.set_xticks(range(len(betas)), [f"{beta:g}" for beta in betas])
     axes.set_yticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
-    axes.set(xlabel="β", ylabel="α", title="What α and β do to image AUROC")
+    axes.set(xlabel="β", ylabel="α", title="Image AUROC by α and β")
     middle = (bottom + top) / 2
     for (row, column), value in np.ndenumerate(grid):
         if not np.isnan(value):
@@ -87,7 +87,7 @@ def alpha_beta(grid: np.ndarray, alphas: Sequence[float], betas: Sequence[float]
 
 
 def study(table: Table, metrics_: Sequence[str]) -> Figure:
-    """Bars: one group a row of an ablation's table, one bar a metric that the table has."""
+    """Points with error bars: a row for each row of an ablation's table, a plot for each of its metrics."""
     shown = [name for name in metrics_ if name in table.columns]
     figure = _figure(9, 1 + 0.5 * len(table.rows))
     first = min(table.columns.index(name) for name in shown)
@@ -105,7 +105,7 @@ def study(table: Table, metrics_: Sequence[str]) -> Figure:
 
 
 def _figure(width: float, height: float) -> Figure:
-    """Inches. matplotlib is loaded with the first one: that takes most of a second."""
+    """A figure, size in inches. Loads matplotlib only now, as that takes most of a second."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

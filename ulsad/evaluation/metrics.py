@@ -1,7 +1,8 @@
-"""How well scores and maps tell defects from good parts. Numpy, scikit-learn and scipy only.
+"""Metrics of how well scores and maps separate defects from good parts. Numpy, scikit-learn and scipy only.
 
-Scores are floats, higher is stranger; labels are bool, True for a defect. All values are exact: every
-distinct score is a threshold, nothing is sampled or binned, but for the intervals of pixel metrics.
+Scores are floats, higher means more anomalous; labels are bool, True for a defect. All values are exact:
+every distinct score is a threshold, and nothing is sampled or binned except for the intervals of pixel
+metrics.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import scipy
 
 from ulsad.detector.criterion import Interval, clopper_pearson
 
-FALSE_POSITIVE_LIMIT = 0.3  # up to which AUPRO integrates (Bergmann et al. 2019)
+FALSE_POSITIVE_LIMIT = 0.3  # upper integration limit of AUPRO (Bergmann et al. 2019)
 _REPLICATES = 2000
 
 
@@ -26,7 +27,7 @@ class OperatingPoint(NamedTuple):
     misses: int  # defects, passed
     true_passes: int  # good parts, passed
     false_reject_interval: Interval  # 95 %, Clopper-Pearson, of the share of good parts rejected
-    detection_interval: Interval  # the same of the share of defects rejected
+    detection_interval: Interval  # the same for the share of defects rejected
 
 
 class PixelMetrics(NamedTuple):
@@ -37,8 +38,9 @@ class PixelMetrics(NamedTuple):
 
 
 def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Chance that a defect scores above a good part, ties half: in [0, 1]; NaN when one class is absent."""
-    from sklearn.metrics import roc_auc_score  # loaded when needed: it takes half a second
+    """Probability that a defect scores above a good part, ties count half: in [0, 1]; NaN without both
+    classes."""
+    from sklearn.metrics import roc_auc_score  # imported here, as it takes half a second
 
     return float(roc_auc_score(labels, scores)) if 0 < labels.sum() < len(labels) else float("nan")
 
@@ -51,9 +53,9 @@ def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def best_f1(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """The largest F1 over all thresholds, and that threshold: a photo is rejected from it upwards.
+    """The largest F1 over all thresholds, and its threshold; scores at or above it are rejected.
 
-    It is chosen with the test labels in view, so no threshold set beforehand can be expected to reach it.
+    It is chosen with the test labels, so a threshold set beforehand can't be expected to reach it.
     """
     from sklearn.metrics import precision_recall_curve
 
@@ -64,7 +66,7 @@ def best_f1(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
 
 
 def operating_point(scores: np.ndarray, labels: np.ndarray, threshold: float) -> OperatingPoint:
-    """The confusion matrix of a threshold that was chosen without these photos."""
+    """The confusion matrix at a threshold chosen without these photos."""
     rejected = scores > threshold
     true, false = int((rejected & labels).sum()), int((rejected & ~labels).sum())
     defects, good = int(labels.sum()), int((~labels).sum())
@@ -73,10 +75,10 @@ def operating_point(scores: np.ndarray, labels: np.ndarray, threshold: float) ->
 
 
 def bootstrap(scores: np.ndarray, labels: np.ndarray, seed: int = 0) -> tuple[Interval, Interval]:
-    """95 % intervals of AUROC and average precision over 2,000 draws of the photos with replacement.
+    """95 % bootstrap intervals of AUROC and average precision over 2,000 draws of the photos.
 
-    Good and defective photos are drawn apart, so that every draw has as many of each. The interval is of
-    this detector on other photos; that of other training seeds is a matter of its own.
+    Good and defective photos are drawn separately, so their numbers stay the same. The interval describes
+    this detector on other photos, not the variation between training seeds.
     """
     good, bad = scores[~labels], scores[labels]
     rng = np.random.default_rng(seed)
@@ -98,7 +100,7 @@ def _middle(values: np.ndarray) -> Interval:
 
 
 def _weighted_average_precision(scores: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Average precision of every row of `counts` (r, n): the photos, that often each."""
+    """Average precision for every row of `counts` (r, n), which says how often each photo counts."""
     order = np.argsort(-scores, kind="stable")
     ends = _ends_of_ties(scores[order])
     rejected = counts[:, order].cumsum(axis=1)[:, ends]
@@ -108,17 +110,17 @@ def _weighted_average_precision(scores: np.ndarray, labels: np.ndarray, counts: 
 
 
 def _ends_of_ties(descending: np.ndarray) -> np.ndarray:
-    """Indices of the last of equal scores: only there can a threshold lie."""
+    """Indices of the last of equal scores, the only possible positions of a threshold."""
     return np.append(np.flatnonzero(np.diff(descending)), len(descending) - 1)
 
 
 def pixel_metrics(maps: np.ndarray, masks: np.ndarray, seed: int = 0) -> PixelMetrics:
     """Pixel AUROC and AUPRO of maps (n, h, w) against bool masks (n, h, w), and their intervals.
 
-    AUPRO, the area under the per-region overlap (Bergmann et al. 2019): for every threshold, the mean over
-    all 8-connected defect regions of the share of the region that is above it, against the share of all
-    other pixels that is; integrated up to a share of 0.3 and divided by 0.3, so that 1 is perfect.
-    Raises `ValueError` when the masks hold no defect, or nothing else.
+    AUPRO is the area under the per-region overlap (Bergmann et al. 2019). For every threshold, the overlap is
+    the share of a defect region above it, averaged over all 8-connected regions. It is plotted against the
+    false positive rate, the share of all other pixels above the threshold, and integrated up to a rate of
+    0.3, divided by 0.3, so that 1 is perfect. Raises `ValueError` if the masks mark no pixel or all pixels.
     """
     if not masks.any() or masks.all():
         raise ValueError("pixel metrics need pixels of both kinds")
@@ -136,7 +138,7 @@ def pixel_metrics(maps: np.ndarray, masks: np.ndarray, seed: int = 0) -> PixelMe
 
 
 def region_weights(masks: np.ndarray) -> np.ndarray:
-    """float64, like `masks` (n, h, w): one over the size of the 8-connected region that a pixel is in, or 0.
+    """float64, like `masks` (n, h, w): 1 / size of the pixel's 8-connected region, or 0 outside regions.
 
     The sum of the weights above a threshold is the sum of all regions' overlaps.
     """
@@ -149,18 +151,18 @@ def region_weights(masks: np.ndarray) -> np.ndarray:
 
 
 def _area_up_to(x: np.ndarray, y: np.ndarray, limit: float) -> float:
-    """Area below the line through (x, y) from x = 0 to `limit`, over `limit`; x ascends from 0 to 1."""
+    """Area below the line through (x, y) from x = 0 to `limit`, divided by `limit`; x ascends from 0 to 1."""
     inside = np.clip(x, 0, limit)
     width, rise = np.diff(x), np.diff(y)
     share = np.divide(np.diff(inside), width, out=np.zeros_like(width), where=width > 0)
-    right = y[:-1] + share * rise  # where a piece is cut at the limit
+    right = y[:-1] + share * rise  # value at the segment's end, or at the limit if it cuts the segment
     return float((np.diff(inside) * (y[:-1] + right) / 2).sum() / limit)
 
 
 def _pixel_intervals(
     maps: np.ndarray, masks: np.ndarray, overlap: np.ndarray, seed: int
 ) -> tuple[Interval, Interval]:
-    """Bootstrap over photos, with the curves at 2,000 thresholds: half of them in the top twentieth."""
+    """Bootstrap over photos, with the curves at 2,000 thresholds, half of them in the top 5 %."""
     rng = np.random.default_rng(seed)
     sample = rng.choice(maps.ravel(), min(maps.size, 400_000))
     levels = np.concatenate([np.linspace(0, 0.95, 1000), np.linspace(0.95, 1, 1001)[1:]])
@@ -175,7 +177,7 @@ def _pixel_intervals(
     areas, overlaps = [], []
     for counts in _draws(rng, len(maps))[:_REPLICATES // 4]:
         if not counts @ true.sum(axis=1):
-            continue  # a draw without any defect says nothing
+            continue  # a draw without defects
         rate, hits, covered = (_curve(counts @ part) for part in (false, true, regions))
         areas.append(np.trapezoid(hits, rate))
         overlaps.append(_area_up_to(rate, covered, FALSE_POSITIVE_LIMIT))

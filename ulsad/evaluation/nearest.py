@@ -1,6 +1,6 @@
-"""A bank of good patches and the distance to the nearest: the bar that a trained detector has to clear.
+"""A bank of good patches and the distance to the nearest one: a baseline that a trained detector should beat.
 
-In the spirit of PatchCore, without its coreset: features, split and grid are Ulsad's, nothing is learned.
+Similar to PatchCore without its coreset: features, split and grid are Ulsad's, and nothing is trained.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Bank:
         cls, photos: Photos, config: Config, held_out: Photos | None = None,
         weights: Path | str | None = None, device: str | None = None,
     ) -> Bank:
-        """From the photos that `Ulsad.fit` would train on; those that it would hold out stay unseen."""
+        """A bank from the photos that `Ulsad.fit` would train on; the ones it would hold out are not used."""
         extractor = load_backbone(config, weights).to(choose_device(device))
         config, _ = with_white_level(config, photos, held_out)
         good, _ = read_and_split(photos, held_out, config)
@@ -71,7 +71,7 @@ class Bank:
 
 
 def _averaged(features: Tensor) -> Tensor:
-    """Beyond the border lies the mean feature, 0, which calms patches that are strange for lying there."""
+    """Mean over 3 × 3 neighbours. Padding with 0, the mean feature, lowers the high distances at borders."""
     return F.avg_pool2d(features, 3, stride=1, padding=1)
 
 

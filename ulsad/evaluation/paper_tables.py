@@ -1,4 +1,4 @@
-"""Many trials, and the tables that the paper makes of them."""
+"""Run many trials, and make the paper's tables from them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ulsad.evaluation.trials import TrialStore, run_trial
 from ulsad.method.config import Config
 from ulsad.photos.datasets import LOGICAL, STRUCTURAL, Category
 
-Results = dict[str, list[dict[str, Any]]]  # by category: one result a seed, see `trials.run_trial`
+Results = dict[str, list[dict[str, Any]]]  # by category: one result per seed, see `trials.run_trial`
 
-SPREAD = ("± is the sample standard deviation over seeds, in the mean row its root mean square over the "
-          "categories, as the paper prints it")
+SPREAD = ("± is the sample standard deviation over seeds; in the mean row, its root mean square over the "
+          "categories, as in the paper")
 
 
 class Row(NamedTuple):
-    """Of the table of one map."""
+    """A row for one category and map."""
 
     category: str
     map: str
@@ -42,7 +42,7 @@ def run_seeds(store: TrialStore, categories: Sequence[Category], config: Config,
 
 
 def evaluation_table(results: Results, layout: str) -> Table:
-    """Every map of every category, percent; beside the paper's own row where the category is one of its."""
+    """Every map of every category, percent, with the paper's own values for its categories."""
     columns = ("category", "map", "held out", "image AUROC", "logical", "structural", "average precision",
                "best F1", "false rejects", "detected", "pixel AUROC", "AUPRO",
                "paper: image AUROC", "paper: pixel AUROC", "paper: AUPRO")
@@ -54,9 +54,9 @@ def evaluation_table(results: Results, layout: str) -> Table:
     first = next(iter(results.values()))
     spread = SPREAD if len(first) > 1 else "Intervals: 95 %, bootstrap over the test photos"
     note = (f"Percent, {len(first)} seed{'s' * (len(first) > 1)}. {spread}. 'false rejects' and 'detected': "
-            "good and defective test photos above the threshold at which held-out good photos let expect "
-            f"{first[0]['false_reject']:.0%} false rejects; fewer of them than one over that share are "
-            "extrapolated from. 'best F1' saw the test labels.")
+            "good and defective test photos above the threshold, which is set from held-out good photos for "
+            f"{first[0]['false_reject']:.0%} false rejects and extrapolated if these are too few for that. "
+            "'best F1' uses the test labels.")
     return Table("Detection and localisation", columns, tuple(row.cells for row in rows),
                  note).without_empty_columns()
 
@@ -87,7 +87,7 @@ def _mean_row(rows: list[Row], map_: str, layout: str) -> Row:
 
 
 def mean_of_categories(figures: Sequence[Figure]) -> Figure:
-    """A mean row's cell; NaN when a category lacks the value: means over fewer would compare unlike sets."""
+    """A cell of the mean row; NaN if a category lacks the value, as means over fewer are not comparable."""
     means = [figure[0] if isinstance(figure, tuple) else figure for figure in figures]
     mean = math.fsum(means) / len(means)
     spreads = [figure.std for figure in figures if isinstance(figure, MeanStd)]
@@ -97,7 +97,7 @@ def mean_of_categories(figures: Sequence[Figure]) -> Figure:
 
 
 def percent(values: list[float], interval: Sequence[float] | None = None) -> Figure:
-    """Values of several seeds as mean ± std; that of a single one with its interval, where it has one."""
+    """Several seeds as mean ± std; a single seed with its interval, if it has one."""
     scaled = [100 * value for value in values]
     if len(scaled) == 1 and interval:
         return MeanInterval(scaled[0], *(100 * end for end in interval))
@@ -110,7 +110,7 @@ def _share(of: dict[str, Any], above: str, below: str) -> float:
 
 
 def kinds_table(results: Results) -> Table:
-    """Image AUROC, percent, of each kind of defect against all good photos."""
+    """Image AUROC, percent, of each kind of defect vs. all good photos."""
     rows = [(name, kind, trials[0]["photos"][kind] - trials[0]["good"],
              *(percent([trial["maps"][map_]["auroc"][kind] for trial in trials]) if map_ in trials[0]["maps"]
                else None for map_ in MAPS))

@@ -1,7 +1,7 @@
-"""What the paper reports for ULSAD (its Tables 6 to 20), in percent: mean and standard deviation of 5 seeds.
+"""The paper's results for ULSAD (its Tables 6 to 20), in percent: mean and standard deviation of 5 seeds.
 
-The standard deviation in a "mean" row is the root mean square of its categories' standard deviations (the
-printed numbers show it, the paper does not say it), not how much the mean itself varies between seeds.
+The standard deviation in a "mean" row is the root mean square of the categories' standard deviations, not the
+variation of the mean between seeds. The paper does not say so, but its numbers show it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tables of results, the same as Markdown, CSV and LaTeX."""
+"""Tables of results as Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Table:
             r"\end{tabular}", r"\end{table}", ""])
 
     def csv(self) -> str:
-        """Numbers unrounded; a mean ± std takes two columns, an interval three: ready to compute with."""
+        """CSV for further computations: unrounded, two columns for mean ± std, three for an interval."""
         kinds = [next((row[i] for row in self.rows if isinstance(row[i], tuple)), None)
                  for i in range(len(self.columns))]
         head = [f"{name}{tail}" for name, kind in zip(self.columns, kinds) for tail in _tails(kind)]
@@ -77,7 +77,7 @@ class Table:
 
 
 def mean_std(values: Sequence[float]) -> MeanStd | float:
-    """Mean and sample standard deviation over seeds; the plain value when there is just one."""
+    """Mean and sample standard deviation over seeds; the plain value for a single seed."""
     if len(values) == 1:
         return values[0]
     mean = math.fsum(values) / len(values)
@@ -115,7 +115,7 @@ _IN_LATEX = {letter: f"\\{letter}" for letter in "&%_#$"} | {
 
 
 def _tails(like: Cell) -> tuple[str, ...]:
-    """What tells apart the columns of cells like this one."""
+    """Suffixes of the column names for a cell of this type."""
     return {MeanStd: ("", " std"), MeanInterval: ("", " low", " high")}.get(type(like), ("",))
 
 

@@ -1,7 +1,7 @@
-"""One trial: train on a category's good photos, test on its labelled ones, keep the result.
+"""A trial: train on a category's good photos, test on its labelled ones, store the result.
 
-A store is a folder in which every trial has its own: STORE/CATEGORY/seed-N-KEY with config.json,
-model.safetensors, and result-KEY.json with scores-KEY.csv. What is there already is not computed again.
+A store is a folder with a folder for each trial: STORE/CATEGORY/seed-N-KEY with config.json,
+model.safetensors, and result-KEY.json with scores-KEY.csv. Existing results are reused.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class TrialStore:
-    """Where trials are kept and what they run on."""
+    """Where trials are stored, and settings for running them."""
 
     folder: Path
     weights: Path | None = None
     device: str | None = None
-    false_reject: float = FALSE_REJECT  # share of good parts that the suggested threshold may cost
+    false_reject: float = FALSE_REJECT  # share of good parts expected above the threshold
     on_progress: OnProgress = lambda progress: None
-    on_trial: Callable[[str], None] = lambda name: None  # before one that the store does not have
+    on_trial: Callable[[str], None] = lambda name: None  # called before a new trial
 
 
 def run_trial(store: TrialStore, category: Category, config: Config) -> dict[str, Any]:
-    """The result of one trial, see `evaluation.summarise`; from the store where it has it."""
+    """The result of one trial, see `evaluation.summarise`; from the store if it is there."""
     folder = trial_folder(store.folder, category, config)
     file = folder / f"result-{_key(_aftermath(config), store.false_reject)}.json"
     if file.exists():
@@ -65,7 +65,7 @@ def trained(store: TrialStore, category: Category, config: Config) -> Ulsad:
         detector = Ulsad.fit(category.train, _training(config), category.held_out or None, store.weights,
                              store.device, watch=Watch(store.on_progress))
         detector.save(folder / MODEL)
-    # Loaded in either case, so that what is tested is what the file holds.
+    # Always load it, so that the tested model is the one in the file.
     detector = Ulsad.load(folder / MODEL, store.weights, store.device)
     if _aftermath(config) == _aftermath(detector.config):
         return detector
@@ -73,14 +73,14 @@ def trained(store: TrialStore, category: Category, config: Config) -> Ulsad:
 
 
 def held_out_photos(category: Category, detector: Ulsad) -> list[Path]:
-    """The photos that set a detector's quantiles. Raises `InputError` when they can't be told by name."""
+    """The photos that set a detector's quantiles. Raises `InputError` if they can't be identified by name."""
     if category.held_out:
         return list(category.held_out)
     names = set(detector.record["held_out"])
     found = [path for path in category.train if path.name in names]
     if len(found) != len(detector.record["held_out"]):
-        raise InputError(f"{category.name}: several photos have the same name, or some are gone, so those "
-                         "held out can't be found again. Train anew.")
+        raise InputError(f"{category.name}: the held-out photos can't be found again, because several photos "
+                         "have the same name or some are gone. Train again.")
     return found
 
 
@@ -91,7 +91,7 @@ def evaluated(store: TrialStore, detector: Ulsad, category: Category) -> Evaluat
 
 
 def trial_folder(root: Path, category: Category, config: Config) -> Path:
-    """A trial's own folder; other photos or other settings of the training mean another one."""
+    """A trial's folder, which depends on the photos and the training settings."""
     photos = [f"{path.name} {path.stat().st_size}" for path in (*category.train, *category.held_out)]
     tested = [f"{photo.path.name} {photo.kind} {photo.group}" for photo in category.test]
     settings = {name: value for name, value in asdict(config).items() if name not in CALIBRATION}
@@ -100,7 +100,7 @@ def trial_folder(root: Path, category: Category, config: Config) -> Path:
 
 
 def _training(config: Config) -> Config:
-    """The configuration with default settings in all that training does not depend on."""
+    """The configuration with defaults for all settings that do not affect training."""
     return replace(config, **{name: getattr(Config(), name) for name in CALIBRATION})
 
 

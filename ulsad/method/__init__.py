@@ -1,6 +1,6 @@
 """Section 3 of the paper and its Algorithm 1, in this order: `config`, patch features (`backbones`), ψ and φ
 (`networks`), Eq. 1 to 8 (`equations`), Algorithm 1 (`training`), both maps (`branches`), Eq. 9 and 10
-(`calibration`). Numbers of equations and tables are the paper's. What is ours stands apart: varied copies
+(`calibration`). Equation and table numbers are the paper's. Our own additions are separate: augmented copies
 (`augmentation`) and relative maps (`residuals`).
 """
 

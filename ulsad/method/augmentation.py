@@ -1,4 +1,4 @@
-"""Varied copies of good photos, as another part on another day might have looked."""
+"""Augmented copies of good photos, with small changes in position, size and light."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from ulsad.method.config import Config
 if TYPE_CHECKING:
     from torchvision.transforms import v2
 
-DEGREES = 3.0  # of rotation, to either side
-SHIFT = 0.03  # of the image's side, to either side
-SCALE = 0.03  # larger or smaller
-LIGHT = 0.1  # brighter or darker, and more or less contrast
+DEGREES = 3.0  # maximum rotation in either direction
+SHIFT = 0.03  # maximum shift in either direction, as a fraction of the image's side
+SCALE = 0.03  # maximum change of size
+LIGHT = 0.1  # maximum change of brightness and of contrast
 
 
 def size_with_copies(photos: int, config: Config) -> int:
-    """How many photos a number of them grows to: as many copies of each as fit into `augmented_photos`."""
+    """Number of photos including copies: as many copies of each photo as fit into `augmented_photos`."""
     return photos * max(1, config.augmented_photos // max(photos, 1))
 
 
 def with_copies(images: Rows, config: Config, space: Space = IN_MEMORY) -> Rows:
-    """uint8 (n, 3, s, s) → the same photos first, then varied copies of each: (m, 3, s, s), with m from
-    `size_with_copies`. The copies depend on the seed and the photos alone.
+    """uint8 (n, 3, s, s) → the same photos, then augmented copies of each: (m, 3, s, s), with m from
+    `size_with_copies`. The copies depend only on the seed and the photos.
 
-    They show what a few photos can't: how much a good part moves and how the light changes. Variation is
-    kept below what an inspector would call misplaced.
+    They add what a few photos lack: how much good parts move and how the light changes. The variation stays
+    below what an inspector would call misplaced.
     """
     photos, size = len(images), size_with_copies(len(images), config)
     if size == photos:
@@ -44,7 +44,7 @@ def with_copies(images: Rows, config: Config, space: Space = IN_MEMORY) -> Rows:
 
 
 def _variation(size: int) -> v2.Transform:
-    """Borders are mirrored before the photo is turned, so that no empty corner comes into view."""
+    """The random transform. Borders are mirrored before the rotation, so that no empty corners appear."""
     from torchvision.transforms import v2
 
     margin = size // 8

@@ -1,6 +1,6 @@
 """Frozen pre-trained networks and their patch features (Sec. 3.1).
 
-Weights come embedded in a Python package, from torchvision's hub cache, or from a file of the user's.
+Weights come from a Python package, torchvision's hub cache, a download, or the user's file.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Backbone:
-    """A pre-trained architecture: how to build its stages, and what its weights expect of a photo."""
+    """A pre-trained architecture: how to build its stages, and how its weights expect photos."""
 
     stages: Callable[[str], dict[str, nn.Module]]  # name → its modules in order of execution
     blocks: tuple[str, ...]  # the stages whose outputs can be layers j and j+1
     layers: tuple[str, str]  # default layers j and j+1
     mean: tuple[float, float, float] = IMAGENET_MEAN  # of RGB in 0..1
     std: tuple[float, float, float] = IMAGENET_STD
-    embedded: bool = False  # weights ship in an installed package
+    embedded: bool = False  # whether the weights come with an installed package
 
 
 def _resnet_stages(name: str) -> dict[str, nn.Module]:
@@ -76,13 +76,13 @@ def layers_of(config: Config) -> tuple[str, str]:
 
 
 class FeatureExtractor(nn.Module):
-    """A frozen backbone cut after layer j+1, with the paper's feature aggregator behind it."""
+    """A frozen backbone cut after layer j+1, followed by the paper's feature aggregator."""
 
     pixel_mean: Tensor  # (3, 1, 1), of values from 0 to 255
     pixel_std: Tensor
 
     def __init__(self, config: Config, stages: nn.ModuleDict) -> None:
-        """`stages` are used up: they become the extractor's own."""
+        """`stages` are modified and become part of the extractor."""
         super().__init__()
         backbone = BACKBONES[config.backbone]
         self.stages, self.feature_dim = stages, config.feature_dim
@@ -104,11 +104,11 @@ class FeatureExtractor(nn.Module):
 
     @property
     def at_once(self) -> int:
-        """Photos in a forward pass: on a CPU few, whose activations stay in its caches."""
+        """Photos per forward pass: few on a CPU, so that activations stay in its caches."""
         return 2 if self.on_cpu else 16
 
     def each(self, function: Callable[[Tensor], Result], pieces: Iterable[Tensor]) -> Iterator[Result]:
-        """function(piece) of all, in order: on a CPU several at the same time, else one after the other."""
+        """function(piece) for all pieces, in order: in parallel on a CPU, else one after the other."""
         return in_parallel(function, pieces) if self.on_cpu else map(function, pieces)
 
     def features_of(self, squares: Tensor) -> Tensor:
@@ -117,15 +117,15 @@ class FeatureExtractor(nn.Module):
         return torch.cat(list(self.each(lambda piece: self(self.normalise(piece)).cpu(), pieces)))
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 (n, 3, s, s) → float32, as the backbone and the global autoencoder take it."""
+        """uint8 (n, 3, s, s) → float32, the input of the backbone and the global autoencoder."""
         return (images.float() - self.pixel_mean) / self.pixel_std
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (n, 3, s, s) → patch features U (n, c*, h*, w*), not yet standardised.
 
-        Layer j+1 is brought to layer j's grid bilinearly and both are concatenated; more than
-        `feature_dim` channels are average-pooled over the channel axis to that number.
+        Layer j+1 is upsampled bilinearly to layer j's grid and both are concatenated. More than
+        `feature_dim` channels are average-pooled to that number over the channel axis.
         """
         taps = []
         images = images.contiguous(memory_format=torch.channels_last)
@@ -149,19 +149,19 @@ def pool_channels(features: Tensor, feature_dim: int) -> Tensor:
 def load_backbone(config: Config, weights: Path | str | None = None) -> FeatureExtractor:
     """The configuration's feature extractor with its pre-trained weights.
 
-    `weights` is a file, or a folder in which to look for the file under its published name. Without it
-    the embedded weights, the hub cache, or a download are tried, in this order. Raises `InputError`.
+    `weights` is a file, or a folder that may contain the file under its published name. Otherwise the
+    embedded weights, the hub cache and a download are tried, in this order. Raises `InputError`.
     """
     extractor = FeatureExtractor(config, pretrained_stages(config, weights))
     if extractor.grid % 4:  # the feature reconstruction network halves it twice
         raise InputError(f"{' and '.join(extractor.layers)} of {config.backbone} give a {extractor.grid} × "
-                         f"{extractor.grid} grid at {config.image_size} px, which 4 does not divide. "
+                         f"{extractor.grid} grid at {config.image_size} px, which is not divisible by 4. "
                          "Choose a larger multiple of 64 as image_size, or earlier layers.")
     return extractor
 
 
 def pretrained_stages(config: Config, weights: Path | str | None = None) -> nn.ModuleDict:
-    """The backbone as it was published, up to layer j+1, with its weights; see `load_backbone`."""
+    """The unmodified backbone up to layer j+1, with its weights; see `load_backbone`."""
     if config.backbone not in BACKBONES:
         raise InputError(f"There is no backbone '{config.backbone}'. Known: {', '.join(BACKBONES)}.")
     if weights and Path(weights).suffix and not Path(weights).exists():
@@ -179,7 +179,7 @@ def _cut(stages: dict[str, nn.Module], layers: tuple[str, str]) -> nn.ModuleDict
 
 
 def _fill(stages: nn.ModuleDict, state: dict[str, Tensor], backbone: str) -> None:
-    """Load what the cut backbone needs of `state`; the classifier and later stages may be absent."""
+    """Load the tensors that the cut backbone needs; `state` may lack the classifier and later stages."""
     needed = {name: value for name, value in stages.state_dict().items() if "num_batches" not in name}
     wrong = [name for name, value in needed.items()
              if name not in state or state[name].shape != value.shape]
@@ -191,7 +191,7 @@ def _fill(stages: nn.ModuleDict, state: dict[str, Tensor], backbone: str) -> Non
 
 
 def _hash(stages: nn.ModuleDict) -> str:
-    """SHA-256 over the tensors in use, so the same weights count as equal in any file format."""
+    """SHA-256 of the tensors in use, so that equal weights have equal hashes in any file format."""
     digest = hashlib.sha256()
     for name, value in sorted(stages.state_dict().items()):
         if "num_batches" not in name:
@@ -214,7 +214,7 @@ def _embedded_file() -> Path:
 
 
 def _in_timm_order(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The package names its tensors otherwise than timm, but in the same order."""
+    """The tensors under timm's names; the package uses other names, but the same order."""
     names = _timm_efficientnet().state_dict()
     return {name.replace("blocks.", "block"): value for name, value in zip(names, state.values())}
 
@@ -224,9 +224,9 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             return load_file(file)
         return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load has no common error type for 'not one of my files'
+    except Exception as error:  # torch.load has no common error type for foreign files
         raise InputError(f"{file}: not a readable PyTorch weights file ({type(error).__name__}). "
-                         "Fetch it again and compare its SHA-256.") from error
+                         "Download it again and compare its SHA-256.") from error
 
 
 def _weights_file(config: Config, weights: Path | str | None) -> Path:
@@ -258,9 +258,10 @@ def _weights_url(config: Config) -> str:
 
 
 def download(url: str, file: Path) -> None:
-    """Fetch weights whose name carries the start of their SHA-256, as torchvision's do, and check it.
+    """Download weights and check them; their file name contains the start of their SHA-256, as torchvision's
+    do.
 
-    Raises OSError (no network, no such file) or RuntimeError (wrong checksum); nothing is left behind.
+    Raises OSError (no network, no such file) or RuntimeError (wrong checksum), and leaves no file behind.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with _network_timeout(seconds=20):
@@ -273,7 +274,7 @@ def _checksum(url: str) -> str:
 
 @contextmanager
 def _network_timeout(seconds: float) -> Iterator[None]:
-    """A firewall that drops packets would otherwise hold the user for minutes."""
+    """Without a timeout, a firewall that drops packets would block for minutes."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -284,6 +285,6 @@ def _network_timeout(seconds: float) -> Iterator[None]:
 
 def _how_to_fetch(backbone: str, url: str, cached: Path, error: Exception) -> str:
     return (f"The weights of {backbone} are not on this machine and could not be downloaded ({error}). "
-            f"On a machine with a network fetch {url} (its SHA-256 begins with {_checksum(url)}), then "
-            f"put it at {cached}, or give its path as the weights file (--weights FILE). "
+            f"On a machine with internet access, download {url} (its SHA-256 begins with {_checksum(url)}). "
+            f"Then put it at {cached}, or give its path as the weights file (--weights FILE). "
             "The backbone efficientnet_lite0 needs no download.")

@@ -1,4 +1,4 @@
-"""The two branches of one model as a whole: from 8-bit squares to distances on the grid (Eq. 7 and 8)."""
+"""Both branches of a model together: from 8-bit squares to distances on the grid (Eq. 7 and 8)."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from ulsad.method.equations import distance, resampling_matrix
 from ulsad.method.networks import Networks, Outputs
 from ulsad.method.residuals import expected_coefficients, relative, whitened_distance, whitening
 
-BATCH = 16  # photos that are looked at before the next are fetched; bounds memory, changes nothing else
-FITTED_ON = 40  # training photos that say what errors are usual: 40,960 patches, plenty
-FIELDS = 16  # 4 × 4 parts of a photo, whose means describe it
-WHOLE_PHOTO = (False, True)  # local, global: whether the patch or the photo says what is expected
+BATCH = 16  # photos processed at a time; bounds memory and affects nothing else
+FITTED_ON = 40  # training photos that set the expected errors: 40,960 patches are enough
+FIELDS = 16  # 4 × 4 fields of a photo, whose means describe it
+WHOLE_PHOTO = (False, True)  # local, global: whether the expected distance depends on the patch or the photo
 
 
 class Analysis(NamedTuple):
-    """Of n photos, at every position of the g × g grid."""
+    """Results for n photos on the g × g grid."""
 
-    distances: np.ndarray  # float32 (n, b, g, g), ≥ 0: local and, where there is one, global (Eq. 7 and 8)
+    distances: np.ndarray  # float32 (n, b, g, g), ≥ 0: local and, if there is one, global (Eq. 7 and 8)
     descriptors: np.ndarray  # float32 (n, c* · FIELDS), see `describe`
 
 
 def describe(features: Tensor) -> Tensor:
-    """Standardised features (n, c*, g, g) → (n, c* · 16): means in 4 × 4 fields, to compare photos by."""
+    """Standardised features (n, c*, g, g) → (n, c* · 16): means in 4 × 4 fields, for comparing photos."""
     return F.adaptive_avg_pool2d(features, math.isqrt(FIELDS)).flatten(1)
 
 
 @dataclass(frozen=True)
 class Branches:
-    """Backbone, standardisation and networks that belong together, and what their errors usually are.
+    """Backbone, standardisation and networks of one model, with their expected errors.
 
     `mean` and `std` are μ and σ of the training features, float32 (1, c*, 1, 1). `whitening` (c*, c*) and
-    `expected`, (3,) for each branch, come from `fitted`; None where the configuration goes without.
+    `expected`, (3,) for each branch, come from `fitted`; None if the configuration does not use them.
     """
 
     config: Config
@@ -55,9 +55,9 @@ class Branches:
 
     @torch.no_grad()
     def fitted(self, images: Rows) -> Branches:
-        """With the errors of these training photos, uint8 (n, 3, s, s), as what is usual.
+        """A copy whose expected errors come from these training photos, uint8 (n, 3, s, s).
 
-        Networks whose outputs are not finite stay as they are: their maps tell.
+        If the networks' outputs are not finite, nothing is fitted; their maps will show it.
         """
         fitted = replace(self, whitening=None, expected=None)
         if self.config.local_metric == "plain" and not self.config.relative_maps:
@@ -76,9 +76,9 @@ class Branches:
 
     @torch.no_grad()
     def analyse(self, images: Rows) -> Analysis:
-        """What the networks say of uint8 (n, 3, s, s), on the grid.
+        """The networks' results for uint8 (n, 3, s, s), on the grid.
 
-        Always float32 arithmetic, so that a model trained in bfloat16 gives the same maps elsewhere.
+        Always in float32, so that a model trained in bfloat16 gives the same maps on other machines.
         """
         self.networks.eval()
         pieces = batches(images, self.extractor.at_once)
@@ -93,21 +93,21 @@ class Branches:
 
     @torch.no_grad()
     def forward(self, square: Tensor) -> tuple[Tensor, Outputs]:
-        """Standardised features of one photo, uint8 (3, s, s), and what the networks make of them: each with
-        a batch of one, on the CPU."""
+        """Standardised features of one photo, uint8 (3, s, s), and the networks' outputs, as batches of one
+        on the CPU."""
         self.networks.eval()
         features, outputs = self._forward(square[None])
         return features.cpu(), outputs.map(Tensor.cpu)
 
     @cached_property
     def resampling(self) -> np.ndarray:
-        """float32 (s, g): takes distances on the grid to raw maps at the image size, see
+        """float32 (s, g): the matrix from distances on the grid to raw maps at the image size, see
         `equations.resample`."""
         return resampling_matrix(self.extractor.grid, self.config.image_size, self.config.blur_sigma).numpy()
 
     @torch.no_grad()
     def _forward(self, images: Tensor) -> tuple[Tensor, Outputs]:
-        """Standardised features, and what the networks make of them."""
+        """Standardised features, and the networks' outputs."""
         normalised = self.extractor.normalise(images.to(self.mean.device))
         features = (self.extractor(normalised) - self.mean) / self.std
         return features, self.networks(normalised, features)
@@ -119,7 +119,7 @@ class Branches:
         return torch.cat(features), Outputs.joined(outputs)
 
     def distances(self, features: Tensor, outputs: Outputs) -> list[Tensor]:
-        """Local and, where there is one, global distance at every position, (n, h*, w*) each."""
+        """Local and, if there is one, global distances at every position, (n, h*, w*) each."""
         distances = [self._local_distance(features, outputs.reconstruction)]
         if outputs.global_features is not None:
             counterpart = features if outputs.second is None else outputs.second

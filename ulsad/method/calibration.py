@@ -1,7 +1,7 @@
 """Quantile normalisation (Eq. 9) and scores (Eq. 10) from held-out good photos. Numpy only.
 
-Raw maps are kept apart from α and β: everything here is affine and takes microseconds, so a slider
-never runs a network.
+Raw maps do not depend on α and β: everything here is affine and takes microseconds, so a slider never runs a
+network.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 
 from ulsad.compute.frontier import frontiers
 
-# Levels at which the quantile function is kept: even below the median, then ever denser towards 1, so
-# that between neighbours never lie more than 0.3 % of the values still above.
+# Levels at which the quantile function is stored: evenly spaced below the median, then increasingly dense
+# towards 1, so that at most 0.3 % of the remaining values above lie between two neighbours.
 LEVELS = np.concatenate([np.linspace(0, 0.5, 129)[:-1], 1 - 0.5 * np.geomspace(1, 1e-6, 5000), [1.0]])
 
 
@@ -39,7 +39,7 @@ class QuantileFunction:
 
 @dataclass(frozen=True)
 class Transform:
-    """t of Eq. 9 for one branch, read as its sentence says: q_α ↦ 0, q_β ↦ 0.1."""
+    """t of Eq. 9 for one branch, as described in the paper's text: q_α ↦ 0, q_β ↦ 0.1."""
 
     q_alpha: float
     q_beta: float
@@ -73,10 +73,10 @@ class AnomalyMaps:
 
 @dataclass(frozen=True)
 class Combination:
-    """How the combined map follows from both normalised ones, with weight w of the global against the local.
+    """How both normalised maps are combined, with weight w for the global map and 1 for the local map.
 
-    "mean" is the paper's at w = 1: (l + w g) / (1 + w). "maximum": max(l, w g), so that what one branch sees
-    is not diluted by the other's silence.
+    "mean": (l + w g) / (1 + w), the paper's at w = 1. "maximum": max(l, w g), so that a defect seen by only
+    one branch is not averaged down.
     """
 
     kind: str = "mean"
@@ -107,17 +107,17 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the held-out good photos say about 'normal', for any α and β.
+    """What is normal for the held-out good photos, for any α and β.
 
-    `frontiers` holds, per held-out photo, the few (local, global) raw values from which its three
-    scores follow exactly; see `compute.frontier`.
+    `frontiers` holds, per held-out photo, the few (local, global) raw values that determine its three scores
+    exactly; see `compute.frontier`.
     """
 
     local: QuantileFunction
     global_: QuantileFunction | None
     frontiers: tuple[np.ndarray, ...]  # each (k, 2), or (1, 1) without a global branch
     combine: Combination = Combination()
-    ignored: np.ndarray | None = None  # bool (s, s): pixels that count nowhere
+    ignored: np.ndarray | None = None  # bool (s, s): pixels left out everywhere
 
     @classmethod
     def of(
@@ -131,7 +131,7 @@ class Calibration:
                    frontiers(local, global_), combine, ignored)
 
     def normalisation(self, alpha: float, beta: float, combine: Combination | None = None) -> Normalisation:
-        """Eq. 9 at these levels; `combine` takes the place of the model's own."""
+        """Eq. 9 at these levels; `combine` replaces the model's own combination."""
         def transform(quantile: QuantileFunction) -> Transform:
             return Transform(quantile(alpha), quantile(beta))
 

@@ -1,4 +1,4 @@
-"""Every number of the method in one frozen place, and the presets `quick`, `thorough` and `paper`."""
+"""All settings of the method in one frozen class, and the presets `quick`, `thorough` and `paper`."""
 
 from __future__ import annotations
 
@@ -23,52 +23,52 @@ class Config:
     backbone: str = "efficientnet_lite0"  # frozen pre-trained network, a key of `backbones.BACKBONES`
     weights_enum: str | None = None  # torchvision weights by name; None: the backbone's first, V1
     layers: tuple[str, str] | None = None  # layers j and j+1; None: the backbone's own default pair
-    # White in photos of more than 8 bits; those of 8 have 255. None: found from the good photos, see `depth`.
+    # White level of photos with more than 8 bits (255 for 8 bits). None: from the good photos, see `depth`.
     white_level: float | None = None
     feature_dim: int = 384  # c*: more channels than this are average-pooled over the channel axis
 
     # --- feature reconstruction network ψ (Table 4) and global autoencoder φ (Table 5)
-    frn_width: int = 304  # channels at the bottleneck; the other layers have a half and a quarter
-    frn_kernel: int = 3  # of ψ's last layer; the table's 5 is over half of ψ's arithmetic
-    frn_output: str = "linear"  # "linear", or "relu": BatchNorm and ReLU last too, as the reference code
-    # In ψ's blocks, as Table 4 lists the rows; or "batchnorm_first". The global map gained 6 points on tiles.
+    frn_width: int = 304  # channels at the bottleneck; the other layers have a half or a quarter of them
+    frn_kernel: int = 3  # of ψ's last layer; with the table's 5 this layer takes over half of ψ's arithmetic
+    frn_output: str = "linear"  # or "relu": BatchNorm and ReLU after the last layer, as in the reference code
+    # Order in ψ's blocks as in Table 4; or "batchnorm_first". The global map gained 6 points on tiles.
     frn_order: str = "relu_first"
-    autoencoder_width: int = 64  # channels of Table 5; its first two layers have half
+    autoencoder_width: int = 64  # channels in Table 5; its first two layers have half of them
     fine_decoder: bool = False  # keep φ's fifth decoder layer, at twice the grid's resolution
 
     # --- losses (Eq. 1-6) and the rows of the ablation, Table 3
-    lambda_l: float = 0.5  # weight of direction against value in the local distance, Eq. 1 and 7
+    lambda_l: float = 0.5  # weight of direction relative to value in the local distance, Eq. 1 and 7
     lambda_g: float = 0.5  # the same for the global distances, Eq. 5, 6 and 8
     global_target: str = "attention"  # L_pg; "features": L_pg^d; "none": the local branch alone (DFR)
     local_global_loss: bool = True  # L_lg, Eq. 6; without it the global map is the distance of Û and U
 
     # --- training (Algorithm 1)
-    # Small sets grow to at most this many by varied copies; 0: none. 16 photos: global map 78 → 97.
+    # Augmented copies extend small sets to at most this many photos; 0: none. 16 photos: global map 78 → 97.
     augmented_photos: int = 240
     steps: int | None = 280  # optimisation steps; exactly one of `steps`, `epochs`, `minutes` is set
     epochs: int | None = None  # passes over the training photos
-    minutes: float | None = None  # as many steps as fit, reading, features and calibration included
+    minutes: float | None = None  # as many steps as fit, including reading, features and calibration
     batch_size: int = 4  # photos per step
-    attention_queries: int | None = 256  # positions k of Eq. 5 drawn anew for each step; None: all of them
+    attention_queries: int | None = 256  # positions k of Eq. 5, drawn at random for each step; None: all
     learning_rate: float = 1e-3  # Adam's; the peak when the schedule is "one_cycle"
     weight_decay: float = 2e-5  # Adam's L2 penalty
     schedule: str = "one_cycle"  # or "constant"
     # Training arithmetic: "float32" (convolutions on GPUs: TF32), "bfloat16", or "auto": bfloat16 if native.
     precision: str = "auto"
-    seed: int = 0  # initial weights, order of photos, held-out split
+    seed: int = 0  # for initial weights, order of photos, held-out split
 
     # --- anomaly maps (Eq. 7 and 8), see `residuals`
     # Gains are in points of image AUROC; assets/EXPERIMENTS.md has the measurements.
-    # Of ψ's error; "plain": l_v + λ_l l_d, as Eq. 7. Local map: 0.8 on toy figures, 2.4 on tiles.
+    # Metric of ψ's error; "plain": l_v + λ_l l_d, as in Eq. 7. Local map: 0.8 on toy figures, 2.4 on tiles.
     local_metric: str = "whitened"
-    # Distances as multiples of what is usual for such features. Local map: 14 on tiles, 6 on toy figures.
+    # Distances as multiples of those expected for the features. Local map: 14 on tiles, 6 on toy figures.
     relative_maps: bool = True
 
     # --- calibration (Eq. 9)
-    held_out: float = 0.15  # share of the good photos kept from training to set the quantiles
-    # Of both normalised maps, pixel by pixel; or "mean", as the paper. 0.2 to 2.7 points on every set.
+    held_out: float = 0.15  # share of the good photos held out from training to set the quantiles
+    # Of both normalised maps, per pixel; or "mean", as in the paper. Gains 0.2 to 2.7 points on every set.
     combination: str = "maximum"
-    # Of the global map in it, against 1 of the local one. Steadies tiles from ± 1.6 to ± 0.2 over seeds.
+    # Of the global map; the local map has 1. Reduces the spread over seeds on tiles from ± 1.6 to ± 0.2.
     global_weight: float = 0.7
     blur_sigma: float = 0.0  # Gaussian blur of the maps at image_size, px; the reference code has 4
     alpha: float = 0.9  # quantile level of held-out normal pixels that maps to 0
@@ -90,11 +90,11 @@ class Config:
                  "frn_width must be a multiple of 4, autoencoder_width a multiple of 2")
         _require(self.frn_kernel % 2 == 1 and self.frn_kernel <= 15, "frn_kernel must be odd, at most 15")
         lengths = [length for length in (self.steps, self.epochs, self.minutes) if length is not None]
-        _require(len(lengths) == 1, "give one of steps, epochs and minutes")
+        _require(len(lengths) == 1, "set exactly one of steps, epochs and minutes")
         _require(lengths[0] > 0, "steps, epochs and minutes must be greater than 0")
         _require(self.batch_size >= 2, "batch_size must be at least 2 (BatchNorm needs two photos)")
         _require(self.attention_queries is None or self.attention_queries > 0,
-                 "attention_queries must be greater than 0, or null for all of them")
+                 "attention_queries must be greater than 0, or null for all positions")
         _require(self.white_level is None or 0 < self.white_level < math.inf,
                  "white_level must be greater than 0, or null to find it from the photos")
         _require(self.layers is None or len(self.layers) == 2, "layers must name two layers")
@@ -107,7 +107,7 @@ class Config:
 
     @classmethod
     def from_json(cls, text: str) -> Config:
-        """What `to_json` wrote, or a version of this program before there was `white_level`."""
+        """A configuration written by `to_json`, or by a version of this program without `white_level`."""
         values = {"white_level": _WHITE_BEFORE} | json.loads(text)
         unknown = set(values) - {field.name for field in fields(cls)}
         _require(not unknown, f"unknown setting: {', '.join(sorted(unknown))}")
@@ -127,14 +127,14 @@ class Config:
 
 
 def _one_length(changes: dict[str, Any]) -> dict[str, Any]:
-    """Naming `steps` means 'not epochs, not minutes', and so on."""
+    """Setting one of `steps`, `epochs` and `minutes` clears the other two."""
     lengths = ("steps", "epochs", "minutes")
     named = any(name in changes for name in lengths)
     return {name: None for name in lengths} | changes if named else changes
 
 
 def _parse(text: str) -> Any:
-    """A JSON value where it is one (numbers, true, null), `a,b` a pair, anything else a word."""
+    """A JSON value (numbers, true, null) if it is one, a pair for `a,b`, else the text itself."""
     if "," in text:
         return tuple(text.split(","))
     try:
@@ -144,7 +144,7 @@ def _parse(text: str) -> Any:
 
 
 def _require_type(name: str, value: Any, annotation: str) -> None:
-    """Hold a value against its annotation: `int`, `float`, `str`, `bool`, a pair, or one of them or None."""
+    """Check a value against its annotation: `int`, `float`, `str`, `bool` or a pair, each optionally None."""
     if value is None:
         _require("None" in annotation, f"{name} must not be empty")
         return
@@ -160,7 +160,7 @@ def _require(condition: bool, message: str) -> None:
         raise InputError(f"Settings: {message}.")
 
 
-_WHITE_BEFORE = 65535  # of every photo of more than 8 bits, in models whose configuration doesn't say
+_WHITE_BEFORE = 65535  # the white level in older models, whose configuration has none
 _NAMES = {field.name for field in fields(Config)}
 _CHOICES = {
     "frn_output": ("linear", "relu"),
@@ -173,12 +173,12 @@ _CHOICES = {
 }
 _POSITIVE = ("feature_dim", "frn_width", "frn_kernel", "autoencoder_width", "learning_rate")
 
-# What the networks' training does not depend on.
+# Settings that do not affect the networks' training.
 CALIBRATION = ("blur_sigma", "combination", "global_weight", "alpha", "beta")
 
 PRESETS: dict[str, Config] = {
     "quick": Config(),
-    # Four times as many photos: scores scatter less, see assets/RESULTS.md. Sixteen times gained nothing.
+    # Four times as many photos: scores vary less, see assets/RESULTS.md. Sixteen times gained nothing.
     "thorough": Config(steps=600, batch_size=8),
     # The published recipe; `frn_output` stays linear, see assets/EXPERIMENTS.md for "relu".
     "paper": Config(

@@ -1,7 +1,7 @@
 """The method's equations as pure tensor functions: distances, attention, losses, anomaly maps.
 
-Shapes: n photos, c channels (c* in the paper), an h × w grid. A feature map U is (n, c, h, w); the
-paper's Z = f(U) is the same numbers as (n, c, h·w), position k = row · w + column. Distances take either.
+Shapes: n photos, c channels (c* in the paper), an h × w grid. A feature map U is (n, c, h, w); the paper's
+Z = f(U) has the same numbers as (n, c, h·w), at position k = row · w + column. Distances accept both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 Array = TypeVar("Array", Tensor, np.ndarray)
 
-SMALLEST = 1e-16  # of ‖a‖² ‖b‖²: a vector of length 0 has a direction distance of 1 from any other
+SMALLEST = 1e-16  # lower limit of ‖a‖² ‖b‖²: a zero vector has a direction distance of 1 from any other
 
 
 def value_distance(a: Tensor, b: Tensor) -> Tensor:
@@ -31,14 +31,14 @@ def direction_distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 def distance(a: Tensor, b: Tensor, direction_weight: float) -> Tensor:
-    """l_v + λ l_d at every position, the summand of Eq. 1, 5 and 6 and the maps of Eq. 7 and 8."""
+    """l_v + λ l_d at every position: the summand of Eq. 1, 5 and 6, and the maps of Eq. 7 and 8."""
     if not direction_weight:
         return value_distance(a, b)
     return value_distance(a, b) + direction_weight * direction_distance(a, b)
 
 
 def attention_weights(keys: Tensor, queries: Tensor, temperature: float | None = None) -> Tensor:
-    """W of Eq. 3 (queries = keys) and Ŵ of Eq. 4: softmax over the keys of their products with a query.
+    """W of Eq. 3 (queries = keys) and Ŵ of Eq. 4: softmax over keys of the products of keys and queries.
 
     `keys` (n, c, p) and `queries` (n, c, q) → (n, p, q); every column sums to 1. `temperature` replaces
     the paper's √c.
@@ -50,8 +50,8 @@ def attention_weights(keys: Tensor, queries: Tensor, temperature: float | None =
 def attention(keys: Tensor, queries: Tensor) -> Tensor:
     """A = ZW of Eq. 3 (queries = keys) and Â = ZŴ of Eq. 4: (n, c, p) and (n, c, q) → (n, c, q).
 
-    It is scaled dot-product attention with the keys as values. Two plain products beat the fused kernel
-    on CPUs, because they follow autocast to bfloat16 while the softmax stays in float32.
+    This is scaled dot-product attention with the keys as values. On CPUs, two plain products are faster than
+    the fused kernel, because autocast runs them in bfloat16 while the softmax stays in float32.
     """
     weights = attention_weights(keys, queries)
     return (weights.transpose(1, 2) @ keys.transpose(1, 2)).transpose(1, 2)
@@ -63,7 +63,7 @@ def local_loss(reconstruction: Tensor, features: Tensor, lambda_l: float) -> Ten
 
 
 def attention_loss(cross: Tensor, target: Tensor, lambda_g: float) -> Tensor:
-    """L_pg of Eq. 5 between Â and A; with Û and U in their place, L_pg^d of Table 3."""
+    """L_pg of Eq. 5 between Â and A; with Û and U instead, L_pg^d of Table 3."""
     return distance(cross, target, lambda_g).mean()
 
 
@@ -75,8 +75,8 @@ def local_global_loss(second_reconstruction: Tensor, global_features: Tensor, la
 def resampling_matrix(grid: int, size: int, blur_sigma: float) -> Tensor:
     """(size, grid): bilinear upsampling of one axis, then a Gaussian blur with σ in px of the result.
 
-    Both are linear and separable, so a whole map M becomes R M Rᵀ. The kernel reaches 4 σ to either
-    side (33 px at σ = 4) and borders are mirrored.
+    Both are linear and separable, so a map M becomes R M Rᵀ. The kernel extends 4 σ to each side (33 px in
+    total at σ = 4), and borders are mirrored.
     """
     axis = F.interpolate(torch.eye(grid)[None], size=size, mode="linear", align_corners=False)
     if blur_sigma:
@@ -91,8 +91,8 @@ def resampling_matrix(grid: int, size: int, blur_sigma: float) -> Tensor:
 def resample(maps: Array, matrix: Array) -> Array:
     """Anomaly maps on the grid (…, g, g) → (…, size, size), smoothed, with a `resampling_matrix`.
 
-    Takes tensors or numpy arrays. The latter are multiplied by torch as well: after numpy's own products its
-    threads go on spinning, which costs networks that run beside a quarter of their speed.
+    Takes tensors or numpy arrays. Both are multiplied by torch: after numpy's own products, numpy's threads
+    keep spinning and slow down networks that run at the same time by a quarter.
     """
     if isinstance(maps, np.ndarray):
         return resample(torch.from_numpy(maps), torch.from_numpy(matrix)).numpy()

@@ -1,4 +1,4 @@
-"""The two trained networks, forward only: no losses, no files, no devices."""
+"""The two trained networks, forward pass only: no losses, files or devices."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ulsad.method.config import Config
 
 
 class Outputs(NamedTuple):
-    """What the networks make of a batch, each (n, c*, h*, w*); None where the ablation leaves it out."""
+    """The networks' outputs for a batch, each (n, c*, h*, w*); None if the configuration leaves it out."""
 
     reconstruction: Tensor  # Ũ′, the local branch's reconstruction of U
     second: Tensor | None  # Ũ″, the local branch's imitation of Û
     global_features: Tensor | None  # Û, the global branch's features
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Outputs:
-        """The function's results for what there is."""
+        """Apply a function to all outputs that are not None."""
         second, global_features = (None if output is None else function(output) for output in self[1:])
         return Outputs(function(self.reconstruction), second, global_features)
 
     @classmethod
     def joined(cls, parts: Sequence[Outputs]) -> Outputs:
-        """Those of several batches as one."""
+        """Join the outputs of several batches."""
         second, global_features = (None if some[0] is None else torch.cat(some)
                                    for some in zip(*(part[1:] for part in parts), strict=True))
         return cls(torch.cat([part.reconstruction for part in parts]), second, global_features)
@@ -47,7 +47,7 @@ class Networks(nn.Module):
             GlobalAutoencoder(config.image_size, grid, channels, config.autoencoder_width,
                               config.fine_decoder)
             if has_global else None)
-        self.to(memory_format=torch.channels_last)  # faster on CPUs; one layout, so results never differ
+        self.to(memory_format=torch.channels_last)  # faster on CPUs; always the same layout for equal results
 
     def forward(self, images: Tensor, features: Tensor) -> Outputs:
         """Normalised images (n, 3, s, s) and standardised features U (n, c*, h*, w*)."""
@@ -63,13 +63,13 @@ def feature_reconstruction_network(
 ) -> nn.Sequential:
     """ψ of Table 4: reconstructs a feature map through a bottleneck at a quarter of its resolution.
 
-    Maps (n, channels, h, w), h and w multiples of 4, to (n, outputs · channels, h, w). With two outputs
-    the first half is Ũ′ (local objective), the second Ũ″ (global objective).
+    Maps (n, channels, h, w), h and w multiples of 4, to (n, outputs · channels, h, w). With two outputs, the
+    first half is Ũ′ (local objective), the second Ũ″ (global objective).
 
-    `kernel` is the last layer's, padded to keep h × w (at the table's 5 that takes 2, not the table's 1).
-    `output="linear"` ends there: the targets are standardised, and a ReLU could never reconstruct their
-    negative half. `output="relu"` appends BatchNorm and ReLU as the authors' code does. `order` is
-    "batchnorm_first", as that code, or "relu_first", as Table 4 prints it.
+    `kernel` is that of the last layer, padded to keep h × w (for the table's 5 this needs 2, not the table's
+    1). `output="linear"` ends there: targets are standardised, and a ReLU could not reconstruct their
+    negative half. `output="relu"` appends BatchNorm and ReLU like the authors' code. `order` is
+    "batchnorm_first", as in that code, or "relu_first", as in Table 4.
     """
     half, quarter = width // 2, width // 4
     layers = [
@@ -93,11 +93,11 @@ def _normalised(layer: Conv2d | ConvTranspose2d, order: str) -> list[nn.Module]:
 class GlobalAutoencoder(nn.Module):
     """φ of Table 5: from a whole photo, through one vector, to a feature map Û.
 
-    Maps (n, 3, image_size, image_size) to (n, channels, grid, grid). The last encoder layer spans
-    image_size/32 px, so that the bottleneck is 1 × 1 at any image size (8 × 8 at 256, as in the table).
-    The output is linear, because the features it stands for are standardised. `fine_decoder` keeps the
-    table's fifth decoder layer, which works at a quarter of the image size, twice as fine as the usual
-    grid, and costs four tenths of φ's arithmetic.
+    Maps (n, 3, image_size, image_size) to (n, channels, grid, grid). The kernel of the last encoder layer has
+    image_size/32 px, so that the bottleneck is 1 × 1 at any image size (8 × 8 at 256, as in the table). The
+    output is linear, because its targets, the features, are standardised. `fine_decoder` keeps the table's
+    fifth decoder layer, which works at a quarter of the image size, twice as fine as the usual grid, and
+    takes four tenths of φ's arithmetic.
     """
 
     def __init__(self, image_size: int, grid: int, channels: int, width: int, fine_decoder: bool) -> None:
@@ -123,8 +123,8 @@ class GlobalAutoencoder(nn.Module):
 
 
 def _block(convolution: nn.Conv2d) -> list[nn.Module]:
-    """The BatchNorm would take away whatever the convolution's bias adds."""
-    convolution.bias = None  # drawn before, so that a seed goes on meaning the same weights
+    """Convolution without bias, as the BatchNorm would cancel it."""
+    convolution.bias = None  # removed after initialisation, so that a seed still gives the same weights
     return [convolution, BatchNorm2d(convolution.out_channels, eps=1e-4, affine=False),
             nn.ReLU(inplace=True)]
 

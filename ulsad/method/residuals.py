@@ -1,10 +1,11 @@
-"""What the errors of the two branches look like on good patches, and distances held against that.
+"""Scale distances by the errors that the two branches usually make on good patches.
 
-Eq. 7 and 8 take every channel of an error r for equally telling and every patch for equally hard. Good
-photos say otherwise. `whitening` gives the Mahalanobis distance of r, in which directions that always err
-count less. `expected_coefficients` say how large a distance a good patch with features u usually has: the
-larger and the finer u, the larger the error. A map divided by that reads 'times the usual'. The local
-branch judges patches, so each patch is its own measure; the global one judges the photo, so all of it is.
+Eq. 7 and 8 treat every channel of an error r as equally informative and every patch as equally hard. On good
+photos they are not. `whitening` gives the Mahalanobis distance of r, in which directions with large usual
+errors count less. `expected_coefficients` predict the usual distance of a good patch with features u: it
+grows with the size of u and with its fine detail. A map divided by this shows multiples of the usual
+distance. For the local branch, which judges patches, the prediction is made per patch; for the global branch,
+which judges the photo, per photo.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SHRINKAGE = 0.1  # share of the mean variance that is added to every direction's
-FLOOR = 1e-3  # of b₀ + b₁ + b₂, about the mean expected distance: u is standardised, so ‖u‖²/c is 1 there
+SHRINKAGE = 0.1  # share of the mean variance that is added to the variance of every direction
+# Lower limit as a multiple of b₀ + b₁ + b₂, which is about the mean expected distance: u is standardised, so
+# ‖u‖²/c is 1 on average.
+FLOOR = 1e-3
 
 
 def whitening(residuals: Tensor) -> Tensor:
@@ -33,11 +36,11 @@ def whitened_distance(residuals: Tensor, matrix: Tensor) -> Tensor:
 
 
 def expected_coefficients(distances: Tensor, features: Tensor, whole_photo: bool) -> Tensor:
-    """b ≥ 0 of the fit of d by b₀ + b₁ ‖u‖²/c + b₂ ‖u − ū‖²/c on good photos: float32 (3,).
+    """Fit d by b₀ + b₁ ‖u‖²/c + b₂ ‖u − ū‖²/c with b ≥ 0 on good photos: float32 (3,).
 
     `distances` (n, h, w), `features` U (n, c, h, w); ū is the mean of u's 5 × 5 neighbourhood. With
-    `whole_photo` both squares are means over the photo. Weighted by 1/‖u‖², because errors spread
-    in proportion to their size; what does not help to predict gets the coefficient 0.
+    `whole_photo`, both squares are means over the photo. The fit is weighted by 1/‖u‖², because the spread of
+    errors is proportional to their size; a predictor that does not help gets the coefficient 0.
     """
     predictors = _predictors(features, whole_photo).flatten(1).double()
     weights = 1 / (predictors[1] + predictors[1].mean().clamp_min(1e-12))
@@ -47,13 +50,13 @@ def expected_coefficients(distances: Tensor, features: Tensor, whole_photo: bool
 
 
 def relative(distances: Tensor, features: Tensor, coefficients: Tensor, whole_photo: bool) -> Tensor:
-    """Distances (n, h, w) as multiples of what is expected for features U (n, c, h, w)."""
+    """Distances (n, h, w) as multiples of the expected distances for features U (n, c, h, w)."""
     expected = torch.einsum("p,pnhw->nhw", coefficients, _predictors(features, whole_photo))
     return distances / expected.clamp_min(FLOOR * coefficients.sum().clamp_min(1e-12))
 
 
 def _predictors(features: Tensor, whole_photo: bool) -> Tensor:
-    """1, the mean square of u, and that of its difference from its 5 × 5 neighbourhood: (3, n, h, w)."""
+    """(3, n, h, w): 1, the mean square of u, and the mean square of u − ū."""
     neighbourhood = F.avg_pool2d(features, 5, stride=1, padding=2, count_include_pad=False)
     size, detail = features.square().mean(dim=1), (features - neighbourhood).square().mean(dim=1)
     predictors = torch.stack([torch.ones_like(size), size, detail])

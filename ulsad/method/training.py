@@ -1,4 +1,4 @@
-"""Algorithm 1 over features computed once. No paths, no printing: one step at a time, for whoever watches."""
+"""Algorithm 1 over precomputed features, as an iterator over steps; no files, no printing."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from torch.nn.parallel import DistributedDataParallel
 from ulsad.compute import distributed
 from ulsad.compute.gpu import Recorded, fetched
 from ulsad.compute.precision import autocast, tf32_convolutions
-from ulsad.compute.rows import Rows, near
+from ulsad.compute.rows import Rows, to_gpu
 from ulsad.method.config import Config
 from ulsad.method.equations import attention, attention_loss, local_global_loss, local_loss
 from ulsad.method.networks import Networks, Outputs
 
 Differentiate = Callable[[Tensor, Tensor | None], Tensor]  # photos, positions → losses
 
-WARM_UP = 0.1  # share of a one-cycle training in which the rate rises
+WARM_UP = 0.1  # share of a one-cycle training in which the learning rate rises
 
 
 class Diverged(ArithmeticError):
@@ -33,10 +33,10 @@ class Diverged(ArithmeticError):
 def losses_of(
     outputs: Outputs, features: Tensor, target: Tensor | None, positions: Tensor | None, config: Config
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """L_pl, L_pg and L_lg of one batch (Eq. 1, 5, 6), zero where the configuration leaves one out.
+    """L_pl, L_pg and L_lg of one batch (Eq. 1, 5, 6); zero if the configuration leaves one out.
 
-    `target` (n, c*, q) holds A at the q `positions` k at which Eq. 5 is evaluated, None: at all. Without it
-    L_pg^d of Table 3 takes the place of L_pg.
+    `target` (n, c*, q) holds A at the q `positions` k at which Eq. 5 is evaluated (None: at all). Without a
+    target, L_pg^d of Table 3 replaces L_pg.
     """
     reconstruction, second, global_features = outputs.map(
         lambda output: output.to(torch.promote_types(output.dtype, torch.float32)))
@@ -55,13 +55,13 @@ def losses_of(
 
 
 def _at(values: Tensor, positions: Tensor | None) -> Tensor:
-    """Values (n, c, p) at some positions, or at all."""
+    """Values (n, c, p) at the given positions; None: at all."""
     return values if positions is None else values.index_select(-1, positions.to(values.device))
 
 
 def queries(positions: int, config: Config) -> Iterator[Tensor | None]:
-    """Endless draws of `attention_queries` positions without replacement, or of None, for all: the mean of
-    Eq. 5 over them has the expectation of the mean over all, at a fraction of its cost."""
+    """Endless draws of `attention_queries` positions without replacement, or None for all positions. The
+    expected value of Eq. 5 is the same as over all positions, at a fraction of the cost."""
     if config.attention_queries is None or config.attention_queries >= positions:
         yield from repeat(None)
     generator = torch.Generator().manual_seed(config.seed)
@@ -70,10 +70,10 @@ def queries(positions: int, config: Config) -> Iterator[Tensor | None]:
 
 
 def one_cycle(share: float) -> tuple[float, float]:
-    """Learning rate as a multiple of its peak, and Adam's β₁, when a share of the training is over.
+    """Learning rate as a multiple of its peak, and Adam's β₁, after a share of the training.
 
-    Both move along half cosines, as in torch's OneCycleLR: for a tenth of the training the rate rises from
-    1/25 while β₁ falls from 0.95 to 0.85; for the rest the rate falls to 4·10⁻⁶ and β₁ rises again.
+    Both follow half cosines, as in torch's OneCycleLR: in the first tenth of training the rate rises from
+    1/25 while β₁ falls from 0.95 to 0.85; then the rate falls to 4·10⁻⁶ and β₁ rises again.
     """
     if share < WARM_UP:
         return _half_cosine(1 / 25, 1, share / WARM_UP), _half_cosine(0.95, 0.85, share / WARM_UP)
@@ -87,16 +87,16 @@ def _half_cosine(first: float, last: float, along: float) -> float:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What Algorithm 1 needs of every training photo; the backbone is frozen, so it is computed once."""
+    """The data of all training photos for Algorithm 1, computed once because the backbone is frozen."""
 
     images: Rows  # uint8 (n, 3, s, s)
     features: Rows  # U, standardised, float32 (n, c*, h*, w*)
-    attention: Rows | None  # A of Eq. 3, float32 (n, c*, h*·w*), where the target is attention
+    attention: Rows | None  # A of Eq. 3, float32 (n, c*, h*·w*), if the global target is attention
 
-    def near(self, device: torch.device) -> TrainingData:
-        """The same in a GPU's memory, as far as it has room: sending a batch there takes a step's time."""
-        return TrainingData(near(self.images, device), near(self.features, device),
-                            None if self.attention is None else near(self.attention, device))
+    def to_gpu(self, device: torch.device) -> TrainingData:
+        """The same data in GPU memory, as far as it fits: copying a batch there takes as long as a step."""
+        return TrainingData(to_gpu(self.images, device), to_gpu(self.features, device),
+                            None if self.attention is None else to_gpu(self.attention, device))
 
     @property
     def on_gpu(self) -> bool:
@@ -106,10 +106,10 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimisation step, for whoever watches."""
+    """Results of one optimisation step."""
 
     step: int  # 1-based
-    steps: int  # planned; under a time budget, as many as there will be at this speed
+    steps: int  # planned; under a time budget, the expected number at the current speed
     local: float  # L_pl
     attention: float  # L_pg, or L_pg^d
     local_global: float  # L_lg
@@ -118,16 +118,16 @@ class Step:
 
 
 def steps_of(config: Config, photos: int) -> int | None:
-    """How many steps the configuration means for a number of training photos; None: what time allows."""
+    """Number of steps for a number of training photos; None: as many as the time budget allows."""
     return math.ceil(config.epochs * photos / config.batch_size) if config.epochs else config.steps
 
 
 class Training:
-    """Algorithm 1 under way: iterate over it to go on, step by step, with the networks trained in place.
+    """A run of Algorithm 1: iterate over it to train the networks in place, step by step.
 
-    Steps go on until the planned number is done or, under a time budget, `time_used()`, the share of it that
-    is over, reaches 1. Photos, positions and rates of a step depend on the configuration and its number
-    alone, so that a training that goes on from `state` ends as if it had never been interrupted.
+    It ends after the planned number of steps or, under a time budget, when `time_used()`, the used share of
+    the budget, reaches 1. Photos, positions and rates of a step depend only on the configuration and the
+    step's number, so a training resumed from `state` ends as if it had not been interrupted.
     """
 
     def __init__(self, networks: Networks, data: TrainingData, config: Config,
@@ -135,25 +135,25 @@ class Training:
         """`normalise` maps uint8 photos to the networks' input."""
         self.networks, self.config, self.normalise, self.time_used = networks, config, normalise, time_used
         self.device = next(networks.parameters()).device
-        self.data = data.near(self.device)
+        self.data = data.to_gpu(self.device)
         self.optimiser = torch.optim.Adam(networks.parameters(), config.learning_rate,
                                           weight_decay=config.weight_decay, fused=True)
         self.done = 0
         self.planned = steps_of(config, len(data.images))
 
     def state(self) -> dict[str, Tensor]:
-        """Adam's moments; with the networks and the number of steps, all it takes to go on."""
+        """Adam's moments: with the networks and the number of steps, all that is needed to resume."""
         moments = self.optimiser.state_dict()["state"]
         return {f"{i}.{name}": value for i, values in moments.items() for name, value in values.items()}
 
     def restore(self, state: dict[str, Tensor], done: int) -> None:
-        """Go on from a `state` after `done` steps; the networks have been brought there already."""
+        """Resume from a `state` after `done` steps; the networks must already have their weights."""
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in state.items():
             number, name = key.split(".")
             moments.setdefault(int(number), {})[name] = value
         for i, parameter in enumerate(self.networks.parameters()):
-            for name in ("exp_avg", "exp_avg_sq"):  # the memory layout decides how sums are rounded
+            for name in ("exp_avg", "exp_avg_sq"):  # rounding of sums depends on the memory layout
                 moments[i][name] = torch.empty_like(parameter).copy_(moments[i][name])
         self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
         self.done = done
@@ -174,11 +174,11 @@ class Training:
             yield Step(self.done, steps, local, attention, local_global, rate, left)
 
     def _share(self) -> float:
-        """How much of the training is over, from 0 to 1."""
-        return self.done / self.planned if self.planned else distributed.of_first(self.time_used())
+        """The finished share of the training, from 0 to 1."""
+        return self.done / self.planned if self.planned else distributed.from_first(self.time_used())
 
     def _differentiation(self) -> Differentiate:
-        """`differentiate`, as fast as it goes here."""
+        """The fastest form of `differentiate` on this device."""
         if distributed.size() > 1:
             return partial(self.differentiate, DistributedDataParallel(
                 self.networks, forward_sync_buffers=False))
@@ -186,10 +186,10 @@ class Training:
         return Recorded(plainly, list(self.networks.buffers())) if self.data.on_gpu else plainly
 
     def _step(self, differentiate: Differentiate, batch: Tensor, positions: Tensor | None) -> list[float]:
-        self.networks.train()  # whoever watched the last step may have drawn maps with them
+        self.networks.train()  # a callback may have switched them to eval mode to draw maps
         losses = distributed.mean(differentiate(batch, positions))
         arrived = fetched(losses)
-        # Where it is 1, Adam leaves the weights alone; torch reads the attribute and declares none.
+        # If found_inf is 1, Adam leaves the weights unchanged; torch reads this undeclared attribute.
         self.optimiser.found_inf = (~losses.isfinite().all()).float()  # type: ignore[attr-defined]
         self.optimiser.step()
         values = arrived()
@@ -198,7 +198,7 @@ class Training:
         return values
 
     def differentiate(self, model: torch.nn.Module, batch: Tensor, positions: Tensor | None) -> Tensor:
-        """L_pl, L_pg and L_lg of a batch, (3,); the gradients of their sum are left with the parameters."""
+        """L_pl, L_pg and L_lg of a batch, (3,); sets the parameters' gradients of their sum."""
         data, config = self.data, self.config
         self.optimiser.zero_grad(set_to_none=True)
         images = _channels_last(self.normalise(_of(data.images, batch).to(self.device)))
@@ -221,7 +221,7 @@ class Training:
         return rate * self.config.learning_rate
 
     def _photos(self) -> Iterator[Tensor]:
-        """This process's part of one full batch after the other, from shuffled passes over the photos."""
+        """This process's share of each full batch, from shuffled passes over the photos."""
         generator, photos = torch.Generator().manual_seed(self.config.seed), len(self.data.images)
         size = min(self.config.batch_size, photos)
         waiting = torch.empty(0, dtype=torch.long)

@@ -1,6 +1,6 @@
-"""From whatever is dropped to squares for the networks: files, zips and data sets, formats and depths,
-photos that show the same, contact sheets, and good photos spoiled on purpose. No network is run here.
-Everything that can be wrong with a photo is said in a sentence with its remedy.
+"""From dropped files to square images for the networks: zips and data sets, formats and bit depths, copies,
+contact sheets, and good photos damaged on purpose. No network is run here. Every problem with a photo becomes
+a sentence that says what to do.
 """
 
 from ulsad import lazy

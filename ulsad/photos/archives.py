@@ -1,4 +1,4 @@
-"""Photos out of whatever the user gives: files, folders, and zip files that nobody has to trust."""
+"""Find photos in files, folders and zips, which may come from untrusted sources."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ulsad.photos.images import find_images, is_photo
 
 MAX_FILES = 20_000
 MAX_BYTES = 8 * 2**30
-_MAX_TABLE = 2**24  # bytes; VisA's has a tenth of that
+_MAX_TABLE = 2**24  # bytes; ten times the size of VisA's table
 
 
 def gather_photos(sources: list[Path], scratch: Path) -> list[Path]:
-    """All photos of the given files, folders and zips; zips are unpacked below `scratch`."""
+    """All photos in the given files, folders and zips; zips are unpacked below `scratch`."""
     photos = []
     for i, source in enumerate(sources):
         is_zip = source.suffix.lower() == ".zip" and source.is_file()
@@ -32,9 +32,9 @@ def extract_photos(
 ) -> list[Path]:
     """Unpack the photos of a zip below `folder` (subfolders kept) and return their paths.
 
-    VisA's split_csv/1cls.csv, which says what its photos are, is unpacked with them but not returned.
-    Raises `InputError`, before anything is written, for names that lead outside the folder, links,
-    encryption, too many files or too many bytes, and for a file that is no zip.
+    VisA's split_csv/1cls.csv, which labels its photos, is unpacked too but not returned. Raises `InputError`
+    before anything is written: for names that lead outside the folder, links, encryption, too many files or
+    bytes, and for a file that is not a zip.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -48,27 +48,27 @@ def extract_photos(
             for place, member in unpacked.items():
                 _extract(opened, member, folder / place)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, zlib.error, LZMAError) as error:
-        raise InputError(f"{archive} could not be unpacked ({error}). Is the disk full? If not, make the zip "
-                         "again, or give the photos themselves.") from error
+        raise InputError(f"{archive} could not be unpacked ({error}). Is the disk full? If not, create the "
+                         "zip again, or use the photos without a zip.") from error
     if not photos:
         raise InputError(f"{archive} holds no photos.")
     return find_images(folder)
 
 
 def is_table(place: PurePosixPath) -> bool:
-    """Whether a file is the one that says what VisA's photos are."""
+    """Whether a file is the table that labels VisA's photos."""
     return place.parts[-2:] == ("split_csv", "1cls.csv")
 
 
 def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path) -> None:
-    """To its place; zipfile's own way would make one long name of folders that Windows wrote with \\."""
+    """Extract one entry; zipfile itself would turn folders that Windows wrote with \\ into one long name."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with opened.open(member) as source, open(file, "wb") as target:
         shutil.copyfileobj(source, target)
 
 
 def _place_of(member: zipfile.ZipInfo, archive: Path | str) -> PurePosixPath:
-    """Where an entry belongs. Raises `InputError` for one that nobody should unpack."""
+    """The path of an entry. Raises `InputError` if it is unsafe to unpack."""
     try:
         place = place_inside(member.orig_filename)
     except InputError as error:
@@ -76,20 +76,20 @@ def _place_of(member: zipfile.ZipInfo, archive: Path | str) -> PurePosixPath:
     if stat.S_ISLNK(member.external_attr >> 16):
         raise InputError(f"{archive}: refused, the entry '{member.filename}' is a link.")
     if member.flag_bits & 1:
-        raise InputError(f"{archive}: is protected by a password. Make it again without one.")
+        raise InputError(f"{archive}: is protected by a password. Create it again without one.")
     return place
 
 
 def _refuse_too_large(
     files: list[zipfile.ZipInfo], archive: Path | str, folder: Path, max_files: int, max_bytes: int
 ) -> None:
-    # zipfile never unpacks more of an entry than its header says, so the sum can be trusted.
+    # zipfile never unpacks more of an entry than its header says, so the sum is reliable.
     total = sum(member.file_size for member in files)
     if len(files) > max_files:
-        raise InputError(f"{archive}: refused, {len(files):,} photos; the cap is {max_files:,}.")
+        raise InputError(f"{archive}: refused, {len(files):,} photos; the limit is {max_files:,}.")
     if total > max_bytes:
         raise InputError(f"{archive}: refused, it unpacks to {total / 2**30:.1f} GB; "
-                         f"the cap is {max_bytes / 2**30:.1f} GB.")
+                         f"the limit is {max_bytes / 2**30:.1f} GB.")
     free = shutil.disk_usage(_existing(folder)).free
     if total > free:
         raise InputError(f"{archive}: unpacks to {total / 2**30:.1f} GB, "

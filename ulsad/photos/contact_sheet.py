@@ -14,14 +14,14 @@ _WIDTH = _COLUMNS * (PICTURE + _GAP) + _GAP
 
 
 class Shown(NamedTuple):
-    """A photo, at most `PICTURE` px long, and what stands below it."""
+    """A photo, at most `PICTURE` px long, and the name below it."""
 
     name: str
     picture: Image.Image | None  # None: it can't be read
 
 
 def evenly_spaced(photos: int) -> list[int]:
-    """Which of so many photos are shown, twelve at most."""
+    """Indices of the photos to show, at most twelve of `photos`."""
     return np.linspace(0, photos - 1, min(_SHOWN, photos)).astype(int).tolist()
 
 
@@ -52,7 +52,7 @@ def _band(title: str, shown: list[Shown]) -> Image.Image:
 
 
 def _shortened(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """As much of a name as fits under a picture; its middle gives way."""
+    """A name shortened in the middle to fit under a picture."""
     shortened, kept = name, len(name)
     while font.getlength(shortened) > PICTURE:
         kept -= 1

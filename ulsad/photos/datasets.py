@@ -1,4 +1,4 @@
-"""Labelled sets of photos in the layouts that benchmarks come in, from a path.
+"""Find labelled data sets in the layouts of common benchmarks.
 
 layout          train              held out           test                     masks
 MVTec AD, MPDD  train/good         –                  test/KIND                ground_truth/KIND/NAME_mask.png
@@ -7,7 +7,7 @@ BTAD            train/ok           –                  test/ok, test/ko        
 VisA            split_csv/1cls.csv with the columns object, split, label, image, mask
 plain           good               held-out           test-good, defects/KIND  masks/KIND/NAME*.png
 
-Only paths are looked at here; no photo is opened.
+Only paths are used here; no photo is opened.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from ulsad.errors import InputError
 from ulsad.photos.images import find_images, is_photo
 
 GOOD, LOGICAL, STRUCTURAL = "good", "logical", "structural"
-GROUPS = {"logical_anomalies": LOGICAL, "structural_anomalies": STRUCTURAL}  # of kinds, as LOCO names them
+GROUPS = {"logical_anomalies": LOGICAL, "structural_anomalies": STRUCTURAL}  # groups of LOCO's kinds
 VISA, PLAIN = "VisA", "plain"
 
 _MPDD = {"tubes", "metal_plate", "connector", "bracket_white", "bracket_black", "bracket_brown"}
 _TABLE = "split_csv/1cls.csv"
-_MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")  # JPEG and its like would blur the labels
+_MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")  # lossless; JPEG would blur the labels
 
 
 @dataclass(frozen=True)
 class LabelledPhoto:
-    """One photo to test on."""
+    """One test photo."""
 
     path: Path
-    kind: str  # "good", or the name of its defect
-    group: str | None = None  # "logical" or "structural", where that is known
-    masks: tuple[Path, ...] = ()  # where the defect is: any pixel that is not 0 in any of them
+    kind: str  # "good", or the kind of its defect
+    group: str | None = None  # "logical" or "structural", where known
+    masks: tuple[Path, ...] = ()  # the defect: pixels that are not 0 in at least one mask
 
     @property
     def is_good(self) -> bool:
@@ -49,28 +49,28 @@ class LabelledPhoto:
 
 @dataclass(frozen=True)
 class Category:
-    """One kind of part: good photos to train on, and labelled ones to test on, none of them in both."""
+    """One kind of part: good training photos and labelled test photos, with no photo in both."""
 
     layout: str  # "MVTec AD", "MVTec LOCO", "BTAD", "MPDD", "VisA" or "plain"
     name: str
     train: tuple[Path, ...]
-    held_out: tuple[Path, ...]  # empty: a seeded share of `train` is kept back
+    held_out: tuple[Path, ...]  # if empty, a seeded share of `train` is held out
     test: tuple[LabelledPhoto, ...]
 
 
 def find_categories(root: Path | str, groups: dict[str, str] | None = None) -> list[Category]:
-    """The one category, or every category, at a path. `groups` says which kinds are logical or structural.
+    """All categories at a path. `groups` says which kinds are logical or structural.
 
-    Raises `InputError` for a layout that is none of those above, and for a category that lacks good or
-    defective test photos.
+    Raises `InputError` for an unknown layout, and for a category without good or defective test photos.
     """
     root = Path(root)
     if not root.is_dir():
-        raise InputError(f"{root} is no folder. Give a data set's folder, or that of one of its categories.")
+        raise InputError(f"{root} is not a folder. Give the folder of a data set or of one category.")
     found = _at(root) or [category for folder in _folders(root) for category in _at(folder)]
     if not found:
-        raise InputError(f"{root} is laid out like none of MVTec AD, MVTec LOCO, BTAD, MPDD, VisA. Photos of "
-                         "your own go into good, test-good and defects, with masks and held-out beside them.")
+        raise InputError(f"{root} has none of the known layouts (MVTec AD, MVTec LOCO, BTAD, MPDD, VisA). "
+                         "Put your own photos into folders good, test-good, defects, and optionally masks "
+                         "and held-out.")
     found = [_with_good_to_test(category) for category in found]
     for category in found:
         _require_both_labels(category)
@@ -79,11 +79,11 @@ def find_categories(root: Path | str, groups: dict[str, str] | None = None) -> l
 
 
 def recognise(root: Path) -> Category | None:
-    """The one category in a folder to train on, or None where it is laid out like none of those above.
+    """The single category in a folder to train on, or None if the layout is unknown.
 
-    It may lack test photos, and lie further in, as in a zip of its folder. What VisA's table names but isn't
-    at hand is left out, and all that `plain` finds held out stays so. Raises `InputError` for a set with
-    several categories.
+    It may lack test photos, and may lie in a subfolder, as in a zip of its folder. Photos that VisA's table
+    lists but that are missing are left out; in a plain layout, all held-out photos stay held out. Raises
+    `InputError` for a set with several categories.
     """
     beside = _visa(root.parent) if (root.parent / _TABLE).is_file() else []
     found, level = [category for category in beside if category.name == root.name], [root]
@@ -99,7 +99,7 @@ def recognise(root: Path) -> Category | None:
 
 
 def plain(folder: Path) -> Category:
-    """What a folder in the plain layout holds; whatever is not there is empty."""
+    """The category in a folder with the plain layout; missing folders count as empty."""
     defects, bad = folder / "defects", []
     for path in _photos(defects):
         parts = path.relative_to(defects).parts
@@ -111,14 +111,14 @@ def plain(folder: Path) -> Category:
 
 
 def read_mask(paths: Iterable[Path], size: int) -> np.ndarray:
-    """The union of masks as bool (size, size), nearest neighbour, as the photo is squeezed to a square.
+    """The union of masks as bool (size, size), scaled to a square like the photo, by nearest neighbour.
 
-    Raises `InputError` when one can't be read.
+    Raises `InputError` when a mask can't be read.
     """
     union = np.zeros((size, size), dtype=bool)
     for path in paths:
         try:
-            with Image.open(path) as opened:  # labels may be palette indices or tiny numbers, all but 0 count
+            with Image.open(path) as opened:  # labels may be palette indices or small numbers; only 0 is good
                 plain = opened.mode in ("1", "L", "P", "I", "I;16", "F")
                 mask = Image.fromarray(np.asarray(opened if plain else opened.convert("L")) != 0)
         except (UnidentifiedImageError, OSError) as error:
@@ -128,7 +128,7 @@ def read_mask(paths: Iterable[Path], size: int) -> np.ndarray:
 
 
 def _at(folder: Path) -> list[Category]:
-    """The category that a folder is, or VisA's categories, which one table lists."""
+    """The category in this folder, or all of VisA's categories, which are listed in one table."""
     if (folder / _TABLE).is_file():
         return _visa(folder)
     if (folder / "train/good").is_dir():
@@ -140,7 +140,7 @@ def _at(folder: Path) -> list[Category]:
 
 
 def _mvtec(folder: Path) -> Category:
-    """MVTec AD and MPDD, which is laid out alike; MVTec LOCO, with several masks a photo."""
+    """MVTec AD; MPDD, which has the same layout; and MVTec LOCO, which has several masks per photo."""
     test = []
     for kind in _folders(folder / "test"):
         masks = folder / "ground_truth" / kind.name
@@ -160,7 +160,7 @@ def _btad(folder: Path) -> Category:
 
 
 def _with_good_to_test(category: Category) -> Category:
-    """Without test-good every second held-out photo is tested on; only the others set the quantiles."""
+    """Without test-good, use every second held-out photo for testing and only the others for quantiles."""
     if category.layout != PLAIN or any(photo.is_good for photo in category.test):
         return category
     good = tuple(LabelledPhoto(path, GOOD) for path in category.held_out[1::2])
@@ -178,8 +178,8 @@ def _visa(root: Path) -> list[Category]:
         raise InputError(f"{root / _TABLE} lacks a column ({error}). "
                          "It needs object, split, label, image and mask.") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{root / _TABLE} is no table ({error}). "
-                         "Take the one that came with VisA.") from error
+        raise InputError(f"{root / _TABLE} is not a table ({error}). "
+                         "Use the one that came with VisA.") from error
 
 
 def _visa_category(root: Path, name: str, rows: list[dict[str, str]]) -> Category:
@@ -191,15 +191,15 @@ def _visa_category(root: Path, name: str, rows: list[dict[str, str]]) -> Categor
 
 
 def _below(root: Path, name: str) -> Path:
-    """The table may come out of anybody's zip, and must not open other files of this machine."""
+    """The path of a table's entry. Tables may be untrusted and must not open other files of this machine."""
     if Path(name).anchor or ".." in Path(name).parts:
         raise InputError(f"{root / _TABLE} names '{name}', which leads outside its folder. "
-                         "Take the table that came with VisA.")
+                         "Use the table that came with VisA.")
     return root / name
 
 
 def _at_hand(category: Category) -> Category:
-    """Without the files that aren't there: somebody may have only some categories of VisA."""
+    """The category without missing files: a user may have only some categories of VisA."""
     test = [replace(photo, masks=tuple(filter(_is_at_hand, photo.masks)))
             for photo in category.test if _is_at_hand(photo.path)]
     return replace(category, train=tuple(filter(_is_at_hand, category.train)), test=tuple(test))
@@ -230,14 +230,14 @@ def _masks_of(photo: Path, folder: Path) -> tuple[Path, ...]:
 def _require_both_labels(category: Category) -> None:
     good = sum(photo.is_good for photo in category.test)
     if not category.train or not good or good == len(category.test):
-        raise InputError(f"{category.name}: {len(category.train)} photos to train on, {good} good and "
-                         f"{len(category.test) - good} defective ones to test on; each must be more than 0.")
+        raise InputError(f"{category.name}: {len(category.train)} training photos, {good} good and "
+                         f"{len(category.test) - good} defective test photos; each must be more than 0.")
 
 
 def _require_kinds(kinds: Iterable[str], categories: list[Category]) -> None:
     known = {photo.kind for category in categories for photo in category.test}
     if unknown := sorted(set(kinds) - known):
-        raise InputError(f"There is no kind {', '.join(unknown)}. There are {', '.join(sorted(known))}.")
+        raise InputError(f"There is no kind {', '.join(unknown)}. Known kinds: {', '.join(sorted(known))}.")
 
 
 def _grouped(category: Category, groups: dict[str, str]) -> Category:

@@ -1,6 +1,6 @@
-"""Photos of more than 8 bits: the values that are in their files, and which of them is white.
+"""Photos with more than 8 bits: read the original values, and find the white level (the value that is white).
 
-A camera of 12 bits writes 0 … 4095 into files of 16, and nothing in most of them says so.
+A 12-bit camera writes 0 … 4095 into 16-bit files, and most of these files don't say so.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from PIL.TiffImagePlugin import TiffImageFile
 from ulsad.errors import InputError
 from ulsad.photos.containers import PLANAR, SEPARATE, opened, rawmode, reopened, with_rawmode
 
-DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras have
-FULL = 65535  # white of 16 bits
-_HARDLY = 16  # a photo whose brightest value is so many times less than white is as good as black
+DEPTHS = (8, 10, 12, 14, 16)  # bits of common cameras
+FULL = 65535  # white level of 16 bits
+_HARDLY = 16  # a photo is almost black if its brightest value is this many times smaller than white
 
 _BITS, _MAXIMUM, _FORMAT, _FLOAT_MAXIMUM = 258, 281, 339, 341  # TIFF tags
 _SIGNED, _FLOATING = 2, 3
 
 
 class Samples(NamedTuple):
-    """A photo of more than 8 bits as its file has it, upright."""
+    """A photo with more than 8 bits: the original values of its file, upright."""
 
     values: np.ndarray  # (H, W) or (H, W, 3): integers, or finite floats
     alpha: np.ndarray | None  # uint8 (H, W)
-    tag: float | None  # what the file itself says is white
+    tag: float | None  # the white level according to the file
 
     @property
     def is_float(self) -> bool:
@@ -42,16 +42,16 @@ class Samples(NamedTuple):
         return Seen(self.tag, float(self.values.max()), self.is_float)
 
     def at(self, white: float) -> np.ndarray:
-        """uint8 in the same shape, from black at 0 to `white` at 255; what lies outside is cut off."""
+        """uint8 in the same shape: 0 stays 0, `white` becomes 255, and values outside are clipped."""
         if self.values.ndim == 3 and white == FULL and self.values.dtype == np.uint16:
-            return (self.values >> 8).astype(np.uint8)  # as Pillow does it, and as older models learned it
+            return (self.values >> 8).astype(np.uint8)  # as Pillow does, and as older models were trained
         if self.values.dtype == np.uint16:
             return _scaled(np.arange(FULL + 1), white)[self.values]
         return _scaled(self.values, white)
 
 
 class Seen(NamedTuple):
-    """All that one needs to know of a photo to say what is white."""
+    """What is needed from a photo to find the white level."""
 
     tag: float | None
     highest: float
@@ -59,11 +59,11 @@ class Seen(NamedTuple):
 
 
 class White(NamedTuple):
-    """The value that is white in some photos, and how that was found."""
+    """The white level of some photos, and how it was found."""
 
     level: float
-    photos: int  # of more than 8 bits
-    source: str  # one of those below
+    photos: int  # with more than 8 bits
+    source: str  # SET, TAGS or DEPTH
 
     def __str__(self) -> str:
         has = "1 photo has" if self.photos == 1 else f"{self.photos:,} photos have"
@@ -72,7 +72,7 @@ class White(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """The level, and why it is that."""
+        """The level, and where it comes from."""
         level = written(self.level) + (f" ({bits} bits)" if (bits := _bits_of(self.level)) else "")
         if self.source == SET:
             return f"{level}, as set"
@@ -82,12 +82,12 @@ class White(NamedTuple):
         return f"{level}, {which} that {'it does not exceed' if self.photos == 1 else 'none of them exceeds'}"
 
 
-SET, TAGS, DEPTH = "set", "tags", "depth"  # by the user; by all files; the smallest that no photo exceeds
+SET, TAGS, DEPTH = "set", "tags", "depth"  # by the user; by all files; smallest depth that no photo exceeds
 
 
 def look(path: Path) -> Seen | None:
-    """What a photo says of its white; None for 8 bits, whose pixels aren't decoded, and where it can't be
-    read, which whoever reads it will say."""
+    """What a photo tells about the white level. None for 8 bits, where no pixels are decoded, and for an
+    unreadable photo, which is reported when it is read."""
     try:
         with opened(path) as image:
             found = samples(image)
@@ -97,10 +97,10 @@ def look(path: Path) -> Seen | None:
 
 
 def white_of(photos: Sequence[Seen]) -> White | None:
-    """The one white of photos that belong together; None when there is none of more than 8 bits.
+    """The common white level of a set of photos; None without photos.
 
-    It is what their files say, if all of them do and agree, else the smallest depth that none exceeds, or 1
-    for floating point. Raises `InputError` when that can't be told.
+    If all files state a level and agree, it is that; else the smallest depth that no photo exceeds, or 1 for
+    floating point. Raises `InputError` when it can't be determined.
     """
     if not photos:
         return None
@@ -111,22 +111,22 @@ def white_of(photos: Sequence[Seen]) -> White | None:
         return White(1.0, len(photos), DEPTH)
     fitting = [2**bits - 1 for bits in DEPTHS if highest <= 2**bits - 1]
     if not fitting:
-        raise InputError(f"there are values up to {written(highest)}, more than 16 bits have, and nothing "
-                         "says what is white. Set white_level to the value that is.")
+        raise InputError(f"there are values up to {written(highest)}, beyond 16 bits, and nothing says which "
+                         "value is white. Set white_level to that value.")
     return White(fitting[0], len(photos), DEPTH)
 
 
 def white_of_set(photos: Sequence[Seen]) -> White | None:
-    """`white_of` the photos of a training; its `InputError` speaks of them all."""
+    """`white_of` for all photos of a training, with a matching error message."""
     try:
         return white_of(photos)
     except InputError as error:
-        raise InputError(f"Among the photos of more than 8 bits {error}") from error
+        raise InputError(f"Among the photos with more than 8 bits {error}") from error
 
 
 def _agreed(photos: Sequence[Seen]) -> float | None:
-    """What all files say. In TIFF it may merely be the largest value of each, so the last word of a single
-    photo has to be a camera's range, or more than its pixels have."""
+    """The level that all files state. In TIFF it may be just the largest value of the photo, so the level of
+    a single photo counts only if it is a camera's range or exceeds all pixels."""
     tag, *others = {photo.tag for photo in photos}
     if others or tag is None:
         return None
@@ -135,7 +135,7 @@ def _agreed(photos: Sequence[Seen]) -> float | None:
 
 
 def remarks(photo: Samples, white: float) -> tuple[str, ...]:
-    """What the photo loses when this is white, in sentences."""
+    """Sentences on what the photo loses at this white level."""
     highest, found = float(photo.values.max()), []
     if highest > white:
         found.append(f"{_share(photo.values > white)} of its pixels are brighter than white "
@@ -143,7 +143,7 @@ def remarks(photo: Samples, white: float) -> tuple[str, ...]:
     if (photo.values < 0).any():
         found.append(f"{_share(photo.values < 0)} of its pixels are negative: they are read as black.")
     if 0 < highest * _HARDLY < white:
-        found.append(f"Its brightest value is {written(highest)} where white is {written(white)}: it is read "
+        found.append(f"Its brightest value is {written(highest)}, but white is {written(white)}: it is read "
                      "as almost black.")
     return tuple(found)
 
@@ -158,7 +158,7 @@ def written(value: float) -> str:
 
 
 def _bits_of(level: float) -> int | None:
-    """n where the level is 2ⁿ − 1 and a camera may have n bits."""
+    """n if the level is 2ⁿ − 1 for a possible camera depth n, else None."""
     return next((bits for bits in range(8, 33) if level == 2**bits - 1), None)
 
 
@@ -167,7 +167,7 @@ def _scaled(values: np.ndarray, white: float) -> np.ndarray:
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an image whose pixels aren't read yet has more than 8 bits a channel that can be had."""
+    """Whether an image, its pixels not read yet, has more than 8 readable bits per channel."""
     if image.mode[0] in "IF":
         return True
     if not _on_disk(image):
@@ -177,29 +177,29 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def _on_disk(image: Image.Image) -> TypeGuard[ImageFile.ImageFile]:
-    """Whether its pixels are still in a file, which can be read in another way."""
+    """Whether the pixels are still in a file, so that they can be read differently."""
     return isinstance(image, ImageFile.ImageFile) and bool(image.tile and image.filename)
 
 
 def shortfall(image: Image.Image) -> str | None:
-    """A sentence where a photo has 16 bits but only the upper 8 of each value can be had."""
+    """A sentence for a photo with 16 bits of which only the upper 8 can be read, else None."""
     if not _on_disk(image) or image.mode not in ("RGB", "RGBA"):
         return None
     premultiplied = rawmode(image).startswith("RGBa;16")
     colour_2000 = image.format == "JPEG2000" and _jpeg_2000_bits(image) == 16
-    # Of planes that libtiff unpacks, Pillow takes the upper bytes whatever one tells it.
+    # For planes that libtiff unpacks, Pillow always takes the upper bytes.
     planes = (isinstance(image, TiffImageFile) and rawmode(image).endswith(";16N")
               and image.tag_v2.get(PLANAR) == SEPARATE)
     if premultiplied or colour_2000 or planes:
-        return ("Only the upper 8 of its 16 bits can be read from such a file: it is too dark if its camera "
+        return ("Only the upper 8 of its 16 bits can be read from such a file: it is too dark if the camera "
                 "has fewer. Save it as PNG, or as TIFF without transparency and separate planes.")
     return None
 
 
 def samples(image: Image.Image) -> Samples | None:
-    """The pixels of an image from a file, or of a Pillow image in memory; None where it has 8 bits.
+    """The pixels of an image from a file, or of a Pillow image in memory; None if it has 8 bits.
 
-    Raises `InputError` for values that are no numbers.
+    Raises `InputError` for NaN or infinite values.
     """
     if not is_deep(image):
         return None
@@ -207,18 +207,18 @@ def samples(image: Image.Image) -> Samples | None:
     if found is None:
         found = Samples(_grey(image), None, _tiff_white(image))
     if found.is_float and not np.isfinite(found.values).all():
-        raise InputError("some of its values are no numbers (NaN or infinite). Save it with 16 bits.")
+        raise InputError("some of its values are not numbers (NaN or infinite). Save it with 16 bits.")
     return found
 
 
 def _as_in_file(image: ImageFile.ImageFile) -> Samples | None:
-    """The pixels that Pillow would change when it reads them; None where it leaves them as they are."""
+    """The original pixels where Pillow would change them on reading, else None."""
     if image.format == "PPM" and image.mode != "F":
         return Samples(_netpbm(image), None, _unless_full(_netpbm_white(image), 16))
     if image.mode in ("RGB", "RGBA"):
         return _colour(image)
     if image.format == "JPEG2000":
-        bits = _jpeg_2000_bits(image)  # Pillow fills 16 up with zeros below
+        bits = _jpeg_2000_bits(image)  # Pillow shifts the values up to 16 bits
         return Samples(_grey(image) >> (16 - bits), None, _unless_full(2**bits - 1, 16))
     return None
 
@@ -229,9 +229,9 @@ def _grey(image: Image.Image) -> np.ndarray:
 
 
 def _colour(image: ImageFile.ImageFile) -> Samples:
-    """Pillow keeps only the upper byte of each value; told the other order of bytes, it keeps the lower."""
+    """Pillow keeps only the upper byte of each value; with the other byte order it keeps the lower byte."""
     tag = _tiff_white(image)
-    if rawmode(image) == "LA;16B":  # as four channels: grey's upper and lower byte, and opacity's
+    if rawmode(image) == "LA;16B":  # four channels: upper and lower byte of grey, then of opacity
         grey, lower, alpha, _ = np.moveaxis(_bytes(with_rawmode(image, lambda _: "RGBA")), 2, 0)
         return Samples(_joined(grey, lower), alpha, tag)
     with reopened(image) as other:
@@ -255,21 +255,21 @@ def _joined(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
 
 
 def _unless_full(white: float, bits: int) -> float | None:
-    """Programs write a file's whole range for want of anything better: that says nothing of the camera."""
+    """The level, or None if it is the file's full range, which says nothing about the camera."""
     return white if 0 < white < 2**bits - 1 else None
 
 
 def _tiff_white(image: Image.Image) -> float | None:
-    """What a TIFF says is white; None for other files."""
+    """The white level according to a TIFF's tags; None for other files."""
     if not isinstance(image, TiffImageFile):
         return None
     tags = image.tag_v2
     bits, kind = max(tags.get(_BITS, (1,))), max(tags.get(_FORMAT, (1,)))
-    said = tags.get(_MAXIMUM) or tags.get(_FLOAT_MAXIMUM)
-    white = float(np.max(said)) if said is not None else 0.0
+    maximum = tags.get(_MAXIMUM) or tags.get(_FLOAT_MAXIMUM)
+    white = float(np.max(maximum)) if maximum is not None else 0.0
     if kind == _FLOATING:
         return white if 0 < white < np.inf else None
-    if bits not in (16, 32):  # packed as the camera has it
+    if bits not in (16, 32):  # packed with the camera's own depth
         return _unless_full(white, bits) or 2**bits - 1
     return _unless_full(white, bits - 1 if kind == _SIGNED else bits)
 
@@ -280,7 +280,7 @@ def _netpbm_white(image: ImageFile.ImageFile) -> int:
 
 
 def _netpbm(image: ImageFile.ImageFile) -> np.ndarray:
-    """The values themselves; Pillow would stretch grey ones to 16 bits, and cut colours down to 8."""
+    """The original values; Pillow would stretch grey to 16 bits and reduce colours to 8."""
     shape = (image.height, image.width, 3)[:3 if image.mode == "RGB" else 2]
     data = _content(image)[image.tile[0].offset:]
     if image.tile[0].codec_name == "ppm_plain":
@@ -290,7 +290,7 @@ def _netpbm(image: ImageFile.ImageFile) -> np.ndarray:
 
 
 def _jpeg_2000_bits(image: ImageFile.ImageFile) -> int:
-    """Bits a channel, from the codestream's header."""
+    """Bits per channel, from the codestream's header."""
     data = _content(image)
     start = data.index(b"\xff\x4f\xff\x51")
     return (data[start + 42] & 0x7F) + 1

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from ulsad.errors import InputError
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """A place to write to, beside `file`; what is there takes its place when the block ends well.
+    """A temporary path beside `file` to write to; it replaces `file` when the block succeeds.
 
-    Otherwise it is removed, and `file` stays as it was: a full disk or a kill never harms what was there. The
-    folder must be there; somebody may have taken it away on purpose.
+    Otherwise it is removed and `file` stays unchanged, even on a full disk or a kill. The folder is not
+    created, as somebody may have removed it on purpose.
     """
-    partial = file.with_name(f".{file.name}.{os.getpid()}")  # a name that nobody takes for the real thing
+    partial = file.with_name(f".{file.name}.{os.getpid()}")  # hidden, so nobody mistakes it for the file
     try:
         yield partial
         os.replace(partial, file)
     finally:
-        with suppress(OSError):  # a disk that can't be written to says so above
+        with suppress(OSError):  # a write error was already raised above
             partial.unlink(missing_ok=True)
 
 
 def write_text(file: Path, text: str) -> None:
-    """UTF-8; what can't be encoded, as in names of files that are not UTF-8, becomes a question mark."""
+    """Write UTF-8; what can't be encoded, such as file names that are not UTF-8, becomes a question mark."""
     with replacing(file) as partial:
         partial.write_text(text, encoding="utf-8", errors="replace")
 
 
 def link_or_copy(file: Path, place: Path) -> Path:
-    """A second name for a file, which costs neither time nor space; a copy where a disk ends in between."""
-    file = file.resolve()  # a link to a link would end with the first
+    """Make a hard link, which costs neither time nor space; a copy if the two are on different disks."""
+    file = file.resolve()  # a link to a link would break with the first
     try:
         os.link(file, place)
     except OSError:
@@ -45,9 +45,9 @@ def link_or_copy(file: Path, place: Path) -> Path:
 
 
 def place_inside(name: str) -> PurePosixPath:
-    """A name with folders in it, as it came from outside, that stays inside the folder it is put into.
+    """An untrusted name, which may contain folders, as a relative path inside its target folder.
 
-    Raises `InputError` for one that leads out of it, or that no file can have.
+    Raises `InputError` for a name that leads outside, or that no file can have.
     """
     place = PurePosixPath(name.replace("\\", "/"))
     if place.is_absolute() or ".." in place.parts or re.match("[A-Za-z]:", str(place)):

@@ -1,4 +1,4 @@
-"""The one image loader: find photos, read any of them as 8-bit RGB, resize to the network's square."""
+"""The only image loader: find photos, read them as 8-bit RGB, resize them to the network's square."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Skipped:
 
 
 def find_images(source: Path | str) -> list[Path]:
-    """All photos below a folder (or the one file), in natural order: 2.png before 10.png.
+    """All photos below a folder (or the given file), in natural order: 2.png before 10.png.
 
-    Hidden files and macOS resource forks are passed over. Raises `InputError` when there is none.
+    Hidden files and macOS resource forks are ignored. Raises `InputError` when there is no photo.
     """
     source = Path(source)
     if source.is_file():
@@ -46,32 +46,32 @@ def find_images(source: Path | str) -> list[Path]:
 
 
 def is_photo(path: PurePath) -> bool:
-    """Whether a relative path names a photo: a known suffix, nothing hidden on the way."""
+    """Whether a relative path names a photo: a known suffix, and nothing hidden in the path."""
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return path.suffix.lower() in SUFFIXES and not hidden
 
 
 def natural_order(path: PurePath) -> list[tuple[bool, int, str]]:
-    """To sort by: 2.png comes before 10.png."""
+    """A sort key: 2.png comes before 10.png."""
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part)
             for part in re.split(r"(\d+)", path.as_posix())]
 
 
 class Reading(NamedTuple):
-    """A photo as the networks and people see it."""
+    """A photo as networks and users see it."""
 
     image: Image.Image  # 8-bit RGB, upright, at its own size
-    notes: tuple[str, ...]  # sentences on what was lost or had to be guessed; mostly none
-    mode: str  # of the file, as Pillow names it: L, RGB, I;16, P, …; or RGB;16, which it has no name for
-    white: float | None  # the value that is white here, in a photo of more than 8 bits
+    notes: tuple[str, ...]  # sentences on what was lost or guessed; usually none
+    mode: str  # Pillow's mode of the file: L, RGB, I;16, P, …; or RGB;16, which Pillow has no name for
+    white: float | None  # the white level of a photo with more than 8 bits
 
 
 def read_photo(path: Path | str, white_level: float | None = None) -> Reading:
-    """One photo upright (EXIF rotation applied), with what is to be said of it.
+    """Read one photo upright (EXIF rotation applied), with notes.
 
-    `white_level` is white in photos of more than 8 bits; None: what the file says, or else the smallest
-    depth (of 8, 10, 12, 14, 16 bits) that this photo doesn't exceed. Transparency is laid over white, and of
-    several pages or frames the first is taken. Raises `InputError` naming the file and the remedy.
+    `white_level` is the white level for more than 8 bits; None: what the file says, or else the smallest
+    depth (8, 10, 12, 14 or 16 bits) that this photo doesn't exceed. Transparency is blended with white, and
+    only the first page or frame is used. Raises an `InputError` that names the file and says what to do.
     """
     with opened(path) as file:
         more = has_more(file)
@@ -111,11 +111,11 @@ def _reading(image: Image.Image, white_level: float | None) -> Reading:
 
 
 def _white(deep: Samples, given: float | None) -> tuple[float, tuple[str, ...]]:
-    """What is white in a photo, and what is to be said of that."""
+    """The white level of a photo, and notes on it."""
     if given is not None:
         return given, depth.remarks(deep, given)
     white = depth.white_of([deep.seen])
-    assert white is not None  # only of no photos at all there is none
+    assert white is not None  # None only for an empty list
     own = f"It has more than 8 bits: white is {white.reason}."
     return white.level, (own, *depth.remarks(deep, white.level))
 
@@ -128,7 +128,7 @@ def _from_samples(deep: Samples, white: float) -> Image.Image:
 
 
 def _flat(image: Image.Image) -> Image.Image:
-    """RGB, transparency laid over white."""
+    """RGB, with transparency blended with white."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -137,34 +137,34 @@ def _flat(image: Image.Image) -> Image.Image:
 
 
 def to_square(image: Image.Image, size: int) -> Tensor:
-    """An RGB image squeezed to the network's square: uint8 (3, size, size), bilinear, antialiased."""
+    """An RGB image scaled to the network's square: uint8 (3, size, size), bilinear, antialiased."""
     resized = image.resize((size, size), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
 
 
 def digest(square: Tensor) -> str:
-    """A fingerprint of what a network sees of a photo, uint8 (3, s, s): the same for the same pixels."""
+    """A fingerprint of a network's input, uint8 (3, s, s): equal for equal pixels."""
     return hashlib.sha256(square.numpy().tobytes()).hexdigest()[:16]
 
 
 class Square(NamedTuple):
-    """What is kept of a photo until the networks look at it."""
+    """What is kept of a photo until the networks process it."""
 
     path: Path | None
     size: tuple[int, int]  # its own height and width
     pixels: Tensor  # uint8 (3, s, s)
-    notes: tuple[str, ...]  # those of its `Reading`
-    white: float | None  # likewise
+    notes: tuple[str, ...]  # of its `Reading`
+    white: float | None  # of its `Reading`
 
 
 def square_of(path: Path | None, reading: Reading, size: int) -> Square:
-    """A reading as the networks' square."""
+    """A reading scaled to the networks' square."""
     image = reading.image
     return Square(path, (image.height, image.width), to_square(image, size), reading.notes, reading.white)
 
 
 def read_square(path: Path, size: int, white_level: float | None = None) -> Square | Skipped:
-    """A photo as a square, or why that was not possible. See `read_photo` for `white_level`."""
+    """A photo as a square, or why it was skipped. See `read_photo` for `white_level`."""
     try:
         return square_of(path, read_photo(path, white_level), size)
     except InputError as error:

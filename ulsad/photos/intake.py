@@ -1,7 +1,7 @@
-"""What a user gives to train on, sorted: good parts, held-out good parts, known defects to test on.
+"""Sort a user's photos into three slots: good parts, held-out good parts, known defects for testing.
 
-Training and calibration see `good` and `held_out` alone, and no photo is in two slots. Only paths are looked
-at here; no photo is opened.
+Training and calibration use only `good` and `held_out`, and no photo is in two slots. Only paths are used
+here; no photo is opened.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class Intake:
     """The three slots; no photo is in two of them."""
 
     good: tuple[Path, ...]
-    held_out: tuple[Path, ...]  # good as well; empty: a seeded share of `good` is kept back later
-    test: tuple[LabelledPhoto, ...]  # known defects, and good parts where a data set has some to test on
-    layout: str = ""  # "MVTec AD", … where the slot of good parts held a whole data set
+    held_out: tuple[Path, ...]  # also good; if empty, a seeded share of `good` is held out later
+    test: tuple[LabelledPhoto, ...]  # known defects, and a data set's good test photos
+    layout: str = ""  # "MVTec AD", … if the slot of good parts held a whole data set
 
     @property
     def slots(self) -> dict[str, tuple[Path, ...]]:
-        """Photos by the names that people know the slots by."""
+        """Photos by slot, under the names shown to the user."""
         return {GOOD_PARTS: self.good, HELD_OUT: self.held_out,
                 DEFECTS: tuple(photo.path for photo in self.test if not photo.is_good)}
 
@@ -48,10 +48,10 @@ def take_in(
 ) -> Intake:
     """Sort photos, folders and zips into the slots; zips are unpacked below `scratch`.
 
-    One folder or zip of good parts that is a whole data set fills all three. What is given for a slot
-    replaces what the set has for it; only its good test photos stay beside given defects. Folders in
-    `defects` are kinds. Raises `InputError` when there are no good parts, when defects seem to be among
-    them, for a photo in two slots, for a set with several categories, and for a zip that is not safe.
+    If `good` is a single folder or zip with a whole data set, it fills all three slots. Photos given for a
+    slot replace the set's photos for it, except that the set's good test photos are kept beside given
+    defects. Folders in `defects` are kinds. Raises `InputError` when there are no good parts, when defects
+    seem to be among them, for a photo in two slots, for a set with several categories, and for an unsafe zip.
     """
     intake = _good_parts(_unpacked(good, scratch / "good"))
     if held_out:
@@ -67,11 +67,12 @@ def take_in(
 
 
 def keep(intake: Intake, folder: Path, lasting: Path | None = None) -> Intake:
-    """Put everything into a new `folder`, in the plain layout of `ulsad.datasets`, and return it there.
+    """Store all photos in a new `folder`, in the plain layout of `ulsad.photos.datasets`, and return them
+    from there.
 
-    Photos are hard links where that is possible, else links to what lies below `lasting` (a place that
-    stays, unlike that of uploads), else copies. A second photo of one name gets -2 behind it. The folder
-    appears when it is complete. Raises `InputError` when it exists already or can't be written.
+    Photos are hard links where possible, else links to files below `lasting` (a permanent folder, unlike
+    uploads), else copies. A second photo with the same name gets -2 appended. The folder appears only when
+    complete. Raises `InputError` when it already exists or can't be written.
     """
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -82,22 +83,22 @@ def keep(intake: Intake, folder: Path, lasting: Path | None = None) -> Intake:
         part.rename(folder)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
-        raise InputError(f"The photos could not be kept in {folder} ({error}). Is the disk full or "
-                         "write-protected? Make room and try again.") from error
+        raise InputError(f"The photos could not be saved in {folder} ({error}). Is the disk full or "
+                         "write-protected? Free some space and try again.") from error
     return kept(folder)
 
 
 def is_kept(folder: Path) -> bool:
-    """Whether `keep` made it."""
+    """Whether `keep` created the folder."""
     return (folder / _LAYOUT).is_file()
 
 
 def kept(folder: Path) -> Intake:
-    """What `keep` has put into a folder. Raises `InputError` when photos are missing since."""
+    """The photos that `keep` stored in a folder. Raises `InputError` when some are missing by now."""
     gone = [path for path in folder.rglob("*") if not path.exists()]
     if gone:
-        raise InputError(f"{len(gone)} photos are no longer where they were, {_shown(gone[0].readlink())} "
-                         "for one. Put them back, or start a new training.")
+        raise InputError(f"{len(gone)} photos are no longer where they were, for example "
+                         f"{_shown(gone[0].readlink())}. Put them back, or start a new training.")
     category, layout = plain(folder), folder / _LAYOUT
     if not category.train:
         raise InputError(f"{folder} holds no photos of good parts. Start a new training.")
@@ -106,21 +107,21 @@ def kept(folder: Path) -> Intake:
 
 
 def _unpacked(sources: Sequence[Path], scratch: Path) -> list[Path]:
-    """Photos and folders as they are, zips as the folders that they are unpacked to."""
+    """The same photos and folders, with zips replaced by the folders they are unpacked to."""
     places = []
     for i, source in enumerate(map(Path, sources)):
         if source.suffix.lower() == ".zip" and source.is_file():
             extract_photos(source, scratch / str(i))
             source = scratch / str(i)
         elif source.is_file() and not is_photo(Path(source.name)):
-            raise InputError(f"{_shown(source)} is no photo ({', '.join(SUFFIXES)}), no zip and no folder. "
+            raise InputError(f"{_shown(source)} is not a photo ({', '.join(SUFFIXES)}), zip or folder. "
                              "Leave it out.")
         places.append(source)
     return places
 
 
 def _good_parts(places: list[Path]) -> Intake:
-    """The slots that the first one fills: all three if it is a whole data set."""
+    """The slots filled from the good parts: all three if they are a whole data set."""
     category = recognise(places[0]) if len(places) == 1 and places[0].is_dir() else None
     if category is None:
         return Intake(_only_good(places), (), ())
@@ -135,12 +136,13 @@ def _only_good(places: list[Path]) -> tuple[Path, ...]:
 
 
 def _once(photos: Iterable[Path]) -> Iterable[Path]:
-    """A photo given by itself and in its folder counts once."""
+    """The photos, where one given both by itself and in its folder counts once."""
     return {photo.resolve(): photo for photo in photos}.values()
 
 
 def _refuse_defects(place: Path, photos: list[Path]) -> None:
-    """Part of a data set, or one in a layout of its own, would have its defects trained on."""
+    """Refuse folders that look like defects, as in part of a data set or in an unknown layout: the model
+    would be trained on them."""
     parents = {photo.parent.relative_to(place) for photo in photos if photo != place}
     folders = {folder for parent in parents for folder in (parent, *parent.parents) if folder.name}
     with_good = {folder.parent for folder in folders if folder.name.lower() in _GOOD | {"train"}}
@@ -149,16 +151,16 @@ def _refuse_defects(place: Path, photos: list[Path]) -> None:
         beside_good = folder.parent in with_good and name not in _GOOD | {"train"}
         if beside_good or name in _DEFECTS | _MASKS:
             raise InputError(f"'{_shown(folder)}' looks like a folder of defects among good parts. "
-                             "Give folders of good parts only, or one whole data set and nothing else.")
+                             "Give only folders of good parts, or one whole data set and nothing else.")
 
 
 def _labelled(places: list[Path]) -> list[LabelledPhoto]:
-    """Photos of defects; the folder that one lies in is its kind."""
+    """Photos of defects; the kind is the name of a photo's folder."""
     found = {photo: photo.relative_to(place).parts[:-1] for place in places for photo in find_images(place)}
     masks = [photo for photo, folders in found.items() if _MASKS.intersection(folders)]
     if masks:
-        raise InputError(f"{len(masks)} masks are among the defects, {_shown(masks[0])} for one. Leave them "
-                         "out, or give a folder or zip with good, defects and masks in it as good parts.")
+        raise InputError(f"{len(masks)} masks are among the defects, for example {_shown(masks[0])}. Leave "
+                         "them out, or give one folder or zip with good, defects and masks as good parts.")
     labelled = []
     for photo in _once(found):
         kind = found[photo][-1] if found[photo] else "defect"
@@ -178,29 +180,29 @@ def _refuse_overlap(intake: Intake) -> None:
     for (one, first), (other, second) in combinations(resolved, 2):
         if both := first & second:
             raise InputError(f"Among the {one} and among the {other} at once: {_shown(min(both))}"
-                             f"{f' and {len(both) - 1} more' if len(both) > 1 else ''}. Take them out of one "
+                             f"{f' and {len(both) - 1} more' if len(both) > 1 else ''}. Remove them from one "
                              "of the two.")
 
 
 def _places(intake: Intake) -> Iterator[tuple[Path, Path]]:
-    """Every file with its place in the plain layout.
+    """Every file with its path in the plain layout.
 
-    Masks always lie in a folder of their photo's name: with files, NAME_mask.png may be two photos' mask.
+    Masks always go into a folder named after their photo, as a file NAME_mask.png could belong to two photos.
     """
     for slot, paths in (("good", intake.good), ("held-out", intake.held_out)):
-        for path, stem in zip(paths, _told_apart(path.stem for path in paths)):
+        for path, stem in zip(paths, _unique_names(path.stem for path in paths)):
             yield path, Path(slot, stem + path.suffix)
     for kind in dict.fromkeys(photo.kind for photo in intake.test):
         photos = [photo for photo in intake.test if photo.kind == kind]
         folder = Path("test-good") if kind == GOOD else Path("defects", kind)
-        for photo, stem in zip(photos, _told_apart(photo.path.stem for photo in photos)):
+        for photo, stem in zip(photos, _unique_names(photo.path.stem for photo in photos)):
             yield photo.path, folder / (stem + photo.path.suffix)
             for i, mask in enumerate(photo.masks):
                 yield mask, Path("masks", kind, stem, f"{i:03}{mask.suffix}")
 
 
-def _told_apart(stems: Iterable[str]) -> Iterator[str]:
-    """The same names, a second one of a kind with -2 behind it; capitals alone don't tell two apart."""
+def _unique_names(stems: Iterable[str]) -> Iterator[str]:
+    """The same names made unique, ignoring case: a repeated name gets -2, -3, … appended."""
     taken: set[str] = set()
     counts: Counter[str] = Counter()
     for stem in stems:
@@ -213,7 +215,7 @@ def _told_apart(stems: Iterable[str]) -> Iterator[str]:
 
 
 def _put(source: Path, place: Path, lasting: Path | None) -> None:
-    source = source.resolve()  # a link to a link would end with the first
+    source = source.resolve()  # a link to a link would break with the first
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, place)
@@ -225,5 +227,5 @@ def _put(source: Path, place: Path, lasting: Path | None) -> None:
 
 
 def _shown(path: Path) -> str:
-    """A path as text that can be printed, even if its bytes are not UTF-8."""
+    """A path as printable text, even if its bytes are not UTF-8."""
     return os.fsencode(path).decode("utf-8", "replace")

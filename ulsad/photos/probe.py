@@ -1,7 +1,7 @@
-"""Spoil a good photo on purpose, to see which branch notices.
+"""Damage a good photo on purpose, to see which branch reacts.
 
-Places are shares of the photo's width and height, so that a mouse on a picture of any size can give them;
-boxes are (left, top, right, bottom).
+Positions are fractions of the photo's width and height, so they do not depend on the size at which the photo
+is shown; boxes are (left, top, right, bottom).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ulsad.errors import InputError
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
 
-SMALLEST = 4  # px, of a region's sides
+SMALLEST = 4  # px, the minimum side of a region
 
 
 def scratch(photo: Image.Image, points: Sequence[Point], width: float = 0.006) -> Image.Image:
-    """A bright line with a dark edge along the points; `width` is a share of the longer side."""
+    """Draw a bright line with a dark edge along the points; `width` is a fraction of the longer side."""
     pixels = [(x * photo.width, y * photo.height) for x, y in points]
     if len(pixels) < 2:
         raise InputError("Draw a line: press, move, release.")
@@ -34,7 +34,7 @@ def scratch(photo: Image.Image, points: Sequence[Point], width: float = 0.006) -
 
 
 def erase(photo: Image.Image, box: Box) -> Image.Image:
-    """What surrounds the box spreads into it: a blend from its four edges (a Coons patch)."""
+    """Fill the box with a blend from its four edges (a Coons patch)."""
     left, top, right, bottom = _pixels(photo, box)
     pixels = np.asarray(photo).astype(np.float32)
     height, width = bottom - top, right - left
@@ -50,17 +50,17 @@ def erase(photo: Image.Image, box: Box) -> Image.Image:
 
 
 def duplicate(photo: Image.Image, box: Box, to: Point) -> Image.Image:
-    """The region once more, its middle at `to`."""
+    """Copy the region, centred at `to`."""
     return _pasted(photo, photo.crop(_pixels(photo, box)), to)
 
 
 def move(photo: Image.Image, box: Box, to: Point) -> Image.Image:
-    """The region with its middle at `to`, and its old place erased."""
+    """Move the region, centred at `to`, and erase its old place."""
     return _pasted(erase(photo, box), photo.crop(_pixels(photo, box)), to)
 
 
 def swap(photo: Image.Image, box: Box, to: Point) -> Image.Image:
-    """The region, and one of the same size around `to`, change places."""
+    """Swap the region with one of the same size around `to`."""
     left, top, right, bottom = _pixels(photo, box)
     x, y = _corner(photo, (right - left, bottom - top), to)
     other = photo.crop((x, y, x + right - left, y + bottom - top))
@@ -71,9 +71,9 @@ def swap(photo: Image.Image, box: Box, to: Point) -> Image.Image:
 def strokes(size: tuple[int, int], side: int, lines: Sequence[dict]) -> np.ndarray:
     """Lines painted on a photo of (height, width) as a mask of its square, bool (side, side).
 
-    Each has `points`, and a `width` as a share of the photo's longer side; a single point is a dot.
+    Each has `points` and a `width`, a fraction of the photo's longer side; a single point is a dot.
     """
-    scale = 4 * side / max(size)  # fine enough, whatever the photo's size
+    scale = 4 * side / max(size)  # fine enough for any photo size
     height, width = (max(1, round(scale * length)) for length in size)
     mask = Image.new("L", (width, height))
     draw = ImageDraw.Draw(mask)
@@ -97,7 +97,7 @@ def _pixels(photo: Image.Image, box: Box) -> tuple[int, int, int, int]:
 
 
 def _edges(pixels: np.ndarray, left: int, top: int, right: int, bottom: int) -> list[np.ndarray]:
-    """The lines of pixels just outside: above, below, left, right; at the photo's border, the opposite."""
+    """The pixel rows and columns just outside: above, below, left, right; at the border, the opposite one."""
     height, width = pixels.shape[:2]
     above, below = max(top - 1, 0), min(bottom, height - 1)
     before, after = max(left - 1, 0), min(right, width - 1)
@@ -107,14 +107,14 @@ def _edges(pixels: np.ndarray, left: int, top: int, right: int, bottom: int) -> 
 
 
 def _corner(photo: Image.Image, size: tuple[int, int], middle: Point) -> tuple[int, int]:
-    """Where a region of this size begins, so that its middle is as near to `middle` as the photo allows."""
+    """Top left corner of a region of this size, centred as close to `middle` as the photo allows."""
     left, top = (round(min(max(share * whole - part / 2, 0), whole - part))
                  for share, whole, part in zip(middle, photo.size, size, strict=True))
     return left, top
 
 
 def _pasted(photo: Image.Image, region: Image.Image, to: Point) -> Image.Image:
-    """With soft edges, so that the cut itself is no defect."""
+    """Paste with soft edges, so that the edge itself does not look like a defect."""
     soft = max(1, min(region.size) // 20)
     mask = Image.new("L", region.size)
     mask.paste(255, (soft, soft, region.width - soft, region.height - soft))

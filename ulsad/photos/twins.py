@@ -1,4 +1,4 @@
-"""Photos that show the same, or nearly so. Numpy only."""
+"""Find equal and nearly equal photos. Numpy only."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ SIDE = 32  # px of the grey thumbnails that are compared
 
 # Two photos are near duplicates when their grey 32 x 32 thumbnails differ by an RMS of less than NEAR grey
 # levels and less than NEAR_CONTRAST of the thumbnail's own standard deviation. Measured on the good training
-# photos of four screws (19), toy figures (38), magnetic tiles (240), and on 400 demo trays; in brackets the
-# share of contrast:
+# photos of four screws (19), toy figures (38), magnetic tiles (240), and on 400 demo trays; in brackets
+# relative to the standard deviation:
 #                                lowest          median          highest         found of 697
 #   JPEG at quality 60           0.11 (0.003)    0.24 (0.007)    0.46 (0.038)    697
 #   half the size                0.03 (0.001)    0.06 (0.002)    0.55 (0.024)    697
@@ -20,11 +20,12 @@ SIDE = 32  # px of the grey thumbnails that are compared
 #   1 % brighter                 0.69 (0.027)    1.39 (0.040)    1.91 (0.108)    2
 #   shifted by 1 px              0.41 (0.018)    2.03 (0.059)    6.85 (0.245)    28
 #   nearest other good photo     4.49 (0.127)    6.57 (0.189)    30.3 (1.952)    0
-# The share is for dark photos: 12-bit values in 16-bit files bring different trays as near as 0.30 (0.149).
+# The relative limit is for dark photos: with 12-bit values in 16-bit files, different trays differ by only
+# 0.30 (0.149).
 NEAR, NEAR_CONTRAST = 0.8, 0.05
-NEAR_CAP = 5000  # photos; the comparisons grow with their square
+NEAR_CAP = 5000  # photos; the number of comparisons grows with their square
 
-_CHUNK = 256  # rows of the table of distances at a time
+_CHUNK = 256  # rows of the distance table at a time
 
 
 def exact_twins(digests: Sequence[Hashable]) -> dict[int, int]:
@@ -35,7 +36,7 @@ def exact_twins(digests: Sequence[Hashable]) -> dict[int, int]:
 
 
 def near_twins(thumbnails: Sequence[np.ndarray], slots: Sequence[str]) -> dict[int, int]:
-    """Index of a photo → index of the nearest earlier one, where that is near.
+    """Index of a photo → index of the nearest earlier one, if that is a near duplicate.
 
     `thumbnails` are float32 (`SIDE`, `SIDE`) from 0 to 255; of more than `NEAR_CAP`, see `compared`.
     """
@@ -59,7 +60,7 @@ def near_twins(thumbnails: Sequence[np.ndarray], slots: Sequence[str]) -> dict[i
 
 
 def compared(slots: Sequence[str]) -> list[int]:
-    """At most `NEAR_CAP` photos, those of the smaller slots first: there an overlap does most harm."""
+    """Indices of at most `NEAR_CAP` photos, smaller slots first, where an overlap does the most harm."""
     photos = Counter(slots)
     smaller_first = sorted(range(len(slots)), key=lambda i: photos[slots[i]])
     return sorted(smaller_first[:NEAR_CAP])

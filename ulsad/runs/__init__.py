@@ -1,6 +1,6 @@
-"""A training as a process with a directory: the check of its photos, what it will take, its progress, its
-result, run card and report. The directory is all that others see of it. So a training survives a closed
-browser, and a killed one goes on.
+"""Training runs: a process and a directory each, with photo check, estimate, progress, result, run card and
+report. Other processes see only the directory, so training survives a closed browser and can be resumed after
+a kill.
 """
 
 from ulsad import lazy

@@ -1,16 +1,16 @@
-"""A training run is a process of its own; its run directory is all that others see of it.
+"""A training run is a separate process; other processes see only its run directory.
 
-order.json              what it was asked to do
-config.json             the settings that follow
-photos/                 the photos, where they were uploaded, laid out as `intake.keep` does
-events.jsonl            progress, one JSON object a line, append-only
-heartbeat               touched every second while the process lives
-stop                    created by whoever wants it to end with what it has learned so far
-preview.png             one photo and its maps, as the networks see it now
-checkpoint.safetensors  the last complete model on the way, from which training can go on
-model.safetensors       the result
-outcome.json            what the result says of held-out good photos and known defects
-run-card.html           all of it for people
+order.json              the order: photos, preset, settings
+config.json             the resulting settings
+photos/                 uploaded photos, in the layout of `intake.keep`
+events.jsonl            progress, one JSON object per line, append-only
+heartbeat               touched every second while the process is alive
+stop                    created to ask the process to stop and keep its model
+preview.png             one photo and its current maps
+checkpoint.safetensors  the latest intermediate model, from which training can resume
+model.safetensors       the final model
+outcome.json            the model's scores on held-out good photos and known defects
+run-card.html           a readable summary
 log.txt                 everything the process printed
 """
 
@@ -36,31 +36,31 @@ from ulsad.errors import InputError
 ORDER, CONFIG, EVENTS, HEARTBEAT, STOP = "order.json", "config.json", "events.jsonl", "heartbeat", "stop"
 MODEL, CHECKPOINT, PHOTOS, PREVIEW = "model.safetensors", "checkpoint.safetensors", "photos", "preview.png"
 WEIGHTS = "weights"  # a folder beside the runs, for backbones' published weights files
-SUFFIX = ".safetensors"  # of a model file that lies beside the runs, belonging to none
+SUFFIX = ".safetensors"  # of a model file beside the runs that belongs to no run
 OUTCOME, CARD, LOG = "outcome.json", "run-card.html", "log.txt"
 
 _SILENCE = 15.0  # seconds without a heartbeat after which a process counts as dead
 _ENDINGS = ("finished", "stopped", "failed")
-_RESERVE = "reserve"  # 64 kB, freed so that a full disk can still be reported
+_RESERVE = "reserve"  # a 64 kB file, deleted at the end so that even a full disk can be reported
 
 
 @dataclass(frozen=True)
 class RunState:
-    """What a run directory says.
+    """A run's state, read from its directory.
 
     `status` is 'queued', 'running', 'finished', 'stopped', 'failed' or 'interrupted'.
     """
 
     folder: Path
     status: str
-    ahead: int  # runs that come first, while it is queued
+    ahead: int  # runs before it in the queue
     phase: str  # 'starting', 'reading', 'features', 'training', 'calibrating' or 'testing'
     done: int
     total: int
     seconds_left: float | None
     message: str  # why it failed, or what it skipped
-    machine: str  # what it runs on
-    stopping: bool  # somebody has asked it to end
+    machine: str  # the device it runs on
+    stopping: bool  # asked to stop
     steps: list[dict[str, Any]]  # the training events, oldest first
 
     @property
@@ -69,29 +69,29 @@ class RunState:
 
     @property
     def model(self) -> Path | None:
-        """The result, or else the last checkpoint of a run that is over."""
+        """The final model, or else the last checkpoint of a run that is over."""
         places = [self.folder / MODEL] + ([] if self.is_live else [self.folder / CHECKPOINT])
         return next((place for place in places if place.is_file()), None)
 
     @property
     def can_resume(self) -> bool:
-        """Whether training can go on from a checkpoint, or begin anew where there is none yet."""
+        """Whether training can resume from a checkpoint, or start again if there is none yet."""
         return self.status in ("stopped", "interrupted") and (self.folder / ORDER).is_file()
 
 
 def start(folder: Path, arguments: list[str]) -> subprocess.Popen:
-    """Start `python -m ulsad train ARGUMENTS --run-dir FOLDER`; it outlives the process that calls this.
+    """Start `python -m ulsad train ARGUMENTS --run-dir FOLDER` as a process that outlives this one.
 
-    It waits for those started before it in the same models directory.
+    It waits for earlier runs in the same models directory.
     """
     folder.mkdir(parents=True, exist_ok=True)
     return _spawn(folder, arguments)
 
 
 def resume(folder: Path) -> subprocess.Popen:
-    """Let a stopped or interrupted run go on. Raises `InputError` where that can't be."""
+    """Resume a stopped or interrupted run. Raises `InputError` if it can't be resumed."""
     if not read(folder).can_resume:
-        raise InputError(f"'{folder.name}' can't go on: it is running, finished, or failed.")
+        raise InputError(f"'{folder.name}' can't be resumed: it is running, finished, or failed.")
     (folder / STOP).unlink(missing_ok=True)
     return _spawn(folder, ["--resume"])
 
@@ -109,14 +109,14 @@ def _spawn(folder: Path, arguments: list[str]) -> subprocess.Popen:
 
 
 def stop(folder: Path) -> None:
-    """Ask a run to end; it still calibrates and saves what it has learned so far."""
+    """Ask a run to stop; it still calibrates and saves its current model."""
     (folder / STOP).touch()
 
 
 def rename(place: Path, name: str) -> Path:
-    """Give a run that is over, or a lone model file, another name.
+    """Rename a run that is over, or a model file without a run.
 
-    Raises `InputError` for a name that is taken or can't be one, and while it is training.
+    Raises `InputError` for a name that is taken or invalid, and while the run is training.
     """
     _refuse_live(place)
     suffix = place.suffix if place.is_file() else ""
@@ -124,12 +124,12 @@ def rename(place: Path, name: str) -> Path:
 
 
 def delete(place: Path) -> None:
-    """Remove a run that is over, with its photos and its model, or a lone model file."""
+    """Remove a run that is over, with its photos and its model, or a model file without a run."""
     _refuse_live(place)
     if place.is_file():
         place.unlink()
         return
-    gone = place.rename(place.with_name(f".{place.name}.deleted"))  # at once: nobody meets half of it
+    gone = place.rename(place.with_name(f".{place.name}.deleted"))  # nobody sees it half deleted
     shutil.rmtree(gone, ignore_errors=True)
 
 
@@ -141,18 +141,18 @@ def _refuse_live(place: Path) -> None:
 
 
 def free_name(name: str, models_dir: Path) -> str:
-    """A name that a run's folder may have; from the date where it is empty. Raises `InputError`."""
+    """A valid, unused name for a run's folder; the date if `name` is empty. Raises `InputError`."""
     name = name.strip() or time.strftime("model %Y-%m-%d %H.%M.%S")
     if re.search(r'[/\\:*?"<>|\x00-\x1f]', name) or name.startswith(".") or len(name.encode()) > 100:
-        raise InputError(f"'{name}' can't be a name: leave out / \\ : * ? \" < > |, a dot at the "
+        raise InputError(f"'{name}' can't be a name: do not use / \\ : * ? \" < > | or a dot at the "
                          "beginning, and keep it under 100 characters.")
     if name == WEIGHTS or (models_dir / name).exists() or (models_dir / f"{name}{SUFFIX}").exists():
-        raise InputError(f"There is a '{name}' already. Choose another name.")
+        raise InputError(f"'{name}' already exists. Choose another name.")
     return name
 
 
 def append(folder: Path, event: str, **values: Any) -> None:
-    """Add one line to events.jsonl, below what a full disk may have left of the one before."""
+    """Append a line to events.jsonl, first ending one that a full disk may have cut short."""
     line = json.dumps({"event": event, "time": round(time.time(), 2), **values})
     with open(folder / EVENTS, "a+b") as file:
         file.write(f"{_rest_of_line(file)}{line}\n".encode())
@@ -166,14 +166,14 @@ def _rest_of_line(file: BinaryIO) -> str:
 
 
 def end(folder: Path, event: str, **values: Any) -> None:
-    """Say how a run ended, even where it ended because the disk is full."""
+    """Report how a run ended, even if the disk is full."""
     (folder / _RESERVE).unlink(missing_ok=True)
     append(folder, event, **values)
 
 
 @contextmanager
 def alive(folder: Path) -> Iterator[None]:
-    """Keep the heartbeat of this process's run going while the block runs."""
+    """Keep this run's heartbeat going while the block runs."""
     ended = threading.Event()
 
     def beat() -> None:
@@ -194,18 +194,18 @@ def alive(folder: Path) -> Iterator[None]:
 
 
 def wait_for_turn(folder: Path) -> Iterator[int]:
-    """Yield, every half second, how many runs beside this one come first, until none does."""
-    told = None
+    """Yield every half second how many runs are ahead in the queue, until there are none."""
+    reported = None
     while ahead := _ahead(folder):
-        if ahead != told:
+        if ahead != reported:
             append(folder, "queued", ahead=ahead)
-            told = ahead
+            reported = ahead
         yield ahead
         time.sleep(0.5)
 
 
 def _ahead(folder: Path) -> int:
-    """Live runs beside this one that were started earlier; of two at the same moment, the first by name."""
+    """How many live runs in the same directory started earlier; runs with equal times are ordered by name."""
     mine = (_ticket(folder), folder.name)
     others = [other for other in all_runs(folder.parent) if other.name != folder.name and read(other).is_live]
     return sum((_ticket(other), other.name) < mine for other in others)
@@ -216,7 +216,7 @@ def _ticket(folder: Path) -> float:
 
 
 class Reporter:
-    """Writes a fit's progress to events.jsonl: four lines a second at most, a few hundred in a long run."""
+    """Writes training progress to events.jsonl: at most four lines a second, a few hundred in a long run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.started, self.last = folder, time.monotonic(), 0.0
@@ -227,7 +227,7 @@ class Reporter:
             return
         self.last = now
         step = asdict(progress.step) if progress.step else {}
-        with suppress(OSError):  # a word on the progress is not worth ending a training for
+        with suppress(OSError):  # failing to report progress must not end the training
             append(self.folder, progress.phase, done=progress.done, total=progress.total, **step)
 
 
@@ -254,7 +254,7 @@ def read(folder: Path) -> RunState:
 
 
 def _steps(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The training events; those that a resumed run did once more take the place of the lost ones."""
+    """The training events; steps that a resumed run repeated replace the earlier ones."""
     steps: list[dict[str, Any]] = []
     for event in events:
         if event["event"] == "training":
@@ -277,7 +277,7 @@ def _status(folder: Path, last_event: dict[str, Any]) -> str:
 
 
 def _last_words(folder: Path) -> str:
-    """What a process printed last; a traceback's last line says what it died of."""
+    """The last line a process printed; after a crash, a traceback's last line names the error."""
     try:
         lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
@@ -288,15 +288,15 @@ def _last_words(folder: Path) -> str:
 def _events(folder: Path) -> list[dict[str, Any]]:
     try:
         text = (folder / EVENTS).read_text(encoding="utf-8")
-    except OSError:  # there are none yet, or the run is just being deleted
+    except OSError:  # no events yet, or the run is being deleted
         return []
-    # The last line may be half written at this moment; it will be whole at the next look.
+    # The last line may be half written; it will be complete at the next read.
     lines = text.rpartition("\n")[0].splitlines()
     return [event for line in lines if (event := _parsed(line))]
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
-    """None for a line that a full disk cut short: one lost report must not hide the run."""
+    """None for a line cut short by a full disk, so that one damaged line does not hide the run."""
     try:
         return json.loads(line)
     except ValueError:
@@ -304,30 +304,30 @@ def _parsed(line: str) -> dict[str, Any] | None:
 
 
 def all_runs(models_dir: Path) -> list[Path]:
-    """Run directories below a models directory, the newest first; links are passed over."""
+    """Run directories below a models directory, newest first; links are ignored."""
     folders = [file.parent for file in models_dir.glob(f"*/{EVENTS}")]
     return sorted(filter(_is_here, folders), key=_last_written, reverse=True)
 
 
 def lone_models(models_dir: Path) -> list[Path]:
-    """Model files beside the runs, in order; links are passed over."""
+    """Model files beside the runs, sorted; links are ignored."""
     return sorted(filter(_is_here, models_dir.glob(f"*{SUFFIX}")))
 
 
 def _is_here(place: Path) -> bool:
-    """Not hidden, and no link to somewhere else."""
+    """Neither hidden nor a link."""
     return not place.name.startswith(".") and not place.is_symlink()
 
 
 def named(models_dir: Path, name: str | None) -> Path:
-    """The run of that name, looked up among those that are there: a name may come from anybody.
+    """A run by name, found by comparing names, never by building a path: any visitor may send a name.
 
     Raises `InputError` where there is none.
     """
     for folder in all_runs(models_dir):
         if folder.name == name:
             return folder
-    raise InputError(f"There is no run '{name}' here. Choose one of the list.")
+    raise InputError(f"There is no run '{name}'. Choose one from the list.")
 
 
 def _last_written(folder: Path) -> float:

@@ -1,4 +1,4 @@
-"""How long a training will take on this machine, and what room it needs, from a few seconds of trying."""
+"""Estimate a training's time, memory and disk space on this machine from a few seconds of trial steps."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from ulsad.method.equations import attention
 from ulsad.method.networks import Networks
 from ulsad.method.training import Training, TrainingData, steps_of
 
-START = 6.0  # seconds until a process has loaded everything
-WATCHING = 1.1  # checkpoints and glimpses take a tenth at most
-PROCESS = 1200 * 2**20  # bytes, resident, with torch and a backbone at work
-FEW = 2  # photos in a first step, which may take seconds
-TRIES = 8  # of which the quickest counts: what else the machine does, like drawing a page, comes and goes
-LONG = 3.0  # seconds of trying, after which there is no further try
+START = 6.0  # seconds until the process has loaded everything
+WATCHING = 1.1  # checkpoints and previews add a tenth at most
+PROCESS = 1200 * 2**20  # bytes, resident, with torch and a running backbone
+FEW = 2  # photos in the first trial step, as a step may take seconds
+TRIES = 8  # the fastest counts: other work on the machine, such as drawing a page, comes and goes
+LONG = 3.0  # seconds after which no further trial starts
 
 _alone = Lock()
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a training will take."""
+    """What a training run will need."""
 
     seconds: float  # from pressing the button to the model
     memory: int  # bytes, at its peak
-    disk: int  # bytes below the run's folder while it trains, photos left out
+    disk: int  # bytes in the run's folder during training, without the photos
 
     def __str__(self) -> str:
         return (f"about {duration(self.seconds)}, {size(self.memory)} of memory, {size(self.disk)} of disk "
@@ -48,31 +48,31 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Pace:
-    """Seconds, on this machine."""
+    """Times in seconds on this machine, and memory."""
 
     features: float  # of one photo
     target: float  # A of Eq. 3, of one photo
-    step: float  # of one whole batch
-    activations: int  # bytes that a batch's gradients wait for
+    step: float  # of a full batch
+    activations: int  # bytes that autograd keeps for a batch
 
 
 def estimate(
     config: Config, photos: int, held_out: int = 0, seconds_per_photo: float = 0.02,
     weights: Path | str | None = None, device: str | None = None,
 ) -> Estimate:
-    """For a training on so many good photos, each of which takes so long to read; `held_out` given apart.
+    """Estimate a training on `photos` good photos plus `held_out` separately given ones.
 
-    Raises `InputError` as training would: for weights or a device that are not here.
+    `seconds_per_photo` is the time to read one. Raises `InputError` for missing weights or a missing device.
     """
     extractor = load_backbone(config, weights).to(choose_device(device))
-    with _alone:  # two at the same time would each find the machine three times as slow
+    with _alone:  # two parallel estimates would each measure a third of the speed
         pace = _measured(config, extractor)
     kept_back = held_out or held_out_share(photos, config)
     trained_on = photos if held_out else photos - kept_back
     rows = size_with_copies(trained_on, config)
     room = bytes_needed(photos, config, extractor)
     networks = sum(parameter.numel() * 4 for parameter in _networks(config, extractor).parameters())
-    analysed = pace.features + pace.step / config.batch_size / 3  # going back takes twice as long
+    analysed = pace.features + pace.step / config.batch_size / 3  # the backward pass takes twice as long
     seconds = (
         START + (photos + held_out) * seconds_per_photo + rows * (pace.features + pace.target)
         + (steps_of(config, rows) or 0) * pace.step * WATCHING + (FITTED_ON + kept_back) * (analysed + 0.02))
@@ -85,7 +85,7 @@ def estimate(
 
 
 def duration(seconds: float) -> str:
-    """In words, as exact as an estimate can be."""
+    """Seconds as text, rounded to an estimate's precision."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 600:
@@ -97,12 +97,12 @@ def duration(seconds: float) -> str:
 
 
 def size(number: int) -> str:
-    """Bytes in words."""
+    """Bytes as text."""
     return f"{number / 2**30:.1f} GB" if number > 2**30 else f"{max(1, round(number / 2**20))} MB"
 
 
 def _kept(photos: int, config: Config) -> int:
-    """Bytes of that many float32 squares."""
+    """Bytes of that many float32 RGB squares."""
     return photos * 3 * config.image_size**2 * 4
 
 
@@ -133,13 +133,13 @@ def _measured(config: Config, extractor: FeatureExtractor) -> _Pace:
 
 
 def _step(config: Config, extractor: FeatureExtractor, data: TrainingData) -> tuple[float, int]:
-    """Seconds and bytes of one step: tried with few photos, then a whole batch unless that is long."""
+    """Seconds and bytes of one step: measured with few photos, then with a full batch unless that is slow."""
     for size, tries in ((FEW, 2), (config.batch_size, TRIES)):
         networks = _networks(config, extractor).to(extractor.pixel_mean.device)
         tried = replace(config, batch_size=size, steps=1000, epochs=None, minutes=None)
         steps = iter(Training(networks, data, tried, extractor.normalise))
         with _counted() as bytes_:
-            next(steps)  # the first one also prepares kernels
+            next(steps)  # the first step also prepares kernels
         seconds = _timed(partial(next, steps), tries)
         if seconds * config.batch_size / size > LONG:
             break
@@ -147,7 +147,7 @@ def _step(config: Config, extractor: FeatureExtractor, data: TrainingData) -> tu
 
 
 def _timed(action: Callable[[], object], tries: int = TRIES) -> float:
-    """Seconds of the quickest try."""
+    """Seconds of the fastest try."""
     best, began = float("inf"), time.perf_counter()
     for _ in range(tries):
         started = time.perf_counter()
@@ -161,7 +161,7 @@ def _timed(action: Callable[[], object], tries: int = TRIES) -> float:
 
 @contextmanager
 def _counted() -> Iterator[list[int]]:
-    """How many bytes autograd keeps while the block runs."""
+    """Count the bytes that autograd keeps while the block runs."""
     total, seen = [0], set()
 
     def keep(tensor: Tensor) -> Tensor:

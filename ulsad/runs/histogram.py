@@ -1,4 +1,4 @@
-"""A histogram of scores as an SVG fragment, fit for a page of any colour."""
+"""A histogram of scores as an SVG fragment for light or dark pages."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _TICKS = (0, *(digit * 10**power for power in range(-1, 6) for digit in (1, 2, 5
 
 
 def score_histogram(outcome: Outcome) -> str:
-    """How scores of held-out good photos, good test photos and defects are spread, and where the lines lie.
+    """Histograms of held-out good photos, good test photos and defects, with both thresholds.
 
-    An SVG fragment in the colour of the text around it: a band for each sort of photo, with bars that tell
-    a mouse their counts. The axis is even near 0, then logarithmic, as scores spread over decades.
+    An SVG fragment in the colour of the surrounding text: one band per sort of photo; hovering over a bar
+    shows its count. The axis is linear near 0, then logarithmic, as scores span decades.
     """
     sorts = [(name, style, np.array([one.combined for one in scores])) for name, style, scores in (
         ("held-out good photos", "fill-opacity='.4'", outcome.held_out),
@@ -37,7 +37,7 @@ def score_histogram(outcome: Outcome) -> str:
 
 
 class _Axis(NamedTuple):
-    low: float  # both ends as `_at`
+    low: float  # both ends on the scale of `_at`
     high: float
 
     def px(self, score: float) -> float:
@@ -49,7 +49,7 @@ def _at(score: float | np.ndarray) -> np.ndarray:
 
 
 def _band(name: str, style: str, scores: np.ndarray, axis: _Axis, bottom: float) -> str:
-    """The bars of one sort of photo, on its own scale of counts."""
+    """The bars of one sort of photo, each band with its own count scale."""
     counts, edges = np.histogram(_at(scores), BINS, axis)
     step, height = (_RIGHT - _LEFT) / BINS, (_BAND - 12) / counts.max()
     bars = "".join(
@@ -73,7 +73,7 @@ def _scale(axis: _Axis, bottom: float) -> str:
 
 
 def _line(label: str, x: float, top: float, bottom: float, style: str) -> str:
-    """A threshold. Its label is to the left, where the line of a lower one has not begun yet."""
+    """A threshold, labelled to its left, above the top of a lower threshold's line."""
     return (f"<path d='M{x:.1f},{top}V{bottom}' stroke-width='2' {style}/>"
             + _text(x - 5, top + 10, label, "end"))
 

@@ -1,4 +1,4 @@
-"""What a training came to: scores of held-out good photos and, where there are any, of test photos."""
+"""A training's result: scores of held-out good photos and of test photos, if any."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ulsad.photos.images import Skipped
 
 
 class Scores(NamedTuple):
-    """Eq. 10 of one photo, in the order of `evaluation.MAPS`; global is NaN without that branch."""
+    """One photo's scores (Eq. 10), in the order of `evaluation.MAPS`; global is NaN without that branch."""
 
     combined: float
     local: float
@@ -31,11 +31,11 @@ class Scores(NamedTuple):
 
 
 class Tested(NamedTuple):
-    """One photo whose truth is known."""
+    """One labelled test photo."""
 
     name: str
-    kind: str  # "good", or the name of its defect
-    group: str | None  # "logical" or "structural", where that is known
+    kind: str  # "good", or the kind of its defect
+    group: str | None  # "logical" or "structural", where known
     seen_in: str  # "training" or "held-out" if the model was made with this very photo, else ""
     scores: Scores
 
@@ -46,22 +46,22 @@ class Auroc(NamedTuple):
 
 
 class Above(NamedTuple):
-    """How many of some photos lie above a threshold."""
+    """How many of `of` photos lie above a threshold."""
 
     photos: int
     of: int
 
     @property
     def interval(self) -> Interval:
-        """95 %, Clopper-Pearson, of the true share."""
+        """95 % Clopper-Pearson interval of the true share."""
         return clopper_pearson(*self)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a fresh model says of its held-out good photos and of test photos.
+    """A new model's scores of its held-out good photos and of test photos.
 
-    The criterion comes from the held-out photos alone; test photos are only ever held against it.
+    The criterion comes from the held-out photos alone; test photos are only measured against it.
     """
 
     criterion: Criterion
@@ -71,7 +71,7 @@ class Outcome:
 
     @property
     def good(self) -> tuple[Scores, ...]:
-        """Of the good test photos."""
+        """Scores of the good test photos."""
         return tuple(photo.scores for photo in self.tested if photo.kind == GOOD)
 
     @property
@@ -80,21 +80,21 @@ class Outcome:
 
     @property
     def kinds(self) -> list[str]:
-        """Of defects."""
+        """The kinds of defects."""
         return sorted({photo.kind for photo in self.tested} - {GOOD})
 
     @property
     def is_against_held_out(self) -> bool:
-        """Whether `aurocs` had to take the held-out good photos, as there is no good one to test on.
+        """Whether `aurocs` uses the held-out good photos, because there are no good test photos.
 
-        They were not trained on, but quantiles and thresholds are theirs; how much that flatters a model,
-        nobody can say.
+        The networks were not trained on these, but quantiles and thresholds come from them. The result is
+        too optimistic by an unknown amount.
         """
         return not self.good
 
     @cached_property
     def aurocs(self) -> dict[str, Auroc]:
-        """Defects against good photos, by map; empty without defects, no "global" without that branch."""
+        """Defects vs. good photos, by map; empty without defects, no "global" without that branch."""
         if not self.defects:
             return {}
         good, defects = np.array(self.good or self.held_out), np.array(self.defects)
@@ -103,7 +103,7 @@ class Outcome:
                 for name, column in zip(MAPS, scores.T, strict=True) if not np.isnan(column).any()}
 
     def above(self, threshold: float, kind: str | None = None) -> Above:
-        """Test photos of a kind, "good" among them, above a threshold of the criterion; None: all defects."""
+        """Test photos of a kind above a threshold; the kind may be "good", and None means all defects."""
         scores = [photo.scores.combined for photo in self.tested
                   if (photo.kind != GOOD if kind is None else photo.kind == kind)]
         return Above(sum(score > threshold for score in scores), len(scores))
@@ -121,7 +121,7 @@ class Outcome:
 
     @classmethod
     def read(cls, file: Path) -> Outcome:
-        """What `write` wrote. Raises `InputError` for a file that is absent, damaged or not ours."""
+        """Read what `write` wrote. Raises `InputError` for a missing, damaged or foreign file."""
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
             return cls(Criterion.from_dict(values["criterion"]), tuple(map(_scores, values["held_out"])),
@@ -131,14 +131,14 @@ class Outcome:
         except OSError as error:
             raise InputError(f"{file} can't be read ({error}).") from error
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise InputError(f"{file} is damaged, or says nothing of a training ({error}).") from error
+            raise InputError(f"{file} is damaged, or not the result of a training ({error}).") from error
 
 
 def judge(
     detector: Ulsad, test: Sequence[LabelledPhoto] = (),
     on_photo: Callable[[int, int], None] = lambda done, total: None,
 ) -> Outcome:
-    """Score test photos, if any, at the model's own α and β. No map outlives its photo."""
+    """Score test photos, if any, at the model's own α and β. Maps are not kept."""
     calibration, levels = detector.calibration, (detector.config.alpha, detector.config.beta)
     criterion = Criterion.suggested(calibration, *levels)
     tested, skipped = [], []

@@ -1,4 +1,4 @@
-"""A look at the photos before a training starts: what is there, what is wrong with it, what must stop it."""
+"""Check the photos before training: what is there, what is wrong, and what makes training impossible."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ TINY, ELONGATED = 64, 4  # px of the shorter side; longer : shorter side
 
 @dataclass(frozen=True)
 class SlotReport:
-    """What one slot holds; sizes and modes are those of the readable photos, the most frequent first."""
+    """What one slot holds; sizes and modes of the readable photos, most frequent first."""
 
     name: str
     photos: int
     skipped: tuple[Skipped, ...]
     sizes: dict[tuple[int, int], int]  # (width, height), upright
     modes: dict[str, int]  # of the files, see `images.Reading`
-    notes: tuple[tuple[Path, str], ...] = ()  # on photos that could be read, see there
+    notes: tuple[tuple[Path, str], ...] = ()  # on readable photos, see `images.Reading`
 
     @property
     def readable(self) -> int:
@@ -57,38 +57,38 @@ class Duplicates(NamedTuple):
 
 @dataclass(frozen=True)
 class PhotoCheck:
-    """All slots in the order given; a photo is the `second` of at most one pair."""
+    """The result for all slots in the order given; a photo is the `second` of at most one pair."""
 
     slots: tuple[SlotReport, ...]
     duplicates: tuple[Duplicates, ...]
-    seconds_per_photo: float  # the median to read one; 0 when none could be read
+    seconds_per_photo: float  # median reading time; 0 if no photo could be read
     contact_sheet: Image.Image
-    white: depth.White | None = None  # of photos of good parts, found or given; None: all have 8 bits
-    white_unknown: tuple[str, ...] = ()  # why it could not be found
+    white: depth.White | None = None  # white level of the good parts, found or given; None: all have 8 bits
+    white_unknown: tuple[str, ...] = ()  # why no white level was found
 
     @property
     def refused(self) -> list[str]:
-        """What must stop a training, in sentences for the user; [] when nothing does."""
+        """Sentences for the user on what makes training impossible; [] if nothing does."""
         return [*self.white_unknown, *_overlaps(self, exact=True), *_too_few(self)]
 
     def problems(self) -> list[str]:
-        """All that the user should know, the gravest first: what is refused, then what can be put up with."""
+        """Everything the user should know, most serious first: what is refused, then warnings."""
         return [*self.refused, *_overlaps(self, exact=False), *_unreadable(self), *_noted(self),
                 *_few(self), *_copies(self), *_shapes(self), *_white(self), *_kinds(self), *_uncompared(self)]
 
     def pairs(self, one: str, other: str, exact: bool) -> list[Duplicates]:
-        """The duplicates between two slots, or within one."""
+        """The duplicates between two slots, or within one slot."""
         return [pair for pair in self.duplicates
                 if {pair.first_slot, pair.second_slot} == {one, other} and pair.exact == exact]
 
     def usable(self, name: str) -> int:
-        """How many readable photos a slot has, copies counted once; 0 if there is no such slot."""
+        """Number of readable photos in a slot, copies counted once; 0 if there is no such slot."""
         readable = sum(slot.readable for slot in self.slots if slot.name == name)
         return readable - len(self.pairs(name, name, exact=True))
 
 
 class _Look(NamedTuple):
-    """All that is kept of a photo."""
+    """What is kept of a photo."""
 
     path: Path
     slot: str
@@ -102,20 +102,20 @@ class _Look(NamedTuple):
 
 
 def check(slots: Mapping[str, Sequence[Path]], white_level: float | None = None) -> PhotoCheck:
-    """Read every photo of an `Intake`'s slots once, and before that those of more than 8 bits: what is white
-    in them is found as a training would find it, if `white_level` doesn't say so.
+    """Read every photo of an `Intake`'s slots. Without `white_level`, first read the photos with more than
+    8 bits to find the white level as training does.
 
-    Photos that can't be read are reported, not raised. 5 KB are kept of each photo.
+    Unreadable photos are reported, not raised. 5 KB are kept per photo.
     """
     *_, result = checking(slots, white_level)
-    assert isinstance(result, PhotoCheck)  # the last of what comes
+    assert isinstance(result, PhotoCheck)  # the last item
     return result
 
 
 def checking(
     slots: Mapping[str, Sequence[Path]], white_level: float | None = None
 ) -> Iterator[tuple[int, int] | PhotoCheck]:
-    """`check` photo by photo: how many are done and of how many, and the result last."""
+    """`check` step by step: yield (done, total) after each photo, and finally the result."""
     done, total = count(1), sum(map(len, slots.values()))
     good: list[depth.Seen] = []
     for path in (*slots.get(GOOD_PARTS, ()), *slots.get(HELD_OUT, ())) if white_level is None else ():
@@ -137,7 +137,7 @@ def checking(
 
 
 def _white_of(photos: list[depth.Seen]) -> tuple[depth.White | None, tuple[str, ...]]:
-    """What is white, or why a training would refuse to say."""
+    """The white level, or why it can't be determined."""
     try:
         return depth.white_of_set(photos), ()
     except InputError as error:
@@ -152,7 +152,7 @@ def _look(path: Path, slot: str, shown: bool, white_level: float | None) -> _Loo
         return Skipped(path, str(error))
     seconds = perf_counter() - started
     digest = hashlib.sha256(f"{photo.size}".encode() + photo.tobytes()).digest()
-    # in floating point: rounding to whole grey levels would be a third of NEAR
+    # in floating point, as rounding to whole grey levels would cost a third of NEAR
     grey = photo.convert("L").convert("F").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     return _Look(path, slot, seconds, photo.size, mode, digest, np.array(grey),
                  fit_within(photo, PICTURE) if shown else None, notes)
@@ -197,27 +197,27 @@ def _overlaps(check: PhotoCheck, exact: bool) -> Iterator[str]:
         pairs = check.pairs(one, other, exact)
         if pairs:
             harm = ("the threshold would be too low" if {one, other} == {GOOD_PARTS, HELD_OUT} else
-                    "the test would be wrong" if exact else "look whether a defect tells them apart")
+                    "the test would be wrong" if exact else "check whether only one shows a defect")
             yield (f"{_are(len(pairs), 'photo')} {'' if exact else 'almost '}the same picture in {one} and "
-                   f"in {other} ({_example(pairs)}): {harm}. Take copies out of the slot where they are "
-                   "wrong.")
+                   f"in {other} ({_example(pairs)}): {harm}. Remove the copies from the slot where they do "
+                   "not belong.")
 
 
 def _too_few(check: PhotoCheck) -> Iterator[str]:
     good, held_out = check.usable(GOOD_PARTS), check.usable(HELD_OUT)
     if good < MINIMUM_PHOTOS:
-        yield (f"Too few good parts: {good} can be read and show different pictures. At least "
-               f"{MINIMUM_PHOTOS} are needed, and {FEW_GOOD} or more to be useful. Add photos.")
+        yield (f"Too few good parts: {good} readable and different. At least {MINIMUM_PHOTOS} are "
+               f"needed, and {FEW_GOOD} or more for a useful model. Add photos.")
     if held_out < 2 and any(slot.photos for slot in check.slots if slot.name == HELD_OUT):
-        yield (f"Too few held-out good parts: {held_out} can be read and show different pictures. At least 2 "
-               "are needed. Add photos, or leave the slot empty: then some of the good parts are held out.")
+        yield (f"Too few held-out good parts: {held_out} readable and different. At least 2 are needed. "
+               "Add photos, or leave the slot empty: then some of the good parts are held out.")
 
 
 def _few(check: PhotoCheck) -> Iterator[str]:
     good, held_out = check.usable(GOOD_PARTS), check.usable(HELD_OUT)
     if MINIMUM_PHOTOS <= good < FEW_GOOD:
-        yield (f"{good} good parts are few: whatever they do not show will look strange. Add photos, up to "
-               f"{FEW_GOOD} or more, with every variation that you accept.")
+        yield (f"{good} good parts are few: any variation missing from them will look like a defect. Add "
+               f"photos, up to {FEW_GOOD} or more, with every variation that you accept.")
     if 2 <= held_out < FEW_HELD_OUT:
         yield (f"{held_out} held-out good parts are few: with fewer than {FEW_HELD_OUT} a threshold for 5 % "
                "false rejects is an extrapolation. Hold out more before you trust it.")
@@ -247,11 +247,11 @@ def _copies(check: PhotoCheck) -> Iterator[str]:
         exact, near = (check.pairs(slot.name, slot.name, exact) for exact in (True, False))
         if exact:
             yield (f"{_are(len(exact), 'photo')} the same picture as another in {slot.name} "
-                   f"({_example(exact)}). Copies add nothing to learn from or to test: leave them out.")
+                   f"({_example(exact)}). Copies add nothing to training or testing: remove them.")
         if near:
             yield (f"{_are(len(near), 'photo')} almost the same picture as another in {slot.name} "
-                   f"({_example(near)}). Copies add nothing to learn from, and one that is held out makes "
-                   "the threshold too low: keep one of each.")
+                   f"({_example(near)}). Copies add nothing to training, and a held-out copy makes the "
+                   "threshold too low: keep one of each.")
 
 
 def _shapes(check: PhotoCheck) -> Iterator[str]:
@@ -259,16 +259,17 @@ def _shapes(check: PhotoCheck) -> Iterator[str]:
     if len(sizes) > 1:
         most = ", ".join(f"{n} of {_by(size)}" for size, n in sizes.most_common(4))
         yield (f"Photos have {len(sizes)} different sizes: {most}{', …' if len(sizes) > 4 else ''}. All are "
-               "scaled to the same square: take and crop them alike, unless the parts vary in size.")
+               "scaled to the same square: take and crop them all in the same way, unless the parts vary in "
+               "size.")
     tiny = {size: n for size, n in sizes.items() if min(size) < TINY}
     if tiny:
         yield (f"{_are(sum(tiny.values()), 'photo')} less than {TINY} px wide or high ({_by(min(tiny))}, "
-               "for one): too little to see a small defect. Give larger ones.")
+               "for example): too small to show a small defect. Use larger photos.")
     long = {size: n for size, n in sizes.items() if max(size) > ELONGATED * min(size)}
     if long:
         yield (f"{_are(sum(long.values()), 'photo')} more than {ELONGATED} times as long as wide "
-               f"({_by(min(long))}, for one). A square is made of each, which loses detail along its longer "
-               "side: cut such photos into pieces.")
+               f"({_by(min(long))}, for example). Each is scaled to a square, which loses detail along the "
+               "longer side: cut such photos into pieces.")
 
 
 def _white(check: PhotoCheck) -> Iterator[str]:
@@ -280,8 +281,8 @@ def _kinds(check: PhotoCheck) -> Iterator[str]:
     kinds = Counter(_kind(mode) for slot in check.slots for mode in Counter(slot.modes).elements())
     if len(kinds) > 1:
         mixed = " and ".join(f"{n} {kind}" for kind, n in kinds.most_common())
-        yield (f"Photos are mixed, {mixed}: a model takes that for a difference between parts. Save all of "
-               "them alike.")
+        yield (f"Photos are mixed, {mixed}: a model takes that for a difference between parts. Save all in "
+               "the same format.")
 
 
 def _kind(mode: str) -> str:
@@ -290,15 +291,15 @@ def _kind(mode: str) -> str:
 
 
 def _is_deep(mode: str) -> bool:
-    """Whether a `Reading`'s mode has more than 8 bits."""
+    """Whether the mode of a `Reading` has more than 8 bits."""
     return mode[0] in "IF" or mode.endswith(";16")
 
 
 def _uncompared(check: PhotoCheck) -> Iterator[str]:
     readable = sum(slot.readable for slot in check.slots)
     if readable > NEAR_CAP:
-        yield (f"Only {NEAR_CAP:,} of {readable:,} photos were searched for near copies, all of them for "
-               "exact ones. Take out photos that were saved twice.")
+        yield (f"Only {NEAR_CAP:,} of {readable:,} photos were searched for near copies; all were searched "
+               "for exact copies. Remove photos that were saved twice.")
 
 
 def _are(number: int, noun: str) -> str:
@@ -309,7 +310,7 @@ def _example(pairs: list[Duplicates]) -> str:
     second, first = _name(pairs[0].second), _name(pairs[0].first)
     if first == second:
         second, first = (f"{_name(path.parent)}/{_name(path)}" for path in (pairs[0].second, pairs[0].first))
-    return f"{second} and {first}{', for one' if len(pairs) > 1 else ''}"
+    return f"{second} and {first}{', for example' if len(pairs) > 1 else ''}"
 
 
 def _by(size: tuple[int, int]) -> str:
@@ -317,5 +318,5 @@ def _by(size: tuple[int, int]) -> str:
 
 
 def _name(path: Path) -> str:
-    """A file's name as text that can be printed, even if its bytes are not UTF-8."""
+    """A file's name as printable text, even if its bytes are not UTF-8."""
     return "".join(letter if letter.isprintable() else "?" for letter in path.name)

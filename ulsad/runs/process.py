@@ -1,6 +1,6 @@
-"""One training as a process: from an order to a model file, a run directory telling how far it is.
+"""The training process: from an order to a model file, with progress in a run directory.
 
-Started by torchrun as several processes, they share the work; the first one writes and prints.
+If torchrun starts several processes, they share the work; the first one writes and prints.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PREVIEW_SIDE = 320  # px, the longer side of each picture in a preview
 
 @dataclass(frozen=True)
 class Order:
-    """What a training was asked to do."""
+    """What to train on, and how."""
 
     photos: tuple[str, ...]
     held_out: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class Order:
         return PRESETS[self.preset].with_text(list(self.settings))
 
     def intake(self, scratch: Path) -> Intake:
-        """The photos; those in zips below `scratch`."""
+        """The photos; zips are unpacked below `scratch`."""
         if self.photos and is_kept(Path(self.photos[0])):
             return kept(Path(self.photos[0]))
         good, held_out, defects = (
@@ -69,18 +69,18 @@ class Order:
 
     @classmethod
     def read(cls, folder: Path) -> Order:
-        """Raises `InputError` when the run directory holds none."""
+        """Raises `InputError` when the run directory holds no order."""
         try:
             kept = json.loads((folder / directory.ORDER).read_text(encoding="utf-8"))
             values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
                                       for name, value in kept.items()}
             return cls(**values)
         except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"{folder} holds no run that could go on.") from error
+            raise InputError(f"{folder} holds no run that can be resumed.") from error
 
 
 def train_to_file(order: Order, out: Path) -> None:
-    """Train with progress on the terminal."""
+    """Train, with progress on the terminal."""
     model_file.require_writable(out)
     checkpoint = out.with_suffix(".checkpoint.safetensors")
     with distributed.group(), _interruptible() as interrupted, TemporaryDirectory() as scratch:
@@ -94,16 +94,16 @@ def train_to_file(order: Order, out: Path) -> None:
 
 
 def train_in_directory(folder: Path, order: Order | None, queue: bool, out: Path | None = None) -> None:
-    """Train with progress, and whatever ends it, in a run directory; without an order, go on with its own.
+    """Train, and report progress and how it ended in a run directory; without an order, resume its run.
 
-    With `queue`, runs beside it that were started earlier come first.
+    With `queue`, wait for earlier runs in the same parent directory.
     """
     with distributed.group():
         if order is None:
             order = Order.read(folder)
         elif distributed.rank() == 0:
             if (folder / directory.CONFIG).exists():
-                raise InputError(f"{folder} holds a run already. Choose a new directory, or --resume.")
+                raise InputError(f"{folder} already holds a run. Choose a new directory, or use --resume.")
             folder.mkdir(parents=True, exist_ok=True)
             order.write(folder)
         if distributed.rank() > 0:
@@ -118,7 +118,7 @@ def train_in_directory(folder: Path, order: Order | None, queue: bool, out: Path
                 directory.end(folder, "stopped", message="Stopped before training began; there is no model.")
                 raise
             except BaseException as error:
-                with suppress(OSError):  # somebody may have taken the folder away
+                with suppress(OSError):  # the folder may have been removed
                     directory.end(folder, "failed", message=str(error) or type(error).__name__)
                 raise
 
@@ -127,7 +127,7 @@ def _run(folder: Path, order: Order, queue: bool, out: Path) -> None:
     with _interruptible() as interrupted, TemporaryDirectory() as scratch:
         def should_stop() -> bool:
             if not (folder / directory.ORDER).is_file():
-                raise InputError(f"{folder} is no longer there, so nothing can be kept. The training ends.")
+                raise InputError(f"{folder} no longer exists, so no model can be saved. The training ends.")
             return interrupted() or (folder / directory.STOP).exists()
 
         for _ in directory.wait_for_turn(folder) if queue else ():
@@ -137,7 +137,7 @@ def _run(folder: Path, order: Order, queue: bool, out: Path) -> None:
         show = _Preview(folder / directory.PREVIEW, intake)
         directory.append(folder, "machine", name=_machine(order))
         report = directory.Reporter(folder)
-        for lost in folder.glob("features-*"):  # a killed process leaves them
+        for lost in folder.glob("features-*"):  # left by a killed process
             shutil.rmtree(lost)
         detector = _fitted(order, intake, checkpoint, report, should_stop, _checkpoint_of(folder, order),
                            show, scratch=folder)
@@ -187,7 +187,7 @@ def _fitted(
 
 
 class _Preview:
-    """Draws one photo and its maps: a known defect where there is one, else a good part that we spoil."""
+    """Draws one photo and its maps: a known defect if there is one, else a good part damaged on purpose."""
 
     def __init__(self, file: Path, intake: Intake) -> None:
         self.file, self.intake = file, intake
@@ -196,7 +196,7 @@ class _Preview:
     def __call__(self, detector: Ulsad) -> None:
         self.photo = self.photo or self._choose(detector)
         maps = detector.predict(self.photo).maps()
-        with suppress(OSError), replacing(self.file) as partial:  # no picture is worth ending a training for
+        with suppress(OSError), replacing(self.file) as partial:  # a failed preview must not end the training
             rendering.sheet(rendering.views(self.photo, maps)).save(partial, "PNG")
 
     def _choose(self, detector: Ulsad) -> Image.Image:
@@ -212,16 +212,16 @@ class _Preview:
 
 
 def spoiled(photo: Image.Image) -> Image.Image:
-    """A good part with a scratch, for the local branch, and a region wiped out, for the global one."""
+    """A good part with a scratch for the local branch, and an erased region for the global branch."""
     try:
         wiped = probe.erase(photo, (0.55, 0.5, 0.8, 0.75))
-    except InputError:  # too small a photo for that
+    except InputError:  # the photo is too small
         wiped = photo
     return probe.scratch(wiped, [(0.15, 0.25), (0.3, 0.2), (0.45, 0.3)])
 
 
 def _machine(order: Order) -> str:
-    """What the training runs on, in words."""
+    """The device the training runs on, as text."""
     processes = f", {distributed.size()} processes" if distributed.size() > 1 else ""
     if torch.cuda.is_available() and order.device in (None, "cuda"):
         return torch.cuda.get_device_name() + processes
@@ -230,13 +230,13 @@ def _machine(order: Order) -> str:
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """While the block runs, the first Ctrl-C or SIGTERM only sets a flag; a second Ctrl-C ends at once."""
+    """In this block, the first Ctrl-C or SIGTERM only sets a flag; a second Ctrl-C ends the process."""
     asked: list[int] = []
 
     def note(number: int, frame: Any) -> None:
         asked.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        print("\nstopping, with what is learned so far …", file=sys.stderr)
+        print("\nstopping and saving the model …", file=sys.stderr)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -254,7 +254,7 @@ def _print_result(detector: Ulsad, out: Path, outcome: Outcome | None) -> None:
     print(f"highest score of a held-out good photo: {scores[:, 0].max():.3f}")
     if outcome and outcome.aurocs:
         against = "held-out good photos" if outcome.is_against_held_out else "good test photos"
-        print(f"known defects against {against}, image AUROC: "
+        print(f"known defects vs. {against}, image AUROC: "
               + ", ".join(f"{name} {auroc.value:.3f}" for name, auroc in outcome.aurocs.items()))
     for note in record.get("notes", []):
         print(note, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What to take away from a batch: a table, and one HTML file that needs neither network nor this program."""
+"""Export a batch: a CSV table, and one HTML file that opens without a network and without this program."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 from PIL import Image
 
 from ulsad.detector import rendering
-from ulsad.detector.batch import Batch, Judged, Table, said_of_strange, tally
+from ulsad.detector.batch import Batch, Judged, Table, strange_photos_warning, tally
 from ulsad.detector.criterion import Criterion, rejected
 from ulsad.detector.detector import Ulsad
 from ulsad.errors import InputError
 
-PICTURED = 60  # photos with their maps in a report; the strangest ones
+PICTURED = 60  # photos shown with their maps in a report, the strangest first
 SIDE = 360  # px, their longer side
 
 _CSS = """
@@ -40,7 +40,7 @@ figure { margin: 0 0 1.5rem; } .maps { display: flex; gap: 6px; } .maps img { fl
 
 
 def write_table(file: Path, detector: Ulsad, batch: Batch, criterion: Criterion) -> None:
-    """A CSV row for every photo of the batch, as `python -m ulsad predict` writes it."""
+    """A CSV with one row per photo of the batch, as `python -m ulsad predict` writes it."""
     with Table(file) as table:
         for name, judged, prediction in zip(
                 batch.names, batch.judged(criterion), batch.predictions, strict=True):
@@ -63,8 +63,8 @@ def write_report(
                        tally([of.verdict for of in judged]).items())
     title = f"{len(batch)} photos, {escape(model)}"
     file.write_text(page(
-        title, f"<p>{counts}. Verdicts are the model's, not the truth: 'fired' says which branch "
-        f"found a photo strange.</p>{_overlap(batch, seen)}{_strange(batch)}"
+        title, f"<p>{counts}. These are the model's verdicts, not the ground truth: 'fired' says which "
+        f"branch scored a photo above its threshold.</p>{_overlap(batch, seen)}{_strange(batch)}"
         f"<h2>Run card</h2>{_card(detector, model, batch, criterion)}"
         f"<h2>The {len(figures)} strangest photos</h2><p>Photo, local map (structural), global map (logical) "
         f"and combined map, all on one colour scale from 0 to {rendering.HIGH:g}.</p>{''.join(figures)}"
@@ -73,20 +73,20 @@ def write_report(
 
 
 def page(title: str, body: str) -> str:
-    """A self-contained HTML page, light or dark as its reader's; title and body are HTML."""
+    """A self-contained HTML page in the reader's light or dark mode; title and body are HTML."""
     return (f"<!doctype html><html lang='en'><meta charset='utf-8'>"
             f"<meta name='viewport' content='width=device-width'><title>{title}</title>"
             f"<style>{_CSS}</style><h1>{title}</h1>{body}</html>")
 
 
 def facts(rows: dict[str, str]) -> str:
-    """A table of names and plain texts."""
+    """An HTML table of names and plain texts."""
     cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows.items())
     return f"<table>{cells}</table>"
 
 
 def foldout(title: str, names: Sequence[str]) -> str:
-    """A list to open, with its length beside the title."""
+    """A collapsed list, with its length beside the title."""
     return (f"<details><summary>{title} ({len(names)})</summary><p>{escape(', '.join(names))}</p>"
             "</details>")
 
@@ -126,20 +126,20 @@ def _overlap(batch: Batch, seen: Sequence[str]) -> str:
     names = [name for name, where in zip(batch.names, seen, strict=True) if where]
     if not names:
         return ""
-    return (f"<p class='warning'>{len(names)} of these photos were used to make the model, so they say "
-            f"little about it: {escape(', '.join(names[:10]))}{' …' if len(names) > 10 else ''}.</p>")
+    return (f"<p class='warning'>{len(names)} of these photos were used to make the model, so their scores "
+            f"mean little: {escape(', '.join(names[:10]))}{' …' if len(names) > 10 else ''}.</p>")
 
 
 def _strange(batch: Batch) -> str:
-    said = said_of_strange(sum(prediction.is_strange for prediction in batch.predictions), len(batch))
-    return f"<p class='warning'>{said}</p>" if said else ""
+    warning = strange_photos_warning(sum(each.is_strange for each in batch.predictions), len(batch))
+    return f"<p class='warning'>{warning}</p>" if warning else ""
 
 
 def _card(detector: Ulsad, model: str, batch: Batch, criterion: Criterion) -> str:
     config, record = detector.config, detector.record
     held_out = criterion.scores(detector.calibration, list(detector.calibration.frontiers))[:, 0]
     above = "; ".join(
-        f"{count} of {len(held_out)} held-out good photos above '{name}', so {interval.low:.1%} to "
+        f"{count} of {len(held_out)} held-out good photos above '{name}', that is {interval.low:.1%} to "
         f"{interval.high:.1%} of good parts at 95 % confidence"
         for name, (count, interval) in (("review", rejected(held_out, criterion.review)),
                                         ("fail", rejected(held_out, criterion.fail))))
@@ -151,7 +151,7 @@ def _card(detector: Ulsad, model: str, batch: Batch, criterion: Criterion) -> st
         "Photos": f"{len(record['train'])} trained on, {len(record['held_out'])} held out for quantiles and "
                   f"thresholds, {len(batch)} tested, {len(batch.skipped)} unreadable",
         "α, β": f"{criterion.alpha:g}, {criterion.beta:g}",
-        "Combined map": f"{criterion.combine.kind} of both, the global one weighted "
+        "Combined map": f"{criterion.combine.kind} of both, the global map with weight "
                         f"{criterion.combine.global_weight:g}",
         "Thresholds": f"review above {criterion.review:.4f}, fail above {criterion.fail:.4f}; local "
                       f"{criterion.local:.4f}, global {number(criterion.global_, 4)}",
@@ -176,9 +176,9 @@ def _scores(batch: Batch, judged: Sequence[Judged], seen: Sequence[str], order: 
 
 
 def _lists(detector: Ulsad, batch: Batch) -> str:
-    """What set the weights, what set the quantiles, what was tested."""
-    parts = (("Trained on: these set the weights", detector.record["train"]),
-             ("Held out: these set quantiles and suggested thresholds", detector.record["held_out"]),
+    """The photos that set the weights, those that set the quantiles, and the tested ones."""
+    parts = (("Trained on: photos that set the weights", detector.record["train"]),
+             ("Held out: photos that set quantiles and suggested thresholds", detector.record["held_out"]),
              ("Tested", batch.names),
              ("Unreadable", [item.reason for item in batch.skipped]))
     return "".join(foldout(title, names) for title, names in parts)

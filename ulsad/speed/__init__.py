@@ -1,4 +1,4 @@
-"""How fast it is: training and inference beside the procedure done plainly, what both take with more photos
-and pixels, and what one waits for in the app. `plain` is also what exactness is measured against. Only
-the command line asks for it.
+"""Measure speed: training and inference compared with a plain implementation, their cost with more photos and
+pixels, and waiting times in the app. `plain` is also the reference for exactness. Only the command line uses
+this package.
 """

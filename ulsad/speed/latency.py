@@ -1,4 +1,4 @@
-"""How fast the app answers, on the server and in a real browser, and how many photos it scores a second."""
+"""Measure how fast the app responds, on the server and in a real browser."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 STARTS = 3  # of the app, at most
 
-# Does something with a number and waits until the new map is decoded and a frame with it has been drawn.
+# Acts with a number, and waits until the new map is decoded and a frame with it has been drawn.
 _TIMED = """async (number) => {
   const heat = document.querySelector('%s .heat'), before = heat.src;
   const start = performance.now();
@@ -54,7 +54,7 @@ _CLICK_PATCH = _TIMED % ("#attention [data-name=self]", """
 
 
 def of_app(files: list[Path], batch: int, rounds: int, folder: Path, machine: str) -> Table:
-    """What one waits for: with `batch` photos open in the app, of which α is moved `rounds` times."""
+    """Waiting times with `batch` photos open in the app, over `rounds` moves of α."""
     rows = tuple(_app(files, batch, rounds, folder))
     return Table("The app", ("what", "median", "from", "to", "unit"), rows, machine)
 
@@ -63,7 +63,7 @@ def _app(files: list[Path], batch: int, rounds: int, folder: Path) -> Iterator[t
     large = folder / "1024 x 1024.jpg"
     Image.open(files[0]).resize((1024, 1024)).save(large, quality=95)
     alphas = np.linspace(0.7, 0.95, rounds).round(3).tolist()
-    places = ((np.arange(rounds) * 7 % 32 + 0.5) / 32).tolist()  # each on another patch than the one before
+    places = ((np.arange(rounds) * 7 % 32 + 0.5) / 32).tolist()  # each in a different patch from the last
     yield _start(folder / "models", min(STARTS, rounds))
     yield from _on_the_server(large, files, batch, folder, alphas)
     yield _clicks_on_the_server(folder, places)
@@ -71,7 +71,7 @@ def _app(files: list[Path], batch: int, rounds: int, folder: Path) -> Iterator[t
 
 
 def demo_jpegs(folder: Path, count: int) -> list[Path]:
-    """The demo photos over and over, as JPEGs of 800 x 600 px."""
+    """`count` JPEGs of 800 x 600 px, repeating the demo photos."""
     folder.mkdir()
     images = [Image.open(path).resize((800, 600)) for path in library.demo_photos()]
     files = [folder / f"{i}.jpg" for i in range(count)]
@@ -96,7 +96,7 @@ def _start(models_dir: Path, rounds: int) -> tuple:
 def _on_the_server(
     large: Path, files: list[Path], batch: int, models_dir: Path, alphas: list[float]
 ) -> list[tuple]:
-    """A redraw of everything in the tab, of one photo alone and as one of many."""
+    """Times to redraw the whole tab, with a single photo and with a batch."""
     rows = []
     for count in (1, batch):
         wanted = [large, *(files[i % len(files)] for i in range(count - 1))]
@@ -123,7 +123,7 @@ def _on_the_server(
 
 
 def _clicks_on_the_server(models_dir: Path, places: list[float]) -> tuple:
-    """The attention of one patch after the other over two photos, teacher and global branch."""
+    """Times to compute the attention of patches over two photos, teacher and global branch."""
     first, second = map(str, library.demo_photos()[:2])
     looking = Looking((first, second), MODEL, "", "", None, STANDARDISED, 1.0, library.DEMO, (0, 0))
     View(looking, models_dir).value()
@@ -166,7 +166,7 @@ def _in_a_browser(
 
 
 def _repeated(page: Page, script: str, arguments: list[float]) -> list[float]:
-    """What a script returns, with pauses between the runs, as people make them."""
+    """A script's results for each argument, with short pauses in between."""
     times = []
     for argument in arguments:
         times.append(page.evaluate(script, argument))
@@ -176,7 +176,7 @@ def _repeated(page: Page, script: str, arguments: list[float]) -> list[float]:
 
 @contextmanager
 def served(models_dir: Path, *options: str, **environment: str) -> Iterator[str]:
-    """The app as a process of its own, and its address."""
+    """Run the app in a separate process; yield its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,7 +1,7 @@
-"""Algorithm 1 written down plainly, as the paper has it: what speed and exactness are measured against.
+"""A plain implementation of Algorithm 1, as in the paper: the reference for speed and exactness.
 
-Every step runs the backbone again and makes the target attention anew. Convolutions, attention and
-optimiser are torch's own, in float32 and with its default memory layout.
+Every step runs the backbone and computes the target attention again. Convolutions, attention and optimiser
+are torch's own, in float32 and with the default memory layout.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ulsad.method.networks import Networks
 
 
 class PublishedBackbone(nn.Module):
-    """A pre-trained network as it was published: normalised photos (n, 3, s, s) → patch features U."""
+    """An unmodified pre-trained network: normalised photos (n, 3, s, s) → patch features U."""
 
     def __init__(self, config: Config, stages: nn.ModuleDict) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ def train(
     networks: Networks, backbone: PublishedBackbone, images: Tensor, mean: Tensor, std: Tensor,
     config: Config, batches: Iterable[Tensor],
 ) -> Iterator[tuple[float, float, float]]:
-    """L_pl, L_pg and L_lg of one step after the other, over normalised images (n, 3, s, s).
+    """Train on normalised images (n, 3, s, s); yield L_pl, L_pg and L_lg of each step.
 
     `mean` and `std` (1, c*, 1, 1) standardise the features; `batches` holds the photos of each step.
     """

@@ -1,6 +1,7 @@
-"""Where the seconds of a training go, and how its cost and that of inference grow with photos and pixels.
+"""Time per phase of a training, and how the cost of training and inference grows with photos and pixels.
 
-Trainings are processes of their own, as users start them, measured by the events in their run directories.
+Trainings run in separate processes, as users start them, and are timed by the events in their run
+directories.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from ulsad.method.config import PRESETS
 from ulsad.runs import directory
 from ulsad.speed.throughput import three_maps
 
-PHOTOS = 100  # of a usual training
-FEW_STEPS = 24  # enough to tell what one takes
-WARM = 4  # steps after which kernels are prepared
+PHOTOS = 100  # of a typical training
+FEW_STEPS = 24  # enough to measure the time of a step
+WARM = 4  # steps until kernels are prepared
 SIZES = (256, 384, 512)  # px
 ROUNDS = 3
 
-Event = dict[str, Any]  # as it stands in a run's directory
+Event = dict[str, Any]  # an event of a run's directory
 
 
 def spent(pictures: Sequence[Path], folder: Path, machine: str) -> Table:
-    """Seconds of each phase of one training with the defaults, from the start of the command on."""
+    """Seconds of each phase of one training with the defaults, from the start of the command."""
     photos = vary(pictures, PHOTOS, folder / "hundred")
     started = time.time()
     seconds = phases(started, trained(photos, folder / "hundred-run"))
@@ -46,7 +47,7 @@ def spent(pictures: Sequence[Path], folder: Path, machine: str) -> Table:
 
 def of_training(pictures: Sequence[Path], folder: Path, machine: str,
                 counts: Sequence[int] = (50, 500, 5000)) -> Table:
-    """What a step takes, what goes before it, and memory, for more and more photos."""
+    """Time of a step, time before the first step, and memory, for increasing numbers of photos."""
     rows = []
     for count in counts:
         photos = vary(pictures, count, folder / f"{count}")
@@ -61,7 +62,7 @@ def of_training(pictures: Sequence[Path], folder: Path, machine: str,
 
 
 def of_inference(pictures: Sequence[Path], files: Sequence[Path], machine: str) -> Table:
-    """Photo files to three maps at larger and larger sizes of what the networks see."""
+    """Time from photo files to three maps, for increasing sizes of the networks' input."""
     rows = []
     for size in SIZES:
         config = replace(PRESETS["quick"], image_size=size, steps=1, augmented_photos=0)
@@ -79,7 +80,7 @@ def of_inference(pictures: Sequence[Path], files: Sequence[Path], machine: str) 
 
 
 def vary(pictures: Sequence[Path], count: int, folder: Path) -> Path:
-    """A folder with so many JPEGs of 400 x 300 px, no two of them the same: turned copies of the pictures."""
+    """A folder with `count` different JPEGs of 400 x 300 px: rotated copies of the pictures."""
     folder.mkdir(parents=True)
     images = [Image.open(picture).convert("RGB").resize((400, 300)) for picture in pictures]
     for number in range(count):
@@ -89,7 +90,7 @@ def vary(pictures: Sequence[Path], count: int, folder: Path) -> Path:
 
 
 def trained(photos: Path, run: Path, *settings: str) -> list[Event]:
-    """The events of a training that has been run. Raises `CalledProcessError` when it fails."""
+    """Run a training and return its events. Raises `CalledProcessError` when it fails."""
     command = [sys.executable, "-m", "ulsad", "train", str(photos), "--run-dir", str(run)]
     subprocess.run([*command, *(["--set", *settings] if settings else [])], check=True,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -98,9 +99,9 @@ def trained(photos: Path, run: Path, *settings: str) -> list[Event]:
 
 
 def phases(started: float, events: Sequence[Event]) -> dict[str, float]:
-    """Seconds of each phase, in order, given when the command was started (seconds since the epoch).
+    """Seconds of each phase, in order, from `started`, the command's start in seconds since the epoch.
 
-    What a phase ends with is what the next begins with, so that they add up to all the time there was.
+    Each phase begins where the last one ended, so they add up to the whole time.
     """
     ends = {
         "start, imports": _time_of(events, "machine", 0),
@@ -115,7 +116,8 @@ def phases(started: float, events: Sequence[Event]) -> dict[str, float]:
 
 
 def step(events: Sequence[Event]) -> float:
-    """Seconds of a step, the median; of steps that follow each other fast, not every one has an event."""
+    """Median seconds of a step. Fast steps do not all have an event, so step numbers are taken into
+    account."""
     warm = [event for event in events if event["event"] == "training" and event["step"] >= WARM]
     return statistics.median((later["time"] - earlier["time"]) / (later["step"] - earlier["step"])
                              for earlier, later in pairwise(warm))
@@ -126,7 +128,7 @@ def _time_of(events: Sequence[Event], name: str, which: int) -> float:
 
 
 def tables(pictures: Sequence[Path], files: Sequence[Path], folder: Path, machine: str) -> Iterator[Table]:
-    """All three; `pictures` of good parts to train on, `files` to score."""
+    """All three tables; `pictures` of good parts to train on, `files` to score."""
     yield spent(pictures, folder, machine)
     yield of_training(pictures, folder, machine)
     yield of_inference(pictures, files, machine)

@@ -1,6 +1,6 @@
-"""How fast training and inference are on this machine, beside the paper's procedure written plainly.
+"""Speed of training and inference on this machine, compared with a plain implementation of the paper.
 
-The two are timed in turns, so that whatever else the machine does strikes both.
+Both are timed alternately, so that other load on the machine affects both.
 """
 
 from __future__ import annotations
@@ -33,16 +33,17 @@ from ulsad.method.training import Training, TrainingData
 from ulsad.photos.images import Skipped, find_images, read_squares, to_square
 from ulsad.speed import plain
 
-ROUNDS = 5  # after one that prepares kernels and is not counted
+ROUNDS = 5  # after a warm-up that is not counted
 COLUMNS = ("what", "plainly", "here", "unit", "times as fast")
 
 
 @dataclass(frozen=True)
 class Row:
-    """Median seconds for `count` things, done plainly and here; they are shown as a rate or in ms."""
+    """Median seconds for `count` items, with the plain implementation and with ours; shown as a rate or in
+    ms."""
 
     what: str
-    unit: str  # "ms", or things per second
+    unit: str  # "ms", or items per second
     plainly: float
     here: float
     count: int = 1
@@ -54,10 +55,10 @@ class Row:
 
 
 def beside_plain(demo_model: Path, files: Sequence[Path], folder: Path, machine: str) -> Table:
-    """The `paper` preset's training with two backbones, and inference with `quick`'s demo model and `paper`.
+    """Training with the `paper` preset and two backbones, and inference with the demo model and with `paper`.
 
-    On a GPU where there is one, and then in bfloat16 as well as in the preset's float32. Photos are scored
-    from `files`; `folder` is for what is made on the way.
+    On a GPU if there is one, and then also in bfloat16 besides the preset's float32. Photos are scored from
+    `files`; `folder` is for temporary files.
     """
     write_demo(folder / "tray", seed=0, train=16, validation=0, test_good=0, per_kind=0)
     photos, device = find_images(folder / "tray" / "train"), choose_device(None)
@@ -77,7 +78,7 @@ def beside_plain(demo_model: Path, files: Sequence[Path], folder: Path, machine:
 
 
 def random_weights(backbone: str, folder: Path) -> Path:
-    """A weights file that costs as much as a published one, and knows nothing."""
+    """A weights file with random values, for the same cost as published weights."""
     from torchvision.models import get_model
 
     file = folder / f"{backbone}-random.pth"
@@ -88,7 +89,7 @@ def random_weights(backbone: str, folder: Path) -> Path:
 def training(
     config: Config, photos: Sequence[Path], weights: Path | None, device: torch.device
 ) -> tuple[Row, str]:
-    """Steps of one training, and how far they are from the least time that their arithmetic takes."""
+    """Time of a training step, and a note on how it compares with the minimum for its arithmetic."""
     config = replace(config, epochs=None, minutes=None, steps=1000)
     extractor = load_backbone(config, weights).to(device)
     backbone = plain.PublishedBackbone.pretrained(config, weights).to(device)
@@ -116,14 +117,15 @@ def training(
         ours.differentiate(networks, torch.arange(config.batch_size), None)
     operations = counter.get_total_flops()
     rate = matrix_rate(device, torch.bfloat16 if low_precision else torch.float32)
-    note = (f"{config.backbone}: {operations / 1e9:.0f} GFLOP a step, which would take "
-            f"{operations / rate / here:.0%} of its time at the {rate / 1e9:.0f} GFLOP/s of a large product")
+    note = (f"{config.backbone}: {operations / 1e9:.0f} GFLOP per step, which would take "
+            f"{operations / rate / here:.0%} of its time at {rate / 1e9:.0f} GFLOP/s, the rate of a large "
+            "matrix product")
     what = f"training, paper, {config.backbone}{', bfloat16' if low_precision else ''}"
     return Row(what, "photos·epochs/s", plainly, here, config.batch_size), note
 
 
 def inference(detector: Ulsad, name: str, files: Sequence[Path], weights: Path | None) -> Iterator[Row]:
-    """Photo files to the three maps at the photos' own size, one by one and sixteen in a row."""
+    """Time from photo files to three maps at the photos' own size, for one photo and for sixteen."""
     device = detector.branches.mean.device
     backbone = plain.PublishedBackbone.pretrained(detector.config, weights).to(device)
     networks = plain.plain_networks(detector.branches.networks).eval()
@@ -136,7 +138,7 @@ def inference(detector: Ulsad, name: str, files: Sequence[Path], weights: Path |
 
 
 def three_maps(detector: Ulsad, files: Sequence[Path]) -> None:
-    """Local, global and combined map of each, at the photos' own size; nothing is done with them."""
+    """Compute local, global and combined maps at the photos' own size, and discard them."""
     for prediction in detector.predict_many(files):
         if isinstance(prediction, Skipped):
             raise InputError(prediction.reason)
@@ -155,7 +157,7 @@ def each_plainly(
 def plain_maps(
     detector: Ulsad, backbone: plain.PublishedBackbone, networks: Networks, file: Path
 ) -> list[Image.Image]:
-    """Local, global and combined map of one photo, float32 images of its size, done step by step."""
+    """Local, global and combined map of one photo, computed step by step: float32 images of its size."""
     branches, config = detector.branches, detector.config
     photo = detector.reading(file).image
     square = to_square(photo, config.image_size)[None].to(branches.mean.device)
@@ -171,7 +173,7 @@ def plain_maps(
 
 
 def _blurred(maps: Tensor, sigma: float) -> Tensor:
-    """With a kernel of 4 σ to either side, 33 px at σ = 4."""
+    """Blur with a kernel of 4 σ to each side, 33 px in total at σ = 4."""
     if not sigma:
         return maps
     from torchvision.transforms.v2.functional import gaussian_blur
@@ -180,7 +182,7 @@ def _blurred(maps: Tensor, sigma: float) -> Tensor:
 
 
 def in_turns(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
-    """Median seconds of both, run one after the other."""
+    """Median seconds of both actions, run alternately."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for number in range(ROUNDS + 1):
         for action, times in zip((first, second), seconds, strict=True):
@@ -191,7 +193,7 @@ def in_turns(first: Callable[[], object], second: Callable[[], object]) -> tuple
 
 
 def _timed(action: Callable[[], object]) -> float:
-    """Seconds, until a GPU is done as well."""
+    """Seconds, including the GPU's work."""
     started = time.perf_counter()
     action()
     if torch.cuda.is_available():
@@ -200,7 +202,7 @@ def _timed(action: Callable[[], object]) -> float:
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of a large matrix product, the best of a few; on GPUs float32 means TF32."""
+    """Operations per second of a large matrix product, the best of a few; on GPUs float32 means TF32."""
     side = 2048 if device.type == "cpu" else 8192
     a, b = torch.randn(2, side, side, device=device, dtype=dtype)
     before = torch.backends.cuda.matmul.allow_tf32

@@ -1,3 +1,3 @@
-"""The Gradio app: a folder a tab, each with its Python, scripts and styles, and what the tabs share beside
-them. It is the only room that knows gradio. What comes from a browser is a name, never a path.
+"""The Gradio app: one folder per tab with its Python, scripts and styles; code shared by tabs lies beside
+them. No other package imports gradio. Browsers send names, never paths.
 """

@@ -1,4 +1,4 @@
-"""The photos that visitors have open, on the server: the browser holds a key.
+"""The photos that visitors have open. They are kept on the server; the browser only holds a key.
 
 A scored photo costs about ten kilobytes here, and a thumbnail on the disk.
 """
@@ -24,62 +24,62 @@ from ulsad.errors import InputError
 from ulsad.photos.images import SUFFIXES, Skipped
 from ulsad.ui import library, places
 
-MOST_PHOTOS = 50_000  # over all visitors, about half a gigabyte; the newest batch is always kept
+MOST_PHOTOS = 50_000  # of all visitors together, about half a gigabyte; the newest batch is always kept
 THUMBNAIL = 96  # px
 
-Named = tuple[Path, str]  # a photo and the name that people know it by
+Named = tuple[Path, str]  # a photo's file and the name shown to the user
 
 
 @dataclass(frozen=True)
 class Request:
-    """Photos that somebody wants to see; no two requests are equal."""
+    """Photos that a visitor wants to see; every request is unique."""
 
     photos: tuple[Named, ...]
-    chosen: int | None = None  # the one to look at first; None: the strangest
-    dropped: bool = False  # into the slot of Inspect
+    chosen: int | None = None  # the photo to show first; None: the strangest
+    dropped: bool = False  # whether they come from Inspect's own slot
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 @dataclass
 class OpenBatch:
-    """What one visitor looks at. Its detector may ignore places that the shared one doesn't."""
+    """The photos one visitor looks at. Its detector may ignore areas that the shared detector doesn't."""
 
     model: str
     request: Request
     detector: Ulsad
-    folder: Path  # thumbnails, and photos as browsers can show them
-    previous: str | None  # the batch that this one took the place of; something may still be drawing it
+    folder: Path  # of thumbnails and of photos in a format that browsers can show
+    previous: str | None  # the batch that this one replaced; the browser may still be drawing it
     batch: Batch = field(default_factory=lambda: Batch((), ()))
     added: list[Named] = field(default_factory=list)  # probes
-    known: dict[Path, Prediction] = field(default_factory=dict)  # what need not be scored again
+    known: dict[Path, Prediction] = field(default_factory=dict)  # scores to reuse
     stopping: bool = False
-    is_unseen: bool = True  # nobody has looked at it, so that the strangest photo comes first
-    is_new: bool = True  # its model's own settings are still to be shown
+    is_unseen: bool = True  # not shown yet, so the strangest photo comes first
+    is_new: bool = True  # the sliders don't show its model's settings yet
 
     def ignore(self, ignored: np.ndarray | None) -> None:
-        """Leave places out of maps, scores and quantiles; runs no network."""
+        """Leave areas out of maps, scores and quantiles; runs no network."""
         self.detector = self.detector.ignoring(ignored)
         calibration = self.detector.calibration
         self.batch = replace(self.batch, predictions=tuple(
             replace(prediction, calibration=calibration) for prediction in self.batch.predictions))
 
     def add(self, name: str, photo: Image.Image) -> int:
-        """Score one more photo, which exists nowhere else; return its index."""
+        """Score one more photo, given as an image rather than a file; return its index."""
         path = places.new(places.private()) / "probe.png"
         photo.save(path)
         prediction = self.detector.predict(path)
-        name = told_apart([*self.batch.names, name])[-1]
+        name = unique_names([*self.batch.names, name])[-1]
         self.added.append((path, name))
         self.batch = Batch((*self.batch.names, name), (*self.batch.predictions, prediction),
                            self.batch.skipped)
         return len(self.batch) - 1
 
     def strangest(self, criterion: Criterion) -> int:
-        """The photo at the top of the list."""
+        """Index of the photo with the highest score."""
         return int(self.batch.scores(criterion)[:, 0].argmax())
 
     def strangest_photos(self, most: int) -> list[Named]:
-        """The highest scores first, by the model's own settings."""
+        """Up to `most` photos, highest scores first, under the model's own settings."""
         config = self.detector.config
         scores = self.batch.scores(Criterion.suggested(self.detector.calibration, config.alpha, config.beta))
         order = (-scores[:, 0]).argsort(kind="stable")[:most]
@@ -92,11 +92,11 @@ class OpenBatch:
         return self._picture(index, "small", THUMBNAIL)
 
     def picture(self, index: int) -> Path:
-        """The whole photo as every browser shows it: its own size, upright, 8 bits."""
+        """The photo in a format that every browser can show: original size, upright, 8 bits."""
         return self._picture(index, "whole", None)
 
     def reference(self, index: int) -> tuple[Path, str]:
-        """The good photo that a photo resembles most, and its name."""
+        """The most similar good photo, and its name."""
         chosen = self.batch.predictions[index].reference
         place = self.folder / f"reference-{chosen}.jpg"
         if not place.exists():
@@ -104,7 +104,7 @@ class OpenBatch:
         return place, self.detector.references.names[chosen]
 
     def _photo_or_grey(self, index: int) -> Image.Image:
-        """Its maps are still there when a photo is gone, as one is that was just taken out of the slot."""
+        """A grey image where the file is gone, for example just removed from the slot: its maps remain."""
         try:
             return self.photo(index)
         except InputError:
@@ -124,7 +124,7 @@ _open: dict[str, OpenBatch] = {}  # oldest first
 
 
 def is_open(key: str | None, model: str, request: Request) -> bool:
-    """Whether a batch holds what is asked for already."""
+    """Whether a batch already holds the requested photos under this model."""
     return key in _open and (_open[key].model, _open[key].request) == (model, request)
 
 
@@ -134,15 +134,15 @@ def is_known(key: str | None) -> bool:
 
 
 def is_same(key: str | None, request: Request) -> bool:
-    """Whether a batch was opened by this very request, be it under another model."""
+    """Whether this request opened the batch, perhaps under another model."""
     return key in _open and _open[key].request == request
 
 
 def begun(model: str, models_dir: Path, request: Request, before: str | None = None) -> str:
-    """The key of a new, empty batch under a model. Raises `InputError` when the model can't be opened.
+    """Create an empty batch and return its key. Raises `InputError` when the model can't be opened.
 
-    Where it shares photos with the one before, probes come along, and under the same model also settings,
-    ignored places, and scores of what was dropped (a file elsewhere may have changed since).
+    If it shares photos with the previous batch, it keeps that batch's probes. Under the same model it also
+    keeps settings, ignored areas and the scores of dropped photos (other files may have changed since).
     """
     key, detector = uuid.uuid4().hex, library.detector(model, models_dir)
     opened = _open[key] = OpenBatch(model, request, detector, places.new(places.shown()), before)
@@ -157,19 +157,19 @@ def begun(model: str, models_dir: Path, request: Request, before: str | None = N
 
 
 def recalled(key: str | None) -> OpenBatch:
-    """Raises `InputError` when the batch had to make room for newer ones, or is only coming."""
+    """Raises `InputError` when the batch was dropped in favour of newer ones, or isn't scored yet."""
     if key is None:
-        raise InputError("The photos are still being scored. Wait a moment, and try again.")
+        raise InputError("The photos are still being scored. Wait a moment and try again.")
     if key not in _open:
         raise InputError("These photos are no longer in memory. Open them again.")
     return _open[key]
 
 
 def score(key: str) -> Iterator[int]:
-    """Score what a batch was begun for, and say after each photo how many are done."""
+    """Score a new batch's photos; yield the number done after each photo."""
     opened, names, predictions, skipped = recalled(key), [], [], []
     photos = [*opened.request.photos, *opened.added]
-    shown = told_apart([name.encode(errors="replace").decode() for _, name in photos])
+    shown = unique_names([name.encode(errors="replace").decode() for _, name in photos])
     results = opened.detector.predict_many(path for path, _ in photos if path not in opened.known)
     for done, ((path, _), name) in enumerate(zip(photos, shown, strict=True), start=1):
         result = opened.known.get(path) or next(results)
@@ -178,7 +178,7 @@ def score(key: str) -> Iterator[int]:
         else:
             names.append(name)
             predictions.append(result)
-            result.frontier  # noqa: B018  computed while there is a progress bar to watch
+            result.frontier  # noqa: B018  computed now, while the progress bar is shown
         yield done
         if opened.stopping:
             break
@@ -190,7 +190,7 @@ def score(key: str) -> Iterator[int]:
 
 
 def abandon(key: str) -> None:
-    """Drop a batch that is still coming; what it would have taken the place of stays."""
+    """Drop a batch that is still being scored; the batch it would have replaced stays."""
     if gone := _open.pop(key, None):
         shutil.rmtree(gone.folder, ignore_errors=True)
 
@@ -201,8 +201,8 @@ def forget(key: str | None) -> None:
         forget(gone.previous)
 
 
-def told_apart(names: Sequence[str]) -> list[str]:
-    """The same names, a second one of a kind with (2) behind it."""
+def unique_names(names: Sequence[str]) -> list[str]:
+    """The same names made unique: a repeated name gets (2), (3), … appended."""
     taken: dict[str, None] = {}
     counts: Counter[str] = Counter()
     for name in names:
@@ -215,7 +215,7 @@ def told_apart(names: Sequence[str]) -> list[str]:
 
 
 def bare(name: str) -> str:
-    """A photo's name without folders and without the ending of its file, fit to be part of a file's name."""
+    """A photo's name without folders and suffix, usable as part of a file name."""
     path = Path(name)
     plain = path.stem if path.suffix.lower() in SUFFIXES else path.name
     return plain.encode(errors="replace")[:160].decode(errors="ignore")

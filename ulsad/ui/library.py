@@ -1,6 +1,6 @@
-"""What the app holds on the server: models, photos and predictions, cached within bounds.
+"""Models, photos and predictions that the app keeps on the server, in bounded caches.
 
-The browser and `gr.State` only ever hold paths; gradio would copy anything larger for every visitor.
+The browser and `gr.State` only hold paths, as gradio would copy anything larger for every visitor.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ulsad.runs import directory
 _PACKAGE = Path(__file__).resolve().parents[1]
 ASSETS = next(filter(Path.is_dir, (_PACKAGE / "assets", _PACKAGE.parent / "assets")))  # installed; checkout
 DEMO_MODEL = ASSETS / "demo.safetensors"
-DEMO = ":demo"  # its name in the list of models; no run can be called that
+DEMO = ":demo"  # its name in the list of models; no run can have this name
 DEMO_LABEL = "demo tray"
 MOST_PIXELS = 100_000_000  # of photos in memory, 3 bytes each; the last one is always kept
 
@@ -48,7 +48,7 @@ def demo_photos() -> list[Path]:
 def models(models_dir: Path) -> list[tuple[str, str]]:
     """(label, name) of every model that can be opened: trained ones, newest first, then the demo.
 
-    A name is that of a run's folder, of a file beside the runs, or `DEMO`.
+    The name is a run's folder, a file beside the runs, or `DEMO`.
     """
     trained = [folder.name for folder in directory.all_runs(models_dir) if directory.read(folder).model]
     loose = [file.name for file in directory.lone_models(models_dir)]
@@ -56,14 +56,14 @@ def models(models_dir: Path) -> list[tuple[str, str]]:
 
 
 def label(model: str) -> str:
-    """What people call the model of that name."""
+    """The name of a model as shown to the user."""
     return DEMO_LABEL if model == DEMO else model.removesuffix(directory.SUFFIX)
 
 
 def model_file(model: str | None, models_dir: Path) -> Path:
-    """The file of the model of that name, looked up among those that are there.
+    """The file of a model, found by comparing names, never by building a path: any visitor may send a name.
 
-    Raises `InputError` where there is none: a name may come from anybody.
+    Raises `InputError` where there is none.
     """
     if model == DEMO:
         return DEMO_MODEL
@@ -77,7 +77,7 @@ def model_file(model: str | None, models_dir: Path) -> Path:
 
 
 def detector(model: str, models_dir: Path) -> Ulsad:
-    """The model of that name, loaded once; backbone weights are also looked for in `models_dir`/weights."""
+    """The model of that name, loaded once; `models_dir`/weights is also searched for backbone weights."""
     file = str(model_file(model, models_dir))
     return _detector(file, version(file), models_dir / directory.WEIGHTS)
 
@@ -89,9 +89,9 @@ def _detector(file: str, version: int, weights: Path) -> Ulsad:
 
 
 def save_criterion(model: str, name: str, criterion: Criterion, models_dir: Path) -> tuple[str, list[str]]:
-    """Add a criterion to a model's file as it is now, the demo's to a copy of it.
+    """Add a criterion to a model's current file; for the demo, to a copy of the file.
 
-    Return the model and the names of all criteria in it. Raises `InputError` when it can't be written.
+    Return the model's name and the names of all its criteria. Raises `InputError` when it can't be written.
     """
     if model == DEMO:
         own = models_dir / f"{DEMO_LABEL}, own criteria{directory.SUFFIX}"
@@ -104,12 +104,12 @@ def save_criterion(model: str, name: str, criterion: Criterion, models_dir: Path
 
 
 def criteria(model: str, models_dir: Path) -> dict[str, Criterion]:
-    """What is saved in the file of a model now, by name."""
+    """The criteria saved in a model's current file, by name."""
     return detector(model, models_dir).criteria
 
 
 def version(file: str) -> int:
-    """Changes with the file. Raises `InputError` when it is gone."""
+    """A number that changes with the file. Raises `InputError` when the file is gone."""
     try:
         return Path(file).stat().st_mtime_ns
     except OSError as error:
@@ -117,8 +117,8 @@ def version(file: str) -> int:
 
 
 def photo(path: str, white_level: float | None = None) -> Image.Image:
-    """A photo through the one loader, at its own size; read again when the file has changed. What is white in
-    more than 8 bits is a model's to say, or else the photo's own."""
+    """A photo at its own size, read again when the file has changed. `white_level` is the model's; without
+    one, the photo's own is used for more than 8 bits."""
     key = path, version(path), white_level
     with _photos_lock:
         if found := _photos.get(key):
@@ -135,8 +135,8 @@ def photo(path: str, white_level: float | None = None) -> Image.Image:
 def patch_features(
     backbone: str, layers: tuple[str, str], weights: str | None, path: str, models_dir: Path
 ) -> torch.Tensor:
-    """U of one photo through a pre-trained network, whose weights come from a visitor's file, or else are
-    looked for in `models_dir`/weights. Raises `InputError` when photo or weights can't be read."""
+    """Features U of one photo from a pre-trained network. Its weights come from the visitor's file, or else
+    from `models_dir`/weights. Raises `InputError` when photo or weights can't be read."""
     extractor = _extractor(backbone, layers, Path(weights) if weights else models_dir / directory.WEIGHTS)
     return _patch_features(extractor, path, version(path))
 
@@ -152,22 +152,22 @@ def _patch_features(extractor: FeatureExtractor, path: str, version: int) -> tor
 
 
 def inside(model: str, path: str, models_dir: Path) -> Inside:
-    """What both branches of a model make of one photo. Raises `InputError` when either can't be read."""
+    """Both branches' view of one photo. Raises `InputError` when model or photo can't be read."""
     return _inside(detector(model, models_dir), path, version(path))
 
 
-@lru_cache(maxsize=8)  # a few MB each, and the detectors they come from
+@lru_cache(maxsize=8)  # a few MB each, plus the detectors that they keep alive
 def _inside(opened: Ulsad, path: str, version: int) -> Inside:
     return look_inside(opened.branches, photo(path, opened.config.white_level))
 
 
 def folder_on_server(data_root: Path | None, folder: str) -> Path:
-    """A folder named by a visitor, looked up step by step among those that are there.
+    """A folder named by a visitor, looked up level by level among the existing ones.
 
-    Raises `InputError` unless it lies below `data_root`, also where a link leads out of it.
+    Raises `InputError` unless it lies below `data_root`, links resolved.
     """
     if data_root is None:
-        raise InputError("Folders on the server are off; start the app with --data-root DIR.")
+        raise InputError("Folders on the server are disabled. Start the app with --data-root DIR.")
     root = place = data_root.resolve()
     inside = folder.strip().removeprefix(f"{data_root}/").split("/")
     for part in (part for part in inside if part not in ("", ".")):
@@ -179,35 +179,34 @@ def folder_on_server(data_root: Path | None, folder: str) -> Path:
     return place.resolve()
 
 
-def shown(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a tab's function, or generator, show `InputError` to the user as it is."""
+def show_errors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a tab's function or generator so that the user sees the text of an `InputError`."""
     inner = function.func if isinstance(function, partial) else function
 
     @wraps(function)
     def wrapped(*arguments: Any) -> Any:
-        with _shown():
+        with _errors_shown():
             return function(*arguments)
 
     @wraps(function)
     def generated(*arguments: Any) -> Iterator[Any]:
-        with _shown():
+        with _errors_shown():
             yield from function(*arguments)
 
     result = generated if isgeneratorfunction(inner) else wrapped
-    result.__name__ = inner.__name__  # which a partial has not; gradio lists events by it
+    result.__name__ = inner.__name__  # a partial has none; gradio names events by it
     return result
 
 
 @contextmanager
-def _shown() -> Iterator[None]:
+def _errors_shown() -> Iterator[None]:
     try:
         yield
-    except (InputError, OSError) as error:  # what a disk refuses is the user's to mend
+    except (InputError, OSError) as error:  # users can fix disk errors, such as a full disk
         raise toast(error) from error
 
 
 def toast(error: Exception) -> gr.Error:
-    """A message that stays until it is closed; gradio takes its text as HTML, and breaks off at what is no
-    UTF-8."""
+    """A message that stays until closed. Gradio treats its text as HTML and fails on invalid UTF-8."""
     text = str(error).encode(errors="replace").decode()
     return gr.Error(escape(text), title="This did not work", duration=None, print_exception=False)

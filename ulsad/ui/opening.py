@@ -1,4 +1,4 @@
-"""What the page shows from its first moment, before the demo photos are scored: the photos, and words."""
+"""What the page shows before the demo photos are scored: the photos and a short text."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ulsad.photos.files import link_or_copy
 from ulsad.ui import library, places
 from ulsad.ui.inspect import viewer
 
-SUMMARY = ("<div class='verdict'>Eight photos of a drawn part tray are being scored by the demo model …</div>"
-           "<p class='flips'>In a moment: which of them are unlike good trays, and which branch sees it. "
-           "Drop photos of your own into the slot on the left.</p>")
+SUMMARY = ("<div class='verdict'>Eight photos of a synthetic part tray are being scored …</div>"
+           "<p class='flips'>You will see which of them differ from good trays, and which branch detects it. "
+           "Drop your own photos into the slot on the left.</p>")
 
 
 def values() -> tuple[str, str]:
-    """JSON for viewer.js and for table.js."""
+    """Initial JSON values for viewer.js and table.js."""
     folder = places.new(places.shown())
     photos = [link_or_copy(path, folder / path.name) for path in library.demo_photos()]
     rows = [{"index": i, "name": photo.name, "thumbnail": places.address(photo)}

@@ -1,4 +1,4 @@
-"""The page: one header line with the model in use, and the tabs in the order of a first visit."""
+"""The page: a header with the model in use, and the tabs in the order in which a new user needs them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from ulsad.ui.train import tab as train_tab
 
 THEME = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=["system-ui", "sans-serif"],
                           font_mono=["ui-monospace", "monospace"])
-CSS = "".join(file.read_text(encoding="utf-8")  # what all tabs share comes first
+CSS = "".join(file.read_text(encoding="utf-8")  # the shared style comes first
               for file in sorted(Path(__file__).parent.rglob("style.css"), key=lambda file: len(file.parts)))
 
 
 def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
-    """The whole app. Runs and models live in `models_dir`; `data_root` opens a folder tree to training."""
+    """The whole app. `models_dir` holds runs and models; visitors may open folders below `data_root`."""
     with gr.Blocks(title="ULSAD Explorer", analytics_enabled=False, fill_width=True,
                    delete_cache=(86400, 86400)) as page:
         with gr.Row(equal_height=True):
-            gr.HTML("<h1>ULSAD Explorer</h1><p>What does a detector see that was trained on good parts "
-                    f"alone? Running on {_device()}.</p>", elem_id="title")
+            gr.HTML("<h1>ULSAD Explorer</h1><p>Train a detector on good parts alone, and see what it sees. "
+                    f"Running on {_device()}.</p>", elem_id="title")
             choices = library.models(models_dir)
-            # Custom values: gradio would refuse every event while a model is chosen that was just renamed.
+            # Custom values are allowed because gradio refuses every event while the chosen model is not
+            # among the choices, as after a rename.
             model = gr.Dropdown(choices, value=choices[-1][1], label="Model", elem_id="model", scale=0,
                                 min_width=320, allow_custom_value=True)
         with gr.Tabs() as tabs:
@@ -40,7 +41,7 @@ def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
                 attention_tab.build(attention, model, inspected.key, models_dir)
             with gr.Tab("Evaluate", id="evaluate"):
                 evaluate_tab.build(model, tabs, inspected, models_dir, data_root)
-        page.load(library.shown(partial(_refreshed, models_dir)), None, model)
+        page.load(library.show_errors(partial(_refreshed, models_dir)), None, model)
     return page
 
 

@@ -1,5 +1,5 @@
-// Pictures that are shown over each other, as one file. Put before the scripts that save views.
-async function paint(figure, width, height) {  // a view as it is seen, on a canvas of that many pixels
+// Merges layered pictures into one file. Load before the scripts that save views.
+async function paint(figure, width, height) {  // the view as displayed, on a canvas of this size in px
   const canvas = Object.assign(document.createElement("canvas"), {width, height});
   const context = canvas.getContext("2d");
   for (const picture of figure.querySelectorAll("img")) {

@@ -1,4 +1,4 @@
-"""Folders of this process, emptied when the app ends: one that the browser may read, one that it may not."""
+"""Temporary folders of this process: one that the browser may read and one that it may not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ulsad.photos.files import link_or_copy
 
-COPIES = 16  # of files from elsewhere; the browser fetches one at once, and gradio makes its own of most
+COPIES = 16  # kept copies of other files; the browser fetches one immediately, and gradio copies most itself
 
 _copies: OrderedDict[tuple[Path, int], Path] = OrderedDict()
 
@@ -26,12 +26,12 @@ def _folder(name: str) -> tempfile.TemporaryDirectory:
 
 
 def process() -> str:
-    """A name for this process among those that may share a disk."""
+    """A name for this process, unique among machines that share a disk."""
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
 def sweep(parent: Path, prefix: str = "") -> None:
-    """Remove what processes of this machine that were killed have left: folders named by `process`."""
+    """Remove the folders, named by `process`, of killed processes of this machine."""
     mine = re.compile(rf"{re.escape(prefix + socket.gethostname())}-(\d+)(-|$)")
     for folder in parent.glob(f"{glob.escape(prefix)}*"):
         found = mine.match(folder.name)
@@ -44,18 +44,18 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's
+    except OSError:  # another user's process
         return True
     return True
 
 
 def shown() -> Path:
-    """Everything below may be fetched by whoever knows its address."""
+    """Anybody who knows a file's address can fetch it from here."""
     return Path(_folder("shown").name)
 
 
 def private() -> Path:
-    """Nothing below can be fetched."""
+    """Nothing in here can be fetched."""
     return Path(_folder("private").name)
 
 
@@ -65,13 +65,13 @@ def new(parent: Path) -> Path:
 
 
 def address(file: Path) -> str:
-    """Where the browser finds a file below `shown`, seen from the page."""
+    """The address of a file below `shown`, relative to the page."""
     return f"gradio_api/file={file.as_posix()}"
 
 
 def copy_of(file: Path) -> Path:
-    """A file from elsewhere, as it is now, below `shown`: gradio serves from few places, and a models
-    directory must not be one of them. Raises `OSError` when the file is gone or the disk is full."""
+    """A current copy of a file below `shown`: gradio serves only from there, and must not serve the models
+    directory. Raises `OSError` when the file is gone or the disk is full."""
     key = file, file.stat().st_mtime_ns
     if key not in _copies:
         _copies[key] = link_or_copy(file, new(shown()) / file.name)

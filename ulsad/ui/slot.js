@@ -1,13 +1,13 @@
-// A slot for photos: chosen or dropped files and folders go up with their places in the folders.
+// A slot for photos: uploads chosen or dropped files and folders, with their paths in the folders.
 // value: {said, names, total, left_out}
 const one = (selector) => element.querySelector(selector);
-const AT_ONCE = 100, BYTES_AT_ONCE = 64e6;  // files of one request; gradio takes up to a thousand
+const AT_ONCE = 100, BYTES_AT_ONCE = 64e6;  // limits per request; gradio takes up to a thousand files
 const accepted = one(".files").accept.split(",");
 let names = [];
-let sending = null;  // the request under way
+let sending = null;  // the current request
 let stopped = false;
 
-// --- what was given: [{file, name}], with places as in photos/good/1.png
+// --- chosen or dropped files as [{file, name}]; names are paths such as photos/good/1.png
 
 const chosen = (input) => [...input.files].map((file) => ({file, name: file.webkitRelativePath || file.name}));
 
@@ -23,7 +23,7 @@ async function walk(entry) {
     return [{file, name: entry.fullPath.replace(/^\//, "")}];
   }
   const reader = entry.createReader(), found = [];
-  for (;;) {  // a hundred at a time, until there are none
+  for (;;) {  // the browser returns a hundred entries at a time
     const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
     if (!some.length) break;
     found.push(...some);
@@ -35,14 +35,14 @@ const hidden = (name) => name.split("/").some((part) => part.startsWith(".") || 
 const welcome = (name) => name.endsWith("split_csv/1cls.csv")
   || accepted.some((ending) => name.toLowerCase().endsWith(ending));
 
-// --- the way up
+// --- upload
 
 async function send(given) {
   const seen = given.filter(({name}) => !hidden(name));
   const files = seen.filter(({name}) => welcome(name));
   const left_out = seen.filter(({name}) => !welcome(name)).map(({name}) => name);
   problem("");
-  if (!files.length) { problem(seen.length ? "There are no photos in it." : "There is nothing in it."); return; }
+  if (!files.length) { problem(seen.length ? "There are no photos in it." : "It is empty."); return; }
   stopped = false;
   const total = files.reduce((sum, {file}) => sum + file.size, 0) || 1;
   let bytes = 0, done = 0;
@@ -55,11 +55,11 @@ async function send(given) {
       paths.forEach((path, i) => sent.push({path, name: batch[i].name}));
       done += batch.length;
       bytes += batch.reduce((sum, {file}) => sum + file.size, 0);
-      if (stopped) throw new Error("Stopped: nothing of it was added.");
+      if (stopped) throw new Error("Stopped: no photos were added.");
     }
     trigger("upload", {files: sent, left_out: left_out.slice(0, 1000)});
   } catch (error) {
-    problem(stopped ? "Stopped: nothing of it was added." : error.message);
+    problem(stopped ? "Stopped: no photos were added." : error.message);
   }
   sending = null;
   one(".sending").hidden = true;
@@ -78,7 +78,7 @@ function* batches(files) {
   if (batch.length) yield batch;
 }
 
-function request(batch, onBytes) {  // to gradio's own upload; the paths on the server, in order
+function request(batch, onBytes) {  // gradio's own upload; returns the paths on the server, in order
   const form = new FormData();
   for (const {file} of batch) form.append("files", file, file.name);
   const {root, api_prefix} = window.gradio_config;
@@ -87,11 +87,11 @@ function request(batch, onBytes) {  // to gradio's own upload; the paths on the 
     sending.upload.onprogress = (event) => onBytes(Math.min(event.loaded, event.total));
     sending.onload = () => {
       if (sending.status === 200) resolve(JSON.parse(sending.responseText));
-      else if (sending.status >= 500) reject(new Error("The server could not keep the files. Is its disk for temporary files full?"));
+      else if (sending.status >= 500) reject(new Error("The server could not save the files. Is its disk for temporary files full?"));
       else reject(new Error(`The upload was refused (${sending.status}: ${sending.responseText.slice(0, 200)}).`));
     };
-    sending.onerror = () => reject(new Error("The upload broke off. Is the app still running, and are the files still there?"));
-    sending.onabort = () => reject(new Error("Stopped: nothing of it was added."));
+    sending.onerror = () => reject(new Error("The upload was interrupted. Is the app still running, and do the files still exist?"));
+    sending.onabort = () => reject(new Error("Stopped: no photos were added."));
     sending.open("POST", `${root}${api_prefix || ""}/upload`);
     sending.send(form);
   });
@@ -109,8 +109,8 @@ function problem(text) {
 }
 
 async function take(promise) {
-  if (sending) { problem("Wait until the files before are up, or stop them."); return; }
-  try { await send(await promise); } catch (error) { problem(`This could not be read (${error.message}).`); }
+  if (sending) { problem("Wait until the current upload is finished, or stop it."); return; }
+  try { await send(await promise); } catch (error) { problem(`The files could not be read (${error.message}).`); }
 }
 
 // --- what the slot shows
@@ -128,7 +128,7 @@ function receive() {
     const item = document.createElement("li"), button = document.createElement("button");
     button.textContent = "×";
     button.dataset.index = i;
-    button.title = button.ariaLabel = `Take ${name} out`;
+    button.title = button.ariaLabel = `Remove ${name}`;
     item.append(button, ` ${name}`);
     return item;
   }));
@@ -149,7 +149,7 @@ element.addEventListener("paste", (event) => { if (event.clipboardData.files.len
 element.addEventListener("change", (event) => {
   if (!event.target.matches("input[type=file]")) return;
   take(chosen(event.target));
-  event.target.value = "";  // the same choice again is a change again
+  event.target.value = "";  // so that choosing the same files again is a change
 });
 element.addEventListener("click", (event) => {
   if (event.target.matches(".choose-files")) one(".files").click();

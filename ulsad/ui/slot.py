@@ -1,7 +1,7 @@
-"""A slot that photos are dropped into: single ones, whole folders, zips; a second drop adds to the first.
+"""A slot for dropped photos, folders and zips; a second drop adds to the first.
 
-The browser walks through folders and sends every file with its place in them (`slot.js`); gradio's own
-upload carries it here. A visitor's slot is a folder on the server, which nobody can fetch from.
+The browser walks through folders and sends every file with its path in them (`slot.js`), by gradio's own
+upload. A visitor's slot is a private folder on the server: nobody can fetch files from it.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from ulsad.ui import library, places
 from ulsad.ui.batches import Named
 from ulsad.ui.component import component
 
-LISTED = 400  # names that a slot shows; a browser is slow with thousands
+LISTED = 400  # names that a slot shows; thousands would slow down the browser
 ZIP = ".zip"
 
 
 @dataclass(frozen=True)
 class Slot:
-    """What one visitor has dropped into one slot. `names` are places below `folder`, in the order given."""
+    """What one visitor has dropped into one slot. `names` are paths below `folder`, in the order dropped."""
 
     folder: Path | None = None
     names: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()  # in words, since it was last empty
+    left_out: tuple[str, ...] = ()  # names of refused files since the slot was last empty
 
     def __bool__(self) -> bool:
         return bool(self.names)
 
     @property
     def _place(self) -> Path:
-        assert self.folder is not None  # only a slot that never held anything has none
+        assert self.folder is not None  # only a slot that was never filled has none
         return self.folder
 
     @property
@@ -51,18 +51,18 @@ class Slot:
 
     @property
     def sources(self) -> list[Path]:
-        """The folder of all photos, if there are any, and every zip."""
+        """The folder of all loose photos, if there are any, and every zip."""
         loose = [self._place] if len(self.names) > len(self.zips) else []
         return loose + self.zips
 
     @property
     def folders(self) -> list[Path]:
-        """The same with zips unpacked, each into a folder of its own. Raises `InputError`."""
+        """The same with every zip unpacked into its own folder. Raises `InputError`."""
         return [_unpacked(source) if _is_zip(source.name) else source for source in self.sources]
 
     def photos(self) -> list[Named]:
-        """Every photo with its name. Zips that hold none are said and left out; raises `InputError` when
-        that leaves nothing."""
+        """Every photo with its name. A zip without photos is skipped with a warning. Raises `InputError` if
+        there are no photos at all."""
         found, problems = [], []
         for source in self.sources:
             try:
@@ -77,26 +77,26 @@ class Slot:
         return found
 
     def add(self, files: Iterable[tuple[Path, str]], left_out: Iterable[str] = ()) -> Slot:
-        """With more files and their names; the same file under the same name is there once.
+        """A slot with more files and their names; the same file under the same name is kept once.
 
-        Raises `InputError` for too many files, names that lead outside, and a full disk.
+        Raises `InputError` for too many files, for names that lead out of the folder, and for a full disk.
         """
         files = list(files)
         if len(self.names) + len(files) > MAX_FILES:
-            raise InputError(f"{len(self.names) + len(files):,} files are more than the {MAX_FILES:,} that a "
-                             "slot can hold. Drop fewer, or train from the command line.")
+            raise InputError(f"A slot can hold {MAX_FILES:,} files, not {len(self.names) + len(files):,}. "
+                             "Drop fewer, or train from the command line.")
         folder = self.folder or places.new(places.private())
         names = dict.fromkeys(self.names)
         try:
             for file, name in files:
                 names[_put(file, folder, place_inside(name))] = None
         except OSError as error:
-            raise InputError(f"The files could not be kept ({error}). Is the disk full? Make room and drop "
-                             "them again.") from error
+            raise InputError(f"The files could not be saved ({error}). If the disk is full, free some space "
+                             "and drop them again.") from error
         return Slot(folder, tuple(names), self.left_out + tuple(left_out))
 
     def without(self, names: Iterable[str]) -> Slot:
-        """With some taken out; what is not in the slot is passed over."""
+        """A slot without these files; names that are not in the slot are ignored."""
         gone = set(names) & set(self.names)
         for name in gone:
             (self._place / name).unlink(missing_ok=True)
@@ -111,20 +111,20 @@ class Slot:
 def build(
     label: str, elem_id: str, hint: str = "Drop photos, a folder or a zip here"
 ) -> tuple[gr.HTML, gr.State]:
-    """Lay one out; the state holds its `Slot` and changes with it. To empty it, give the state `Slot()`."""
+    """Lay out a slot; the state holds its `Slot`. To empty it, set the state to `Slot()`."""
     template = _TEMPLATE.format(label=escape(label), hint=escape(hint),
                                 accept=",".join((*SUFFIXES, ZIP)))
     view = component(["slot"], template, elem_id)
     state = gr.State(Slot(), delete_callback=Slot.discard)
     for event, function in ((view.upload, _added), (view.delete, _taken_out), (view.clear, _emptied)):
-        event(library.shown(function), state, state, show_progress="hidden", concurrency_limit=1,
+        event(library.show_errors(function), state, state, show_progress="hidden", concurrency_limit=1,
               concurrency_id=elem_id, trigger_mode="multiple")
     state.change(_value, state, view, show_progress="hidden")
     return view, state
 
 
 def plain(text: str) -> str:
-    """A message without the places of slots on the server, which say nothing to anybody."""
+    """A message without the paths of slots on the server, which mean nothing to users."""
     private = f"{places.private()}/"
     while private in text:
         before, _, rest = text.partition(private)
@@ -135,7 +135,7 @@ def plain(text: str) -> str:
 
 def _added(event: gr.EventData, slot: Slot) -> Slot:
     page = LocalContext.blocks.get()
-    assert page is not None  # gradio says which one an event came from
+    assert page is not None  # gradio sets it for every event
     uploaded = page.upload_file_set
     files = [(Path(file["path"]), str(file["name"])) for file in event.files]
     if not all(str(path) in uploaded for path, _ in files):
@@ -146,7 +146,7 @@ def _added(event: gr.EventData, slot: Slot) -> Slot:
 
 
 def is_welcome(name: str) -> bool:
-    """Whether a slot takes a file: photos, zips, and the table that tells VisA's photos apart."""
+    """Whether a slot takes a file: photos, zips, and the table that labels VisA's photos."""
     place = PurePosixPath(name)
     return is_photo(place) or (_is_zip(name) and not place.name.startswith(".")) or is_table(place)
 
@@ -177,8 +177,8 @@ def _left_out(names: tuple[str, ...]) -> str:
     if not names:
         return ""
     more = ", …" if len(names) > 5 else ""
-    verb = "is no photo and was" if len(names) == 1 else "are no photos and were"
-    return f"{len(names):,} {verb} left out: {', '.join(names[:5])}{more}"
+    files = "file was" if len(names) == 1 else "files were"
+    return f"{len(names):,} {files} left out (not photos): {', '.join(names[:5])}{more}"
 
 
 def _is_zip(name: str) -> bool:
@@ -186,7 +186,7 @@ def _is_zip(name: str) -> bool:
 
 
 def _put(file: Path, folder: Path, place: PurePosixPath) -> str:
-    """Keep a file below a folder under its own name, or with -2 behind it where another has that name."""
+    """Save a file below a folder under its own name, or with -2 appended where the name is taken."""
     free, count = place, 1
     while (folder / free).exists():
         if filecmp.cmp(file, folder / free, shallow=False):
@@ -199,7 +199,7 @@ def _put(file: Path, folder: Path, place: PurePosixPath) -> str:
 
 
 def _unpacked(archive: Path) -> Path:
-    """The folder that a slot's zip is unpacked to, once. Raises `InputError`."""
+    """The folder of a slot's zip, unpacked on the first call. Raises `InputError`."""
     folder = _place_of(archive)
     if not folder.exists():
         part = places.new(places.private())
@@ -213,7 +213,7 @@ def _unpacked(archive: Path) -> Path:
 
 
 def _place_of(archive: Path) -> Path:
-    """Where a zip is unpacked to: hidden, so that it is not looked at with the photos beside it."""
+    """Where a zip is unpacked: a hidden folder, so that it is not taken for photos dropped beside the zip."""
     return archive.with_name(f".{archive.name}.unpacked")
 
 
@@ -232,5 +232,5 @@ _TEMPLATE = """
   <p class='problem' role='alert' hidden></p>
   <div class='content' hidden><span class='said'></span> <button class='empty'>Remove all</button>
     <p class='left-out'></p>
-    <details><summary>Show and take out</summary><ul></ul></details></div>
+    <details><summary>Show and remove</summary><ul></ul></details></div>
 </div>"""

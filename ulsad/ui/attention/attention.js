@@ -1,11 +1,11 @@
-// Photo A, whose patches are asked by click, hover and arrow keys, and the attention of the patch that was.
+// Photo A, where click, hover and arrow keys choose the query patch, and that patch's attention maps.
 // value: {photo, other: {src, width, height, name} or null, grid: [rows, columns], patch: [row, column], peek,
-// views: {name: {heat, note, title} or null}, text, losses}; a value with `peek` is only shown under the mouse.
-// Where there is no answer: {problem}, and nothing to click.
+// views: {name: {heat, note, title} or null}, text, losses}; a value with `peek` is shown only while hovering.
+// On an error: {problem}, and nothing to click.
 let pinned = null, shown = null;
-let mouse = null;  // where it is on photo A, in shares of it
-let asked = null;  // the patch under the mouse that the server is working on
-let going = null;  // where arrow keys lead; ahead of the answers while they are pressed fast
+let mouse = null;  // mouse position on photo A, as fractions of its size
+let asked = null;  // the hovered patch that the server is working on
+let going = null;  // the patch that the arrow keys reached; ahead of the answers when keys are pressed fast
 const one = (selector) => element.querySelector(selector);
 const same = (a, b) => Boolean(a && b) && a[0] === b[0] && a[1] === b[1];
 
@@ -14,11 +14,11 @@ function place(event) {
   return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
 }
 
-function peek() {  // one question at a time; the next one waits for the answer
+function peek() {  // one request at a time; the next one waits for the answer
   if (!mouse || asked || same(cell(mouse, pinned.grid), shown.patch)) return;
   asked = cell(mouse, pinned.grid);
   const question = asked;
-  setTimeout(() => { if (asked === question) asked = null; }, 2000);  // no answer will come
+  setTimeout(() => { if (asked === question) asked = null; }, 2000);  // give up waiting
   trigger("peek", {x: mouse[0], y: mouse[1]});
 }
 
@@ -44,7 +44,7 @@ element.addEventListener("click", (event) => {
   if (onPhoto(event)) {
     const [x, y] = place(event);
     going = null;
-    if (same(cell([x, y], pinned.grid), shown.patch)) pinned = {...shown, peek: false};  // as seen already
+    if (same(cell([x, y], pinned.grid), shown.patch)) pinned = {...shown, peek: false};  // already shown
     trigger("ask", {x, y});
   } else if (event.target.matches(".save")) {
     const {name} = figure.dataset, onOther = figure.matches(".of-other");

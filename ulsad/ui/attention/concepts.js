@@ -1,4 +1,4 @@
-// The concepts of a photo, most distinct first; a click asks the patch that a map belongs to.
+// The concepts of a photo, most distinct first; clicking a map makes its medoid the query patch.
 // value: {photo: {src, width, height, name}, grid: [rows, columns], concepts: [{patch: [row, column], heat, note}]}
 let value = null;
 
@@ -7,7 +7,7 @@ function figure(concept, number) {
   made.dataset.name = `concept ${number}`;
   made.innerHTML = `<figcaption><div><b>Concept ${number}</b> <span>${concept.note}</span></div>
     <button class="save" title="Download as PNG" aria-label="Download concept ${number} as PNG">⤓</button>
-    </figcaption><button class="stage" aria-label="Ask the patch of concept ${number}"><div class="sheet">
+    </figcaption><button class="stage" aria-label="Query the patch of concept ${number}"><div class="sheet">
     <img class="photo" alt="" src="${value.photo.src}"><img class="heat" alt="" src="${concept.heat}">
     <i class="patch"></i></div></button>`;
   made.style.setProperty("--aspect", value.photo.width / value.photo.height);

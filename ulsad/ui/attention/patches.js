@@ -1,10 +1,10 @@
-// Photos divided into patches. Put after pictures.js and before the scripts that show them.
-function cell([x, y], [rows, columns]) {  // [row, column] of a place given in shares of the photo
+// Photos divided into patches. Load after pictures.js and before the scripts that show them.
+function cell([x, y], [rows, columns]) {  // [row, column] of a position given as fractions of the photo
   const at = (share, count) => Math.min(Math.max(Math.floor(share * count), 0), count - 1);
   return [at(y, rows), at(x, columns)];
 }
 
-function frame(figure, [row, column], [rows, columns]) {  // the patch that asks
+function frame(figure, [row, column], [rows, columns]) {  // marks the query patch
   const mark = figure.querySelector(".patch");
   Object.assign(mark.style, {left: `${100 * column / columns}%`, top: `${100 * row / rows}%`,
                              width: `${100 / columns}%`, height: `${100 / rows}%`, display: "block"});

@@ -1,4 +1,4 @@
-"""A column to open photos, pick one, and set a second one beside it."""
+"""A column to open photos, pick one, and choose a second one to compare."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ulsad.ui.batches import Named
 from ulsad.ui.component import Update
 
 SIDE = 1024  # px; larger photos are shown scaled down
-MOST = 60  # photos of a batch in the list, the strangest ones
+MOST = 60  # photos of a batch that are listed, the strangest first
 NONE = "no second photo"
 
 
 @dataclass(frozen=True)
 class PhotoList:
-    """The states of the column: the paths of photo A and of photo B ("" for none), and which batch of Inspect
-    it shows; and all that changes when other photos are listed."""
+    """The column's states, namely the paths of photos A and B ("" for none) and the key of the Inspect batch
+    it shows, and all components that change with the listed photos."""
 
     pair: gr.State
     followed: gr.State
@@ -44,17 +44,16 @@ def build(elem_id: str) -> PhotoList:
                              allow_preview=False, selected_index=0, interactive=False, object_fit="contain",
                              buttons=[], elem_classes="photo-list")
         names = _names(photos)
-        second = gr.Dropdown(names, value=names[2], label="Photo B, beside it", elem_id=f"{elem_id}-second")
+        second = gr.Dropdown(names, value=names[2], label="Photo B, to compare", elem_id=f"{elem_id}-second")
     views: list[gr.components.Component] = [listed, pair, gallery, second]
-    upload.upload(library.shown(_open), upload, views)
+    upload.upload(library.show_errors(_open), upload, views)
     gallery.select(_pick, [listed, pair], pair)
-    second.input(library.shown(_beside), [listed, pair, second], pair, show_progress="hidden")
+    second.input(library.show_errors(_beside), [listed, pair, second], pair, show_progress="hidden")
     return PhotoList(pair, followed, views)
 
 
 def follow(key: str | None, followed: str | None) -> tuple[Update, ...]:
-    """The photos that are open in Inspect, when they are not those of last time: values of `followed` and of
-    all `views`."""
+    """List the photos that are open in Inspect, if they have changed: values for `followed` and `views`."""
     if key is None or key == followed or not batches.is_known(key):
         return (gr.skip(),) * 5
     opened = batches.recalled(key)
@@ -64,7 +63,7 @@ def follow(key: str | None, followed: str | None) -> tuple[Update, ...]:
 
 
 def shown(path: str) -> dict[str, Any]:
-    """A photo as the browser shows it: its address, width and height in px, and its name for downloads."""
+    """A photo for the browser: its address, width and height in px, and its name for downloads."""
     photo = rendering.fit_within(library.photo(path), SIDE)
     return {"src": places.address(_browsable(path, library.version(path))), "width": photo.width,
             "height": photo.height, "name": batches.bare(Path(path).name)}
@@ -104,7 +103,7 @@ def _pick(photos: list[Named], pair: tuple[str, str], event: gr.SelectData) -> t
 
 
 def _beside(photos: list[Named], pair: tuple[str, str], name: str) -> tuple[str, str]:
-    """Photo B, looked up among those that are listed."""
+    """Photo B, looked up among the listed ones."""
     paths = dict(zip(_names(photos), ["", *(str(path) for path, _ in photos)], strict=True))
     if name not in paths:
         raise InputError(f"There is no photo '{name}' in the list.")
@@ -121,8 +120,8 @@ def _pair(photos: list[Named]) -> tuple[str, str]:
 
 
 def _names(photos: list[Named]) -> list[str]:
-    """What the list of photos B offers: nothing, and every photo."""
-    return [NONE, *batches.told_apart([batches.bare(name) for _, name in photos])]
+    """The choices for photo B: none, and every photo."""
+    return [NONE, *batches.unique_names([batches.bare(name) for _, name in photos])]
 
 
 def _thumbnails(photos: list[Named]) -> list[tuple[Image.Image, str]]:

@@ -1,4 +1,4 @@
-"""What the Attention tab shows, as the values of its components: no network is run here that isn't cached."""
+"""Component values for the Attention tab; every network result comes from a cache."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from ulsad.ui.inspect import viewer
 
 MODEL = "the model chosen above"
 STANDARDISED, RAW = "standardised", "raw"
-FINER = 4  # maps are sent at this many times the grid, so that browsers stretch them smoothly
+FINER = 4  # maps are sent at this multiple of the grid, so that browsers stretch them smoothly
 
-Place = tuple[float, float]  # of the patch that asks, x and y in shares of photo A
+Place = tuple[float, float]  # position of the query patch, x and y as fractions of photo A
 
 
 class Looking(NamedTuple):
-    """What is looked at, and through what: the tab's inputs in order."""
+    """The tab's inputs in order: photos, network and query patch."""
 
     pair: tuple[str, str]  # paths of photo A and of photo B, "" for none
     network: str  # a backbone, or MODEL
     fine: str  # layer j
     coarse: str  # layer j+1
-    weights: str | None  # a file of the visitor's
+    weights: str | None  # a file uploaded by the visitor
     kind: str  # of features, STANDARDISED or RAW
     temperature: float
     model: str  # name of the model in the header
@@ -51,7 +51,7 @@ class Looking(NamedTuple):
 
 
 class View:
-    """The answers to one patch."""
+    """The attention maps of one query patch."""
 
     def __init__(self, looking: Looking, models_dir: Path) -> None:
         """Raises `InputError` where a photo, the weights or the model can't be read."""
@@ -69,14 +69,14 @@ class View:
         return self.looking.network == MODEL
 
     def _features(self, path: str) -> Tensor:
-        """As the method would compare them; photo B on the scale of photo A."""
+        """The features that the method compares; photo B is standardised like photo A."""
         looking = self.looking
         if self.with_model:
             return self._inside(path).features
-        raw, of_first = (
+        raw, raw_a = (
             library.patch_features(looking.network, (looking.fine, looking.coarse), looking.weights, each,
                                    self.models_dir) for each in (path, looking.photo))
-        return raw if looking.kind == RAW else standardised(raw, of_first)
+        return raw if looking.kind == RAW else standardised(raw, raw_a)
 
     def _inside(self, path: str) -> Inside:
         return library.inside(self.looking.model, path, self.models_dir)
@@ -102,7 +102,7 @@ class View:
             "text": self._text(), "losses": self._losses()})
 
     def _over_other(self) -> dict[str, str] | None:
-        """In the colours of photo A, so that attention without a home stays dark."""
+        """In the colours of photo A, so that photo B stays dark where nothing matches."""
         if self.second is None:
             return None
         weights = attention_over(self.second, self.query, self.looking.temperature)
@@ -128,18 +128,18 @@ class View:
 
     def _text(self) -> str:
         to_itself = self.own[self.row, self.column]
-        text = (f"The patch in row {self.row}, column {self.column} of {self.grid[0]} × {self.grid[1]} keeps "
-                f"{_percent(to_itself)} of its attention for itself and shares it among about "
+        text = (f"The patch in row {self.row}, column {self.column} of {self.grid[0]} × {self.grid[1]} gives "
+                f"{_percent(to_itself)} of its attention to itself and spreads it over about "
                 f"<b>{_count(spread(self.own))}</b>.")
         if self.second is None:
             return text
         share = share_of_second(self.first, self.second, self.query, self.looking.temperature)
-        return text + (" Where the patches of both photos compete for it, photo B gets "
-                       f"<b>{_percent(share)}</b>: about half means that B has as much that is similar, next "
-                       "to nothing that it finds no home there: missing, or turned otherwise.")
+        return text + (" When the patches of both photos compete for attention, photo B gets "
+                       f"<b>{_percent(share)}</b>. About half means that B has as many similar patches as A; "
+                       "near 0 means that nothing matches: the part is missing or rotated.")
 
     def _losses(self) -> str:
-        """A table of the terms of the loss, of photo A and of photo B; "" without a model."""
+        """A table of the loss terms for photos A and B; "" without a model."""
         if not self.with_model:
             return ""
         paths = [path for path in (self.looking.photo, self.looking.other) if path]
@@ -148,8 +148,8 @@ class View:
         rows = "".join(f"<tr><td>{_LOSSES[terms[0].name]}</td>{''.join(map(_cell, terms))}</tr>"
                        for terms in zip(*columns, strict=True))
         return (f"<table class='numbers'><tr><th>losses, means over the photo</th>{head}</tr>{rows}</table>"
-                "<p>Each is l<sub>v</sub> + λ l<sub>d</sub> (Eq. 2): how far two vectors are apart, and how "
-                "far they point apart. Always at the paper's temperature.</p>")
+                "<p>Each is l<sub>v</sub> + λ l<sub>d</sub> (Eq. 2): the distance between two vectors plus "
+                "the difference in their direction. Always at the paper's temperature.</p>")
 
 
 def _cell(term: Term) -> str:
@@ -158,14 +158,14 @@ def _cell(term: Term) -> str:
 
 
 _LOSSES = {
-    "L_pl": "L<sub>pl</sub> (Eq. 1): the local branch's reconstruction against the features",
-    "L_pg": "L<sub>pg</sub> (Eq. 5): the global branch against the teacher",
-    "L_lg": "L<sub>lg</sub> (Eq. 6): the local branch against the global one",
+    "L_pl": "L<sub>pl</sub> (Eq. 1): the local branch's reconstruction vs. the features",
+    "L_pg": "L<sub>pg</sub> (Eq. 5): the global branch vs. the teacher",
+    "L_lg": "L<sub>lg</sub> (Eq. 6): the local branch vs. the global branch",
 }
 
 
 def failed(error: InputError) -> str:
-    """JSON for attention.js: why there is no answer, in its place."""
+    """JSON for attention.js: an error in place of the maps."""
     return json.dumps({"problem": f"<b>This did not work.</b> {escape(str(error))}"})
 
 

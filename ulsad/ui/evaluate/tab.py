@@ -1,4 +1,4 @@
-"""Evaluate: how good is the model on photos whose truth is known, and where does it go wrong?"""
+"""Evaluate: how good is the model on labelled photos, and where is it wrong?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from ulsad.demo.dataset import write_demo
 from ulsad.detector import rendering
-from ulsad.detector.batch import said_of_strange
+from ulsad.detector.batch import strange_photos_warning
 from ulsad.detector.criterion import FALSE_REJECT, threshold_at
 from ulsad.errors import InputError
 from ulsad.evaluation import ablation, figures, metrics
@@ -26,14 +26,14 @@ from ulsad.ui.component import Update
 from ulsad.ui.inspect.tab import Inspected
 from ulsad.ui.slot import Slot
 
-MOST = 400  # photos at a time: sorting their pixels takes about 5 MB each
+MOST = 400  # photos per evaluation: sorting their pixels takes about 5 MB each
 MISTAKES = 12
 
 EXPLANATION = """
-**How to read this.** *AUROC* is the chance that a defect scores above a good part: 1 is perfect, 0.5 a coin.
-*Average precision* also depends on how many defects there are in the set. Brackets are 95 % intervals: what
-other photos of the same parts may give. The **threshold** comes from the good photos that were held out when
-the model was trained, never from the photos tested here, so the confusion matrix is an honest one.
+**How to read this.** *AUROC* is the probability that a defect scores above a good part: 1 is perfect, 0.5 is
+chance. *Average precision* also depends on the share of defects in the set. Brackets are 95 % intervals: the
+range to expect with other photos of the same parts. The **threshold** comes from good photos held out in
+training, never from the photos tested here, so the confusion matrix is not too optimistic.
 """
 
 
@@ -49,17 +49,17 @@ _results: dict[str, _Result] = {}  # the last few; the browser holds their keys
 
 def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: Inspected, models_dir: Path,
           data_root: Path | None) -> None:
-    """Lay out the tab and wire it to the model chosen in the header; mistakes open in Inspect."""
+    """Lay out the tab and connect it to the model chosen in the header; mistakes open in Inspect."""
     key, mistakes = gr.State(None), gr.State([])
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             _, good = slot.build("Good parts that the model has not seen", "test-good")
             _, defects = slot.build("Defective parts", "test-defects")
-            gr.Markdown("The folder that a defect lies in is its kind.")
+            gr.Markdown("The kind of a defect is the name of its folder.")
             with gr.Accordion("… or a whole labelled set", open=False):
-                gr.Markdown("Laid out as MVTec AD, MVTec LOCO or BTAD, or with the folders good, test-good, "
-                            "defects and masks.")
-                _, whole = slot.build("A labelled set", "test-set", "Drop its folder or its zip here")
+                gr.Markdown("In the layout of MVTec AD, MVTec LOCO or BTAD, or with the folders good, "
+                            "test-good, defects and masks.")
+                _, whole = slot.build("A labelled set", "test-set", "Drop its folder or zip here")
                 folder = gr.Textbox(label=f"… or a folder on the server, below {data_root}",
                                     visible=data_root is not None)
             run = gr.Button("Evaluate", variant="primary", elem_id="evaluate")
@@ -75,7 +75,7 @@ def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: Inspected, models_dir: P
                 with gr.Row():
                     kinds = gr.Plot(show_label=False, elem_id="evaluation-kinds")
                     grid = gr.Plot(show_label=False, elem_id="evaluation-grid")
-                share = gr.Slider(0, 0.2, FALSE_REJECT, step=0.01, label="Good parts you accept to reject",
+                share = gr.Slider(0, 0.2, FALSE_REJECT, step=0.01, label="Accepted false rejects",
                                   info="share of good parts expected above the threshold",
                                   elem_id="false-reject")
                 confusion = gr.HTML(elem_id="confusion")
@@ -91,12 +91,13 @@ def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: Inspected, models_dir: P
     shown = [numbers, curves, kinds, grid]
     at_threshold = [confusion, about_mistakes, gallery, mistakes]
     for event in events:
-        event.success(library.shown(_report), key, shown, show_progress="hidden").success(
-            library.shown(_at_threshold), [key, share], at_threshold, show_progress="hidden")
-    share.input(library.shown(_at_threshold), [key, share], at_threshold, show_progress="hidden",
+        event.success(library.show_errors(_report), key, shown, show_progress="hidden").success(
+            library.show_errors(_at_threshold), [key, share], at_threshold, show_progress="hidden")
+    share.input(library.show_errors(_at_threshold), [key, share], at_threshold, show_progress="hidden",
                 trigger_mode="always_last")
     stop.click(_stopped, None, [status, stop], cancels=[*events])
-    gallery.select(library.shown(_open), [key, mistakes], [model, tabs, inspected.wanted, inspected.slot])
+    gallery.select(library.show_errors(_open), [key, mistakes],
+                   [model, tabs, inspected.wanted, inspected.slot])
 
 
 def _stopped() -> tuple[str, gr.Button]:
@@ -106,7 +107,7 @@ def _stopped() -> tuple[str, gr.Button]:
 def _generator(
     choose: Callable[..., list[LabelledPhoto]], models_dir: Path
 ) -> Callable[..., Iterator[tuple[Update, ...]]]:
-    """Evaluate the photos that `choose` finds, with progress; gradio ends a generator when asked to stop."""
+    """Evaluate the photos that `choose` returns, with progress. On Stop, gradio closes the generator."""
     def evaluated(model: str, *inputs: Any) -> Iterator[tuple[Update, ...]]:
         skip, idle = gr.skip(), gr.Button(interactive=False)
         try:
@@ -126,15 +127,15 @@ def _generator(
             yield f"<div class='run'><b>{text}</b></div>", skip, skip, idle
             raise library.toast(InputError(slot.plain(str(error)))) from error
         key = _remember(_Result(evaluation, model, detector.config.white_level))
-        yield _said(evaluation, model), gr.Column(visible=True), key, idle
+        yield _summary(evaluation, model), gr.Column(visible=True), key, idle
     return evaluated
 
 
-def _said(evaluation: Evaluation, model: str) -> str:
-    """What has been scored and by what, and what should be known before the numbers are read."""
+def _summary(evaluation: Evaluation, model: str) -> str:
+    """How many photos were scored and by which model, with warnings to read before the numbers."""
     skipped = "".join(f"<pre>skipped {escape(slot.plain(item.reason))}</pre>" for item in evaluation.skipped)
     text = f"{len(evaluation.photos)} photos scored by '{escape(library.label(model))}'"
-    strange = said_of_strange(evaluation.strange, len(evaluation.photos))
+    strange = strange_photos_warning(evaluation.strange, len(evaluation.photos))
     note = f"<div class='note'>⚠ {strange}</div>" if strange else ""
     return f"<div class='run'>{note}<b>{text}</b>{skipped}</div>"
 
@@ -163,12 +164,12 @@ def _progress(text: str, done: int, total: int) -> str:
 def _given(
     data_root: Path | None, good: Slot, defects: Slot, whole: Slot, folder: str
 ) -> list[LabelledPhoto]:
-    """The labelled photos that a visitor gave, one way or the other."""
+    """The labelled photos from a folder on the server, a whole set, or the two slots."""
     if folder:
         return _one_category(library.folder_on_server(data_root, folder))
     if whole:
         if len(whole.folders) > 1:
-            raise InputError("There is more than one set in that slot. Leave one folder or one zip in it.")
+            raise InputError("There is more than one set in the slot. Leave one folder or one zip in it.")
         return _one_category(whole.folders[0])
     photos = [*_labelled(good, GOOD), *_labelled(defects, None)]
     _require_both(photos)
@@ -179,12 +180,12 @@ def _one_category(root: Path) -> list[LabelledPhoto]:
     categories = find_categories(root)
     if len(categories) > 1:
         names = ", ".join(category.name for category in categories)
-        raise InputError(f"This set has {len(categories)} categories ({names}). Give one of them.")
+        raise InputError(f"This set has {len(categories)} categories ({names}). Drop only one of them.")
     return list(categories[0].test)
 
 
 def _labelled(dropped: Slot, kind: str | None) -> list[LabelledPhoto]:
-    """What a slot holds; without a kind, the folder of a photo is it."""
+    """A slot's photos; without a given kind, it is the name of a photo's folder."""
     photos = dropped.photos() if dropped else []
     return [LabelledPhoto(path, kind or PurePosixPath(name).parent.name or "defect") for path, name in photos]
 
@@ -193,10 +194,10 @@ def _require_both(photos: list[LabelledPhoto] | tuple[LabelledPhoto, ...]) -> No
     good = sum(photo.is_good for photo in photos)
     if not good or good == len(photos):
         raise InputError(f"{good} good and {len(photos) - good} defective parts: at least one of each is "
-                         "needed, and twenty to be useful.")
+                         "needed, and about twenty for useful numbers.")
     if len(photos) > MOST:
-        raise InputError(f"{len(photos)} photos are more than the {MOST} that fit here. "
-                         "Use python -m ulsad evaluate.")
+        raise InputError(f"{len(photos)} photos are too many: this tab takes {MOST}. "
+                         "Use python -m ulsad evaluate instead.")
 
 
 def _demo() -> list[LabelledPhoto]:
@@ -205,13 +206,13 @@ def _demo() -> list[LabelledPhoto]:
 
 @cache
 def _demo_photos() -> list[LabelledPhoto]:
-    """Trays that the demo model has never seen, drawn when first asked for."""
+    """Trays that the demo model has never seen, drawn on the first call."""
     folder = places.new(places.private()) / "tray"
     write_demo(folder, seed=30_000, train=1, validation=1, test_good=16, per_kind=3)
     return list(find_categories(folder)[0].test)
 
 
-_OPENING = {_demo: "Drawing some trays that no model has seen"}
+_OPENING = {_demo: "Drawing new trays"}
 
 
 def _report(key: str) -> tuple[Update, ...]:
@@ -227,7 +228,7 @@ def _numbers(evaluation: Evaluation) -> str:
     columns = [("AUROC", lambda of: _value(of["auroc"]["all"], of["auroc_interval"])),
                ("average precision",
                 lambda of: _value(of["average_precision"], of["average_precision_interval"])),
-               ("best F1 (saw the labels)", lambda of: _value(of["best_f1"]["f1"]))]
+               ("best F1 (uses the labels)", lambda of: _value(of["best_f1"]["f1"]))]
     if evaluation.masks is not None:
         columns += [("pixel AUROC", lambda of: _value(of["pixel_auroc"], of["pixel_auroc_interval"])),
                     ("AUPRO", lambda of: _value(of["aupro"], of["aupro_interval"]))]
@@ -243,7 +244,7 @@ def _value(value: float, interval: tuple[float, float] | None = None) -> str:
 
 
 def _at_threshold(key: str, share: float) -> tuple[str, str, gr.Gallery, list[str]]:
-    """Confusion matrix, a word on the mistakes, the gallery of the worst ones, and their paths."""
+    """Confusion matrix, a line about the mistakes, a gallery of the worst ones, and their paths."""
     evaluation, _, white_level = _recalled(key)
     threshold = threshold_at(evaluation.held_out_scores()[:, 0], share)
     scores, labels = evaluation.scores()[:, 0], evaluation.labels
@@ -270,12 +271,12 @@ def _confusion(point: metrics.OperatingPoint, held_out: int) -> str:
     return (
         f"<table class='numbers'><tr><th>threshold {point.threshold:.2f}</th><th>passed</th><th>rejected</th>"
         f"<th>share rejected, 95 % interval</th></tr>"
-        f"{rows}</table><p><small>The threshold was set by {held_out} held-out good photos. Below a share of "
+        f"{rows}</table><p><small>The threshold comes from {held_out} held-out good photos. Below a share of "
         f"{1 / (held_out + 1):.1%} it is extrapolated from their spread; hold out more photos to "
         "measure it.</small></p>")
 
 
 def _open(key: str, paths: list[str], event: gr.SelectData) -> tuple[Update, ...]:
-    """Go to Inspect with the model that made them, the mistakes, and the clicked one chosen."""
+    """Open the mistakes in Inspect under the model that made them, with the clicked one selected."""
     photos = [(Path(path), Path(path).name) for path in paths]
     return _recalled(key).model, gr.Tabs(selected="inspect"), Request(tuple(photos), event.index), Slot()

@@ -1,4 +1,4 @@
-// Small charts of scores, in SVG. Scores spread over decades, so axes run as asinh: even near 0, then logarithmic.
+// Small SVG charts of scores. Scores span decades, so axes use asinh: linear near 0, then logarithmic.
 const at = (score) => Math.asinh(score / 0.1);
 const TICKS = [0, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100];
 
@@ -20,7 +20,7 @@ const bar = (x, y, width, height, kind) =>
 const upright = (x, top, bottom, kind, more = "") =>
   `<line class="${kind}" x1="${x}" x2="${x}" y1="${top}" y2="${bottom}" ${more}/>`;
 
-function place(event) {  // of the mouse, in the chart's own px
+function place(event) {  // mouse position in the chart's px
   const svg = element.querySelector("svg"), box = svg.getBoundingClientRect();
   return [(event.clientX - box.left) * svg.viewBox.baseVal.width / box.width,
           (event.clientY - box.top) * svg.viewBox.baseVal.height / box.height];

@@ -1,6 +1,6 @@
-// Held-out good pixels of both branches, and where α and β cut them.
+// Histograms of both branches' held-out good pixels, with lines at their α and β quantiles.
 // value: [{name, heights: [0..1], low, high, q_alpha, q_beta, alpha, beta}], raw distances
-let value = null;  // text from the server: gradio would watch every number of an object
+let value = null;  // sent as text, because gradio would watch every number of an object
 const WIDTH = 400, HEIGHT = 158, BOTTOM = 122;
 function receive() {
   value = JSON.parse(props.value || "null");

@@ -1,6 +1,6 @@
-// Local against global score: four quadrants. A click chooses the nearest photo.
+// Local vs. global score in four quadrants. A click selects the nearest photo.
 // value: {points: [[index, local, global, verdict]], local, global, selected}
-let value = null;  // text from the server: gradio would watch every number of an object
+let value = null;  // sent as text, because gradio would watch every number of an object
 const WIDTH = 400, HEIGHT = 330, LEFT = 44, BOTTOM = 292, TOP = 12;
 let x = null, y = null;
 
@@ -20,7 +20,7 @@ function show() {
              cy="${y.px(g ?? 0)}" r="${index === selected ? 7 : 4.5}"/>`).join("");
   const quadrant = (px, py, name, anchor) => text(px, py, name, `class="label" text-anchor="${anchor}"`);
   element.querySelector(".chart").innerHTML =
-    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="local against global score">
+    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="local vs. global score">
      ${upright(x.px(local), TOP, BOTTOM, "line")}
      ${plain ? "" : `<line class="line" x1="${LEFT}" x2="${WIDTH - 12}" y1="${y.px(global)}" y2="${y.px(global)}"/>`}
      ${quadrant(LEFT + 4, BOTTOM - 6, "neither", "start")}${quadrant(WIDTH - 14, BOTTOM - 6, "local: structural", "end")}

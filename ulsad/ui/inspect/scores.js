@@ -1,6 +1,6 @@
-// Scores of held-out good photos (behind) and of the open batch (in front), with two lines to drag.
+// Histograms of held-out good photos (back) and the open batch (front), with two thresholds to drag.
 // value: {held_out: [...], batch: [...], review, fail}
-let value = null;  // text from the server: gradio would watch every number of an object
+let value = null;  // sent as text, because gradio would watch every number of an object
 const WIDTH = 400, HEIGHT = 190, BINS = 48, TOP = 26, BOTTOM = 160;
 const NAMES = ["review", "fail"];
 let lines = {}, scale = null, dragged = null, start = {}, timer = null;
@@ -34,7 +34,7 @@ function draw() {
   element.querySelector(".chart").innerHTML =
     `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="scores">${side(held_out, "good")}
      ${side(batch, "batch")}${ticks}${grips}
-     ${text(10, HEIGHT - 3, `score of ${held_out.length} held-out good photos (grey) and ${batch.length} open ones`)}
+     ${text(10, HEIGHT - 3, `scores of ${held_out.length} held-out good photos (grey) and ${batch.length} open photos`)}
      </svg>`;
   if (held) element.querySelector(`[data-line=${held}]`).focus();
   const above = (line) => batch.filter((score) => score > line).length;
@@ -43,12 +43,12 @@ function draw() {
     + `<b class="review">${review} review</b><b class="fail">${fail} fail</b>`;
 }
 
-function label(i, x, content) {  // review to the left of its line, fail to the right, both within the chart
+function label(i, x, content) {  // "review" left of its line, "fail" right of its line, both inside the chart
   const left = i ? x > WIDTH - 80 : x > 80;
   return text(x + (left ? -9 : 9), i && left ? 24 : 11, content, `class="label" text-anchor="${left ? "end" : "start"}"`);
 }
 
-function set(name, score) {  // the other line gives way, and comes back
+function set(name, score) {  // pushes the other line out of the way; it returns when there is room
   lines = {...start, [name]: score};
   if (lines.review > lines.fail) lines[NAMES[1 - NAMES.indexOf(name)]] = score;
   draw();

@@ -1,4 +1,4 @@
-"""Open photos in Inspect: score them under the chosen model, and begin with the strangest."""
+"""Open photos in Inspect: score them under the chosen model and show the strangest first."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from ulsad.ui.slot import Slot
 
 @dataclass
 class Latest:
-    """What one visitor asked for last. Of two batches that are scored at once, only that one is shown."""
+    """A visitor's latest request. Of two batches scored at once, only this one is shown."""
 
     asked: tuple[str, str] | None = None  # model and request
 
 
 def opened(dropped: Slot, wanted: Request) -> Update:
-    """What the slot holds; the demo once it is empty, unless another tab has emptied it."""
+    """The slot's photos; the demo photos once the slot is empty, unless another tab emptied it."""
     if dropped:
         return Request(tuple(dropped.photos()), dropped=True)
     return demo() if wanted.dropped else gr.skip()
@@ -44,16 +44,15 @@ def opened_folder(data_root: Path | None, folder: str) -> Request:
 def score(
     models_dir: Path, model: str, wanted: Request, before: str | None, latest: Latest
 ) -> Iterator[tuple[Update, ...]]:
-    """Score what is wanted under the chosen model, with progress; a new batch takes the old one's place.
+    """Score the wanted photos under the chosen model, with progress; the new batch then replaces the old one.
 
-    Until then, and if it can't be done, the old one stays. It ends without a word once something else is
-    asked for.
+    The old batch stays until then, and also on failure. A newer request ends this one silently.
     """
     mine = latest.asked = model, wanted.id
     if batches.is_open(before, model, wanted):
-        yield (gr.skip(),) * 7  # a generator that yields nothing would empty the header's dropdown
+        yield (gr.skip(),) * 7  # yielding nothing would clear the header's dropdown
         return
-    if not any(path.exists() for path, _ in wanted.photos):  # those of a run that was renamed or deleted
+    if not any(path.exists() for path, _ in wanted.photos):  # the run was renamed or deleted
         wanted = demo()
     total, unchanged = len(wanted.photos), (gr.skip(),) * 3
     try:
@@ -82,8 +81,8 @@ def score(
 
 
 def _first(wanted: Request, before: str | None, key: str) -> Update:
-    """The photo to look at: the same under another model, the one asked for, or any until it is known which
-    is the strangest."""
+    """The photo to show: the same one under another model, else the requested one, else provisionally the
+    first, until the strangest is known."""
     opened = batches.recalled(key)
     opened.is_unseen = wanted.chosen is None and not batches.is_same(before, wanted)
     if batches.is_same(before, wanted):
@@ -117,8 +116,8 @@ def _left_out(batch: Batch, total: int) -> str:
 def own_settings(
     models_dir: Path, key: str, index: int, target: float, *settings: Any
 ) -> tuple[Update, ...]:
-    """The strangest photo of a batch that nobody has looked at; and for photos that were not open before the
-    model's own settings with the thresholds they suggest, its saved criteria, and no filter."""
+    """Select the strangest photo of a batch not shown before. For newly opened photos, also restore the
+    model's own settings and suggested thresholds, list its saved criteria, and clear the filters."""
     opened = batches.recalled(key)
     others: tuple[Update, ...] = (gr.skip(),) * 3
     if opened.is_new:

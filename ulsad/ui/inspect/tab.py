@@ -1,4 +1,4 @@
-"""Inspect: which branch fired, where, how far beyond normal, and what α and β do to that."""
+"""Inspect: which branch fired, where, how far beyond normal, and how α and β change that."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from ulsad.ui.inspect import scoring, take_away, viewer
 from ulsad.ui.inspect.views import ALL, Controls, suggested_lines
 
 EXPLANATION = """
-**How to read this.** Both branches score every pixel; higher is stranger. The *local* branch rebuilds
-each patch from its surroundings and stumbles over **structural** defects: scratches, dents, dirt. The
-*global* branch looks at the photo as a whole and stumbles over **logical** ones: parts that are missing,
-surplus or in the wrong place. Each can see some of the other's kind, so this says which branch *fired*, not
-what the defect *is*.
+**How to read this.** Both branches score every pixel; higher means more anomalous. The *local* branch
+reconstructs each patch from its surroundings and fails on **structural** defects: scratches, dents, dirt.
+The *global* branch looks at the whole photo and fails on **logical** defects: missing, surplus or misplaced
+parts. Each also detects some defects of the other kind, so the tab shows which branch *fired*, not what the
+defect *is*.
 
-**α and β** put both branches on one scale. Of all pixels of held-out good photos, a share α lies below
-score 0 and a share β below score 0.1. Raise α to darken ordinary structure; raise β to demand more before a
-pixel glows. The score of a photo is its brightest pixel in the combined map.
+**α and β** bring both branches onto one scale. Of all pixels of held-out good photos, a share α scores below
+0 and a share β below 0.1. Raise α to darken normal structure; raise β so that only stronger deviations light
+up. The score of a photo is the brightest pixel of its combined map.
 
-**Thresholds** are suggested by held-out good photos alone. Drag them: what lies above *fail* fails, what lies
-above *review* is for somebody to look at. They stay while α and β move the scores, so that you see what the
-sliders do. No defects at hand? Set the mouse to a **probe** and spoil a good photo: scratch it, erase a part,
-swap two, and see which branch notices.
+**Thresholds** are suggested from held-out good photos alone. Drag them: photos above *fail* fail, and photos
+above *review* should be checked by a person. Thresholds stay fixed while α and β move the scores, so that you
+see the effect of the sliders. No defects at hand? Set the mouse to a **probe** and damage a good photo:
+scratch it, erase a part or swap two, and see which branch reacts.
 """
 
 
 @dataclass(frozen=True)
 class Inspected:
-    """How other tabs open photos here: a request, and an empty slot, since they take the place of its own."""
+    """States by which other tabs open photos here: they set a request and empty Inspect's own slot."""
 
     wanted: gr.State  # a `Request`
     slot: gr.State  # a `Slot`
@@ -69,9 +69,9 @@ class _Charts:
 
 
 def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path | None) -> Inspected:
-    """Lay out the tab and wire it to the model chosen in the header."""
+    """Lay out the tab and connect it to the model chosen in the header."""
     wanted, key, index = gr.State(scoring.demo()), gr.State(None, delete_callback=batches.forget), gr.State(0)
-    coming = gr.State(None)  # the key of a batch that is being scored
+    coming = gr.State(None)  # key of the batch that is being scored
     asked = gr.State(scoring.Latest())
     lines = gr.State({})  # the thresholds, by name
     first_view, first_table = opening.values()
@@ -89,46 +89,49 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
     settings = [alpha, beta, weight, charts.kind, lines]
     inputs = [key, index, *settings, charts.contrast, photos.of_verdict, photos.of_branch]
     views = [view, charts.scores, charts.scatter, charts.pixels, photos.table, summary, charts.promise]
-    # One redraw after the other: of two at the same time, the older may end last and stay.
+    # One redraw at a time: of two parallel ones, the older might finish last and stay on screen.
     live: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "redraw", "concurrency_limit": 1}
     latest = live | {"trigger_mode": "always_last"}
-    # "always_last" would send the first of two clicks again in place of the last.
+    # "always_last" would send the first of two clicks twice and lose the second.
     each = live | {"trigger_mode": "multiple"}
 
     scored = gr.on(
-        [wanted.change, page.load, model.change], library.shown(partial(scoring.score, models_dir)),
+        [wanted.change, page.load, model.change], library.show_errors(partial(scoring.score, models_dir)),
         [model, wanted, key, asked], [coming, key, index, photos.progress, photos.stop, model, wanted],
         show_progress="hidden", concurrency_id="score", concurrency_limit=4, trigger_mode="multiple")
     scored.success(
-        library.shown(partial(scoring.own_settings, models_dir)), [key, index, charts.target, *settings],
+        library.show_errors(partial(scoring.own_settings, models_dir)),
+        [key, index, charts.target, *settings],
         [index, *settings, kept.saved, photos.of_verdict, photos.of_branch], show_progress="hidden",
-    ).success(library.shown(_draw), inputs, views, show_progress="hidden")
+    ).success(library.show_errors(_draw), inputs, views, show_progress="hidden")
     photos.stop.click(scoring.stop, coming, None)
-    photos.dropped.change(library.shown(scoring.opened), [photos.dropped, wanted], wanted,
+    photos.dropped.change(library.show_errors(scoring.opened), [photos.dropped, wanted], wanted,
                           show_progress="hidden")
-    photos.folder.submit(library.shown(partial(scoring.opened_folder, data_root)), photos.folder, wanted)
+    photos.folder.submit(library.show_errors(partial(scoring.opened_folder, data_root)), photos.folder,
+                         wanted)
 
     for control in (weight, charts.kind, charts.contrast, photos.of_verdict, photos.of_branch):
-        control.input(library.shown(_draw), inputs, views, **latest)
+        control.input(library.show_errors(_draw), inputs, views, **latest)
     for slider, function, other in ((alpha, _alpha_moved, beta), (beta, _beta_moved, alpha)):
-        slider.input(library.shown(function), inputs, [other, *views], **latest)
+        slider.input(library.show_errors(function), inputs, [other, *views], **latest)
     for event in (charts.target.input, charts.suggest.click):
-        event(library.shown(_suggested), [charts.target, *inputs], [lines, *views], **latest)
+        event(library.show_errors(_suggested), [charts.target, *inputs], [lines, *views], **latest)
     for event, function, changed in (
             (charts.scores.threshold, _dragged, lines), (photos.table.pick, _picked, index),
             (charts.scatter.pick, _picked, index)):
-        event(library.shown(function), inputs, [changed, *views], **each)
-    view.probe(library.shown(_probed), inputs, [index, photos.of_verdict, photos.of_branch, *views], **each)
-    view.ignore(library.shown(_ignored), [charts.target, *inputs], [lines, *views], **each)
+        event(library.show_errors(function), inputs, [changed, *views], **each)
+    view.probe(library.show_errors(_probed), inputs,
+               [index, photos.of_verdict, photos.of_branch, *views], **each)
+    view.ignore(library.show_errors(_ignored), [charts.target, *inputs], [lines, *views], **each)
 
     restored = take_away.wire(kept, model, key, index, settings, models_dir)
-    restored.success(library.shown(_draw), inputs, views, **each)
+    restored.success(library.show_errors(_draw), inputs, views, **each)
     return Inspected(wanted, photos.dropped, key)
 
 
 def _list_of_photos(data_root: Path | None, first: str) -> _List:
     with gr.Column(scale=1, min_width=300):
-        _, dropped = slot.build("Photos to look at", "inspect-open")
+        _, dropped = slot.build("Photos to inspect", "inspect-open")
         folder = gr.Textbox(label=f"… or a folder below {data_root}", visible=data_root is not None,
                             submit_btn=True)
         with gr.Row():
@@ -137,7 +140,7 @@ def _list_of_photos(data_root: Path | None, first: str) -> _List:
             of_branch = gr.Dropdown([ALL, LOCAL, GLOBAL, BOTH, NEITHER], value=ALL, min_width=100,
                                     label="Branch that fired", elem_id="of-branch")
         progress = gr.HTML(elem_id="batch-progress")
-        stop = gr.Button("Stop, and keep what is scored", variant="stop", visible=False)
+        stop = gr.Button("Stop and keep scores", variant="stop", visible=False)
         table = component(["inspect/table"], "<div class='shown'></div><div class='rows' role='listbox' "
                                  "tabindex='0' aria-label='Photos, strangest first'></div>", "batch", first)
     return _List(dropped, folder, of_verdict, of_branch, progress, stop, table)
@@ -149,7 +152,7 @@ def _sliders() -> tuple[gr.Slider, gr.Slider, gr.Slider]:
             gr.Slider(0.501, 1, 0.995, step=0.0005, label="β", elem_id="beta", min_width=180,
                       info="share of held-out good pixels that stay below 0.1"),
             gr.Slider(0, 2, 0.7, step=0.05, label="Weight of the global map", elem_id="weight", min_width=180,
-                      info="against 1 of the local one"))
+                      info="the local map has weight 1"))
 
 
 def _charts() -> _Charts:
@@ -159,8 +162,8 @@ def _charts() -> _Charts:
             scores = component(["inspect/charts", "inspect/scores"],
                                f"<div class='tally'></div>{chart}", "scores")
             target = gr.Slider(0.01, 0.2, FALSE_REJECT, step=0.01, elem_id="target",
-                               label="Good parts you accept to look at again",
-                               info="suggests 'review' at this share of good parts, 'fail' at a fifth of it")
+                               label="Good parts you accept to review",
+                               info="sets 'review' for this share of good parts, 'fail' for a fifth of it")
             promise = gr.HTML(elem_id="promise")
             suggest = gr.Button("Use the suggested thresholds", size="sm")
         with gr.Column(min_width=240):
@@ -169,12 +172,12 @@ def _charts() -> _Charts:
             pixels = component(["inspect/charts", "inspect/pixels"], chart, "pixels")
             kind = gr.Radio([("larger of both", "maximum"), ("mean of both", "mean")], value="maximum",
                             label="Combined map", min_width=180)
-            contrast = gr.Checkbox(label="Own contrast for every map", min_width=160,
-                                   info="shows faint things; makes good parts look bad")
+            contrast = gr.Checkbox(label="Separate contrast for each map", min_width=160,
+                                   info="shows faint detail, but makes good parts look bad")
     return _Charts(scores, target, promise, suggest, scatter, pixels, kind, contrast)
 
 
-# --- what the user does: each changes one thing and draws everything, in one trip to the server
+# --- events: each changes one input and redraws everything in one request
 
 STEP = 0.0005  # of β
 
@@ -184,7 +187,7 @@ def _draw(*inputs: Any) -> tuple[str, ...]:
 
 
 def _alpha_moved(*inputs: Any) -> tuple[Update, ...]:
-    """β gives way, so that q_β stays above q_α."""
+    """Raise β if needed, so that q_β stays above q_α."""
     controls = Controls(*inputs)
     if controls.alpha < controls.beta:
         return gr.skip(), *controls.draw()
@@ -220,7 +223,7 @@ def _picked(event: gr.EventData, *inputs: Any) -> tuple[Update, ...]:
 
 
 def _probed(event: gr.EventData, *inputs: Any) -> tuple[Update, ...]:
-    """Spoil the photo as the mouse said, score it, and choose it, whatever was filtered."""
+    """Damage the photo as drawn with the mouse, score it and select it; clear filters that may hide it."""
     controls = Controls(*inputs)
     opened = batches.recalled(controls.key)
     photo, name = opened.photo(controls.photo), batches.bare(opened.batch.names[controls.photo])
@@ -236,7 +239,7 @@ def _probed(event: gr.EventData, *inputs: Any) -> tuple[Update, ...]:
 
 
 def _ignored(event: gr.EventData, target: float, *inputs: Any) -> tuple[Update, ...]:
-    """Ignore the painted places, in addition to those that are ignored already; without any, nothing."""
+    """Ignore the painted areas in addition to those already ignored; without strokes, ignore nothing."""
     controls = Controls(*inputs)
     opened = batches.recalled(controls.key)
     size, before = opened.batch.predictions[controls.photo].size, opened.detector.calibration.ignored

@@ -1,11 +1,11 @@
-// The batch, strangest first. Arrow keys walk through it.
+// The batch, strangest first. Arrow keys move the selection.
 // value: {rows: [{index, name, thumbnail, score, local, global, verdict, fired, seen_in, notes}], total, selected};
-// before the first answer there are only names and thumbnails.
-let value = null;  // text from the server: gradio would watch every number of an object
+// until the photos are scored there are only names and thumbnails.
+let value = null;  // sent as text, because gradio would watch every number of an object
 const list = element.querySelector(".rows");
 const escaped = (name) => Object.assign(document.createElement("i"), {textContent: name}).innerHTML;
 const attribute = (text) => escaped(text).replaceAll('"', "&quot;");
-let wanted = null;  // chosen here, while the server has not answered yet
+let wanted = null;  // the row selected here, until the server answers
 
 function branch(name, row) {
   const fired = row.fired === name || row.fired === "both";
@@ -49,7 +49,7 @@ function pick(row) {
 }
 
 let timer = null, sent = 0;
-function send(index) {  // a key that is held down asks ten times a second, and last for where it stopped
+function send(index) {  // at most ten requests a second while a key is held; the last position is always sent
   clearTimeout(timer);
   timer = setTimeout(() => { sent = Date.now(); trigger("pick", {index}); }, Math.max(0, sent + 100 - Date.now()));
 }

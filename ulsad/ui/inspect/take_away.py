@@ -1,4 +1,4 @@
-"""Keep what was decided with the model, and take away a table, a report and raw maps."""
+"""Save criteria with the model, and export a table, a report and raw maps."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class Kept:
 
 
 def build() -> Kept:
-    """Lay out the drawer below the charts."""
-    with gr.Accordion("Keep and take away", open=False):
+    """Lay out the accordion below the charts."""
+    with gr.Accordion("Save and export", open=False):
         with gr.Row():
             saved = gr.Dropdown([], label="Criteria saved with this model", elem_id="criteria",
-                                info="α, β, combination, thresholds and ignored places")
-            name = gr.Textbox(label="Save the present one as", placeholder="final inspection",
+                                info="α, β, combination, thresholds and ignored areas")
+            name = gr.Textbox(label="Save the current criterion as", placeholder="final inspection",
                               submit_btn=True, elem_id="criterion-name")
         with gr.Row():
             table, report, maps = (gr.Button(title, elem_id=f"take-{what}") for what, title in (
                 ("table", "Table of all photos (CSV)"), ("report", "Report with pictures (HTML)"),
                 ("maps", "Raw maps of this photo (.npy)")))
-        files = gr.File(label="Ready to download, as things stood when you asked", file_count="multiple",
+        files = gr.File(label="Ready to download, as of your last click", file_count="multiple",
                         interactive=False, elem_id="taken")
     return Kept(saved, name, table, report, maps, files)
 
@@ -53,13 +53,13 @@ def wire(
     kept: Kept, model: gr.Dropdown, key: gr.State, index: gr.State,
     settings: list[gr.components.Component], models_dir: Path,
 ) -> Dependency:
-    """Make it work; return the event after which a saved criterion is in the settings."""
-    kept.name.submit(library.shown(partial(_save, models_dir)), [key, kept.name, *settings],
+    """Connect the events; return the one after which a saved criterion is in the settings."""
+    kept.name.submit(library.show_errors(partial(_save, models_dir)), [key, kept.name, *settings],
                      [kept.saved, model, kept.name])
     for button, function in ((kept.table, _table), (kept.report, _report),
                              (kept.maps, _raw_maps)):
-        button.click(library.shown(function), [key, index, *settings], kept.files)
-    return kept.saved.input(library.shown(partial(_restore, models_dir)), [key, kept.saved], settings,
+        button.click(library.show_errors(function), [key, index, *settings], kept.files)
+    return kept.saved.input(library.show_errors(partial(_restore, models_dir)), [key, kept.saved], settings,
                             trigger_mode="always_last", show_progress="hidden")
 
 
@@ -74,7 +74,7 @@ def _restore(models_dir: Path, key: str, name: str) -> tuple[Update, ...]:
 
 
 def _save(models_dir: Path, key: str, name: str, *settings: Any) -> tuple[Update, ...]:
-    """Write the criterion, and the ignored places, into the model's file."""
+    """Write the criterion, with the ignored areas, into the model's file."""
     opened, name = batches.recalled(key), name.strip()
     if not name:
         raise InputError("Give the criterion a name first.")

@@ -1,7 +1,7 @@
-// Views of one photo that are zoomed, hovered and drawn on together. What needs no network happens here.
+// Views of one photo with shared zoom, hover and drawing. Everything that needs no network happens here.
 // value: {photo, width, height, name, views: [{heat, contour, note, fired}], size, hover: {rows, columns, local,
-// global, combined}, reference: {photo, name}}; heats are pictures of the map alone, in colours, as data URLs.
-let value = null;  // text from the server: gradio would watch every number of an object
+// global, combined}, reference: {photo, name}}; each heat is the coloured map alone, as a data URL.
+let value = null;  // sent as text, because gradio would watch every number of an object
 const one = (selector) => element.querySelector(selector);
 const all = (selector) => [...element.querySelectorAll(selector)];
 const TWO_STEPS = ["duplicate", "move", "swap"];
@@ -9,17 +9,17 @@ const HINTS = {
   look: "Wheel: zoom. Drag: move. Double click: whole photo.",
   scratch: "Draw a line on the photo.",
   erase: "Draw a rectangle around a part.",
-  duplicate: "Draw a rectangle around a part, then click where it should be once more.",
+  duplicate: "Draw a rectangle around a part, then click where to put the copy.",
   move: "Draw a rectangle around a part, then click where it should go.",
   swap: "Draw a rectangle around a part, then click the middle of the other one.",
-  ignore: "Paint over what should not be looked at, then press Ignore these places.",
+  ignore: "Paint over areas to leave out, then press Ignore these areas.",
 };
-let zoom = {scale: 1, x: 0, y: 0};  // x, y: shift in shares of the view
-let drawn = [];  // points of the line or rectangle in the making
-let region = null;  // a rectangle that waits for its destination
-let strokes = [];  // what is painted to be ignored
+let zoom = {scale: 1, x: 0, y: 0};  // x, y: shift as fractions of the view
+let drawn = [];  // points of the unfinished line or rectangle
+let region = null;  // a rectangle whose destination is still to be clicked
+let strokes = [];  // painted areas to ignore
 let chosen = null;  // the tool
-let unit = [1000, 1000];  // of the drawing: a thousandth of the photo's longer side
+let unit = [1000, 1000];  // size of the drawing; one unit is a thousandth of the photo's longer side
 
 function setZoom(scale, x, y) {
   scale = Math.min(Math.max(scale, 1), 32);
@@ -29,7 +29,7 @@ function setZoom(scale, x, y) {
   });
 }
 
-function place(event, clip = true) {  // of the mouse, in shares of the photo
+function place(event, clip = true) {  // mouse position as fractions of the photo
   const box = event.target.closest(".stage").getBoundingClientRect();
   const at = [((event.clientX - box.left) / box.width - zoom.x) / zoom.scale,
               ((event.clientY - box.top) / box.height - zoom.y) / zoom.scale];
@@ -59,7 +59,7 @@ function draw() {
   drawing.innerHTML = html;
 }
 
-function drop() {  // what is half drawn
+function drop() {  // discards the unfinished drawing
   drawn = []; region = null; strokes = [];
   draw();
 }
@@ -163,7 +163,7 @@ element.addEventListener("click", (event) => {
 });
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") drop(); });
 
-async function save(figure) {  // a view as it is seen, at the photo's own size
+async function save(figure) {  // the view as displayed, at the photo's own size
   const {width, height, name} = value, context = await paint(figure, width, height);
   const line = figure.querySelector(".contour");
   if (line && line.getAttribute("d") && !element.matches(".no-contour")) {

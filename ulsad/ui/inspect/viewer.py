@@ -1,7 +1,7 @@
-"""The views of one photo: the photo, its local, global and combined map, and the good photo it resembles.
+"""The views of one photo: the photo, its local, global and combined map, and the most similar good photo.
 
-The server colours the maps at the network's resolution; stretching them over the photo, their opacity, zoom,
-hover values, drawing and PNG downloads are the browser's (`viewer.js`).
+The server colours the maps at the network's resolution. The browser (`viewer.js`) stretches them over the
+photo and does opacity, zoom, hover values, drawing and PNG downloads.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from ulsad.ui.component import component
 
 _NAMES = ("photo", "local", "global", "combined")
 _TITLES = ("Photo", "Local: structural", "Global: logical", "Combined")
-_TOOLS = {"look": "Look", "scratch": "Probe: draw a scratch", "erase": "Probe: erase a part",
+_TOOLS = {"look": "Zoom and move", "scratch": "Probe: draw a scratch", "erase": "Probe: erase a part",
           "duplicate": "Probe: duplicate a part", "move": "Probe: move a part",
-          "swap": "Probe: swap two parts", "ignore": "Paint places to ignore"}
+          "swap": "Probe: swap two parts", "ignore": "Paint areas to ignore"}
 
 
 def _figure(kind: str, name: str, title: str, layers: str) -> str:
     save = f"<button class='save' title='Download as PNG' aria-label='Download {name} as PNG'>⤓</button>"
-    note = "<span title='score, in multiples of its threshold'></span>"
+    note = "<span title='score as a multiple of the threshold'></span>"
     caption = f"<figcaption><div><b>{title}</b> {note}</div>{save}</figcaption>"
     return (f"<figure class='{kind}' data-name='{name}'>{caption}"
             f"<div class='stage'><div class='sheet'><img class='photo' alt=''>{layers}</div>"
@@ -52,25 +52,25 @@ _TEMPLATE = f"""
     <div class='legend'></div>
     <div class='readout' aria-live='off'></div>
     <label>Overlay <input class='opacity' type='range' min='0' max='1' step='0.05' value='0.6'></label>
-    <label><input class='outline' type='checkbox' checked> outline where the map passes its threshold</label>
+    <label><input class='outline' type='checkbox' checked> outline areas above the threshold</label>
     <label>Mouse <select class='tool'>{"".join(
         f"<option value='{value}'>{title}</option>" for value, title in _TOOLS.items())}</select></label>
     <p class='hint'></p>
     <label class='painting brush'>Brush
       <input type='range' min='0.01' max='0.2' step='0.01' value='0.05'></label>
-    <p class='painting'><button class='apply'>Ignore these places</button>
+    <p class='painting'><button class='apply'>Ignore these areas</button>
       <button class='undo'>Undo a stroke</button><button class='nothing'>Ignore nothing</button></p>
   </div>
 </div>"""
 
 
 def build(first: str | None = None) -> gr.HTML:
-    """The component; it triggers `probe` and `ignore` with what the mouse has drawn."""
+    """The component; it triggers `probe` and `ignore` with the mouse's drawing."""
     return component(["pictures", "inspect/viewer"], _TEMPLATE, "viewer", first)
 
 
 def value(opened: OpenBatch, index: int, criterion: Criterion, own_contrast: bool) -> dict[str, Any]:
-    """Everything that the browser needs to draw one photo of a batch."""
+    """All data that the browser needs to show one photo of a batch."""
     prediction = opened.batch.predictions[index]
     maps = prediction.maps(criterion.alpha, criterion.beta, criterion.combine)
     height, width = prediction.size
@@ -91,7 +91,7 @@ def value(opened: OpenBatch, index: int, criterion: Criterion, own_contrast: boo
 
 
 def before_scoring(photo: Path, size: tuple[int, int]) -> dict[str, Any]:
-    """The same for a photo below `places.shown`, of (width, height), while there are no maps yet."""
+    """The same without maps, for a photo below `places.shown` of `size` (width, height)."""
     return {"photo": places.address(photo), "width": size[0], "height": size[1],
             "name": batches.bare(photo.name), "size": 1, "views": [_NO_MAP] * 4, "hover": None, "legend": "",
             "reference": None}
@@ -116,14 +116,14 @@ def _view(
 
 
 def data_url(picture: Image.Image) -> str:
-    """A picture as part of a page, without loss."""
+    """A picture as a data URL, lossless."""
     buffer = BytesIO()
     picture.save(buffer, "PNG", compress_level=1)
     return f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
 
 
 def _hover(maps: AnomalyMaps, grid: int) -> dict[str, Any]:
-    """The maps' values at the middle of each patch: there is nothing finer to know."""
+    """The maps' values at the centre of each patch; the network's output is no finer."""
     step = len(maps.combined) // grid
     middle = slice(step // 2, None, step)
 
@@ -135,14 +135,14 @@ def _hover(maps: AnomalyMaps, grid: int) -> dict[str, Any]:
 
 
 def legend(criterion: Criterion, own_contrast: bool) -> str:
-    """The colour scale, with the scores that mean something marked on it."""
+    """The colour scale with the important scores marked."""
     stops = ", ".join("rgb({},{},{})".format(*rendering.colours(np.array(level)))
                       for level in np.linspace(rendering.LOW, rendering.HIGH, 9))
     bar = f"<div class='bar' style='background:linear-gradient(90deg, {stops})'></div>"
     if own_contrast:
-        return (f"{bar}<div class='marks'><span style='left:0'>least of this map</span><span "
-                "style='left:100%'>most</span></div><p>Every map has a scale of its own: colours of good and "
-                "bad parts can't be compared.</p>")
+        return (f"{bar}<div class='marks'><span style='left:0'>map's minimum</span><span "
+                "style='left:100%'>maximum</span></div><p>Each map has its own scale: do not compare the "
+                "colours of different maps.</p>")
     marks = [(0, "0: q<sub>α</sub>", ""), (0.1, "0.1: q<sub>β</sub>", ""), (0.5, "0.5", ""),
              (1, "1 and above", "")]
     marks += [(min(max(threshold, 0), 1), f"{name} {threshold:.2f}", f"threshold {name}")

@@ -1,4 +1,4 @@
-"""What Inspect says of an open batch: values for its charts and its table, and the sentences beside them."""
+"""What Inspect shows of an open batch: values for charts and table, and the text beside them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ulsad.detector.batch import Judged, said_of_strange, tally
+from ulsad.detector.batch import Judged, strange_photos_warning, tally
 from ulsad.detector.criterion import BOTH, GLOBAL, LINES, LOCAL, NEITHER, Criterion, promise
 from ulsad.detector.detector import Ulsad
 from ulsad.method.calibration import LEVELS, Combination, QuantileFunction
@@ -18,13 +18,13 @@ from ulsad.ui import batches, places
 from ulsad.ui.batches import OpenBatch
 from ulsad.ui.inspect import viewer
 
-ROWS = 200  # of the table; a browser that draws thousands at every move of a slider is slow
-POINTS = 2000  # of the scatter
-ALL = "all"  # of a filter
+ROWS = 200  # of the table; redrawing thousands at every move of a slider is slow
+POINTS = 2000  # of the scatter plot
+ALL = "all"  # a filter's choice
 
 
 class Controls(NamedTuple):
-    """Everything that decides what is shown, in the order of the events' inputs."""
+    """All inputs that determine the display, in the order of the events' inputs."""
 
     key: str  # of the open batch
     photo: int  # its index
@@ -38,12 +38,12 @@ class Controls(NamedTuple):
     of_branch: str
 
     def draw(self) -> tuple[str, ...]:
-        """Values, as JSON texts, of viewer, scores, scatter, pixels and table; HTML of summary and promise.
+        """JSON values for viewer, scores, scatter, pixels and table; HTML of summary and promise.
 
         Runs no network.
         """
         opened = batches.recalled(self.key)
-        if self.photo >= len(opened.batch):  # of the batch before
+        if self.photo >= len(opened.batch):  # an index into the previous batch
             return self._replace(photo=0).draw()
         chosen = criterion(*self[2:7])
         judged = opened.batch.judged(chosen)
@@ -65,7 +65,7 @@ def criterion(alpha: float, beta: float, weight: float, kind: str, lines: dict[s
 def suggested_lines(
     detector: Ulsad, alpha: float, beta: float, weight: float, kind: str, target: float
 ) -> dict[str, float]:
-    """The thresholds that held-out good photos suggest, see `Criterion.suggested`."""
+    """The thresholds suggested from held-out good photos, see `Criterion.suggested`."""
     suggested = Criterion.suggested(detector.calibration, alpha, beta, Combination(kind, weight), target)
     return {name: getattr(suggested, name) for name in LINES}
 
@@ -76,7 +76,7 @@ def _scores_value(judged: list[Judged], held_out: np.ndarray, criterion: Criteri
 
 
 def _scatter_value(judged: list[Judged], criterion: Criterion, index: int) -> dict[str, Any]:
-    """The chosen photo, which is drawn last and so on top, and the strangest others."""
+    """The strangest photos, and last the selected one, so that it is drawn on top."""
     shown = sorted(range(len(judged)), key=lambda i: (i != index, -judged[i].score))[:POINTS][::-1]
     points = [[i, round(judged[i].local_score, 4), _number(judged[i].global_score), judged[i].verdict]
               for i in shown]
@@ -85,7 +85,7 @@ def _scatter_value(judged: list[Judged], criterion: Criterion, index: int) -> di
 
 
 def _number(value: float) -> float | None:
-    """None in place of the NaN of a model without a global branch, which JSON doesn't know."""
+    """None instead of NaN (a model without a global branch), which JSON lacks."""
     return None if math.isnan(value) else round(value, 4)
 
 
@@ -126,21 +126,21 @@ def _row(opened: OpenBatch, judged: Judged, index: int) -> dict[str, Any]:
 
 _FIRED = {
     NEITHER: "Neither branch fired.",
-    LOCAL: "The <b>local</b> branch fired: patches unlike those of good parts. Most often that is a scratch, "
-           "a dent or dirt.",
-    GLOBAL: "The <b>global</b> branch fired: an arrangement unlike that of good parts. Most often something "
+    LOCAL: "The <b>local</b> branch fired: some patches differ from those of good parts. The usual cause is "
+           "a scratch, a dent or dirt.",
+    GLOBAL: "The <b>global</b> branch fired: the arrangement differs from that of good parts. Usually a part "
             "is missing, surplus or misplaced.",
     BOTH: "<b>Both</b> branches fired.",
 }
 
 
 def _summary(opened: OpenBatch, judged: list[Judged], criterion: Criterion, index: int) -> str:
-    """The verdict on one photo, branch by branch, and how many verdicts the sliders have turned."""
+    """The verdict on one photo, branch by branch, and how many verdicts the sliders have changed."""
     one = judged[index]
     prediction = opened.batch.predictions[index]
     seen_in = opened.detector.seen_in(prediction)
     notes = "".join(f"<div class='note'>⚠ {escape(note)}</div>" for note in _notes(opened, index))
-    warning = (f" <b>This photo is one of the model's own {seen_in} photos</b>, so its score says little."
+    warning = (f" <b>This is one of the model's own {seen_in} photos</b>, so its score means little."
                if seen_in else "")
     rows = [("Combined", one.score, criterion.review),
             ("Local: structural", one.local_score, criterion.local)]
@@ -155,10 +155,10 @@ def _summary(opened: OpenBatch, judged: list[Judged], criterion: Criterion, inde
 
 
 def _notes(opened: OpenBatch, index: int) -> list[str]:
-    """What to read before the verdict: on this photo, and how many others look like nothing known."""
+    """Notes to read before the verdict: on this photo, and on how many others look unfamiliar."""
     prediction, others = opened.batch.predictions[index], opened.batch.predictions
     strange = 0 if prediction.is_strange else sum(other.is_strange for other in others)
-    return [*prediction.notes, *filter(None, [said_of_strange(strange, len(others))])]
+    return [*prediction.notes, *filter(None, [strange_photos_warning(strange, len(others))])]
 
 
 def _times(score: float, threshold: float) -> str:
@@ -167,7 +167,7 @@ def _times(score: float, threshold: float) -> str:
 
 
 def _flips(opened: OpenBatch, judged: list[Judged], criterion: Criterion) -> str:
-    """How many verdicts differ from those of the model's own α, β and combination at the same thresholds."""
+    """How many verdicts differ from those under the model's own α, β and combination, at equal thresholds."""
     config, combine = opened.detector.config, opened.detector.calibration.combine
     own = opened.batch.judged(replace(criterion, alpha=config.alpha, beta=config.beta, combine=combine))
     counts = ", ".join(f"{count} {verdict}" for verdict, count in
@@ -175,10 +175,10 @@ def _flips(opened: OpenBatch, judged: list[Judged], criterion: Criterion) -> str
     if [of.score for of in judged] == [of.score for of in own]:
         return f"{counts}."
     flipped = sum(now.verdict != then.verdict for now, then in zip(judged, own, strict=True))
-    return (f"{counts}. What you changed turns {flipped} of {len(judged)} verdicts: scores have moved, the "
-            "thresholds have not. Press <i>Use the suggested thresholds</i> to let them follow.")
+    return (f"{counts}. Your changes turn {flipped} of {len(judged)} verdicts: the scores have moved, the "
+            "thresholds have not. Press <i>Use the suggested thresholds</i> to update them.")
 
 
 def _promise(held_out: np.ndarray, criterion: Criterion) -> str:
-    """What the held-out good photos allow to say about good parts to come."""
+    """What the held-out good photos imply for future good parts."""
     return f"<small>{promise(held_out[:, 0], criterion)}</small>"

@@ -1,4 +1,4 @@
-"""Photos that visitors have dropped into the slots of Train, checked and kept until a training takes them."""
+"""Photos dropped into the slots of Train, checked and kept until a training run takes them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ulsad.runs import photo_check
 from ulsad.runs.photo_check import PhotoCheck
 from ulsad.ui import places
 
-FOLDER = ".incoming"  # of the models directory: on its disk, so that photos need not be copied
+FOLDER = ".incoming"  # in the models directory: on the same disk, so that photos need not be copied
 
 
 @dataclass(frozen=True)
 class Incoming:
-    """Photos in `folder`/photos, laid out as `intake.keep` does, and what is to be said of them."""
+    """Photos in `folder`/photos, in the layout of `intake.keep`, and the result of checking them."""
 
     models_dir: Path
     folder: Path
@@ -40,13 +40,13 @@ _incoming: dict[str, Incoming] = {}
 
 
 def clear(models_dir: Path) -> None:
-    """Remove what apps that were killed have left; another one may be running beside this."""
+    """Remove what killed apps have left; other apps may be running."""
     places.sweep(models_dir / FOLDER)
 
 
 def look(slots: Sequence[Sequence[Path]], models_dir: Path, lasting: Path | None,
          white_level: float | None = None) -> Iterator[tuple[int, int] | str]:
-    """Keep and check photos of the three slots; yield (done, total) on the way, and the key last."""
+    """Store and check the photos of the three slots; yield (done, total) as progress, and finally the key."""
     folder = models_dir / FOLDER / places.process() / uuid.uuid4().hex
     try:
         good, held_out, defects = slots
@@ -67,7 +67,7 @@ def look(slots: Sequence[Sequence[Path]], models_dir: Path, lasting: Path | None
 def recalled(key: str | None) -> Incoming:
     """Raises `InputError` when there is nothing to train on yet."""
     if key not in _incoming:
-        raise InputError("Drop photos of good parts first (20 to 300 images, or one zip), and wait until "
+        raise InputError("Drop photos of good parts first (20 to 300 images, or one zip) and wait until "
                          "they are checked.")
     return _incoming[key]
 

@@ -1,4 +1,4 @@
-"""What to train on and how: slots for photos and settings, what is wrong with them, what they will take."""
+"""Photos and settings for a training run: slots, checks, and an estimate of what the training needs."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ SETTINGS = ("backbone", "image_size", "lambda_l", "lambda_g", "minutes", "steps"
 def slots(data_root: Path | None) -> tuple[list[gr.State | gr.Textbox], list[Any]]:
     """Three slots for photos, three for folders on the server, and the events that fill them."""
     _, good = slot.build("Good parts: 20 to 300 photos", "good-parts",
-                         "Drop photos, a folder or a zip here; a folder of a whole data set fills all slots")
+                         "Drop photos, a folder or a zip here; a whole data set fills all slots")
     with gr.Row():
         with gr.Column(min_width=240):
             _, held_out = slot.build("Held-out good parts (optional)", "held-out")
         with gr.Column(min_width=240):
             _, defects = slot.build("Known defects (optional)", "known-defects")
-    gr.Markdown("Without held-out good parts one photo in seven is kept back from training, to learn how far "
-                "good parts scatter. Known defects only test the finished model; the folder that one lies in "
-                "is its kind. Data sets laid out as MVTec AD, LOCO, BTAD, MPDD or VisA are recognised.")
+    gr.Markdown("Without held-out good parts, one photo in seven is held out from training to measure how "
+                "much good parts vary. Known defects only test the finished model; the kind of a defect is "
+                "the name of its folder. The layouts of MVTec AD, LOCO, BTAD, MPDD and VisA are recognised.")
     with gr.Accordion(f"… or folders on the server, below {data_root}", open=False,
                       visible=data_root is not None):
         folders = [gr.Textbox(label=label, max_lines=1) for label in
@@ -59,36 +59,36 @@ class Settings(NamedTuple):
 
 
 def settings() -> Settings:
-    """What is left empty is as the preset says.
+    """Lay out the settings. Empty fields use the preset's values.
 
-    Numbers are texts: an empty number field may come back as 0.
+    Numbers are text fields, because an empty number field may return 0.
     """
     with gr.Accordion("Settings", open=False):
-        gr.Markdown("What is left empty is as the preset says.")
+        gr.Markdown("Empty fields use the preset's values.")
         with gr.Row():
             minutes = gr.Textbox(label="Time budget, minutes", info="as many steps as fit", max_lines=1,
                                  elem_id="minutes")
             steps = gr.Textbox(label="Steps", info="instead of a time budget", max_lines=1,
                                elem_id="steps")
-        backbone = gr.Dropdown([("as the preset says", ""), *((key, key) for key in BACKBONES)], value="",
+        backbone = gr.Dropdown([("as in the preset", ""), *((key, key) for key in BACKBONES)], value="",
                                label="Pre-trained network",
                                info="efficientnet_lite0 is built in; the others need a weights file")
         weights = gr.File(label="Weights file (.pth or .safetensors)", height=100)
         with gr.Row():
             image_size = gr.Textbox(label="Image size, px", info="a multiple of 32", max_lines=1,
                                     elem_id="image-size")
-            seed = gr.Textbox(label="Seed", info="of split, order and first weights", max_lines=1,
+            seed = gr.Textbox(label="Seed", info="of split, order and initial weights", max_lines=1,
                               elem_id="seed")
         with gr.Row():
-            lambda_l = gr.Textbox(label="λ_l", info="direction in the local loss", max_lines=1,
+            lambda_l = gr.Textbox(label="λ_l", info="weight of direction in the local loss", max_lines=1,
                                   elem_id="lambda-l")
-            lambda_g = gr.Textbox(label="λ_g", info="direction in the global losses", max_lines=1,
+            lambda_g = gr.Textbox(label="λ_g", info="weight of direction in the global losses", max_lines=1,
                                   elem_id="lambda-g")
-            precision = gr.Dropdown([("as the preset says", ""), "float32", "bfloat16"], value="",
+            precision = gr.Dropdown([("as in the preset", ""), "float32", "bfloat16"], value="",
                                     label="Precision", info="of the arithmetic")
         white_level = gr.Textbox(label="White level", max_lines=1, elem_id="white-level",
-                                 info="of photos of more than 8 bits, as 4095 for a camera of 12; left "
-                                      "empty, it is found from the good parts")
+                                 info="only for photos with more than 8 bits, such as 4095 for a 12-bit "
+                                      "camera; if empty, it is derived from the good parts")
     values: list[gr.Textbox | gr.Dropdown] = [
         backbone, image_size, lambda_l, lambda_g, minutes, steps, seed, precision, white_level]
     return Settings(values, white_level, weights)
@@ -97,8 +97,8 @@ def settings() -> Settings:
 def check(
     models_dir: Path, data_root: Path | None, previous: str, *slots: Any
 ) -> Iterator[tuple[Update, ...]]:
-    """Yield what the slots hold and what is to be shown of it, with progress; gradio ends a generator when
-    asked to stop. `slots` are the three slots, the three folders, and the white level as text."""
+    """Check the slots' photos; yield what was checked and the components' values, with progress. On Stop,
+    gradio closes the generator. `slots`: the three slots, the three folders, and the white level as text."""
     skip, key = gr.skip(), ""
     dropped: tuple[Slot, ...] = slots[:3]
     folders: tuple[str, ...] = slots[3:6]
@@ -131,8 +131,8 @@ def check(
 def check_again(
     models_dir: Path, data_root: Path | None, looked: tuple[Any, ...], previous: str, *slots: Any
 ) -> Iterator[tuple[Update, ...]]:
-    """The same, if the slots no longer hold what was checked: two that are filled at the same moment are
-    checked side by side, and the check that knew of one alone may end last."""
+    """Check again if the slots have changed since. When two slots are filled at once, two checks run in
+    parallel, and the one that saw only the first slot may finish last."""
     if looked == slots:
         yield (gr.skip(),) * 6
         return
@@ -144,18 +144,18 @@ def _folder(data_root: Path | None, folder: str) -> list[Path]:
 
 
 def _filled(**values: str | None) -> list[str]:
-    """What was filled in, as `name=value`."""
+    """The filled-in values, as `name=value`."""
     stripped = ((name, (value or "").strip()) for name, value in values.items())
     return [f"{name}={value}" for name, value in stripped if value]
 
 
 def _chosen(values: Sequence[str | None]) -> list[str]:
-    """The same of all settings, in their order."""
+    """All filled-in settings as `name=value`, in the order of `SETTINGS`."""
     return _filled(**dict(zip(SETTINGS, values, strict=True)))
 
 
 def cost(key: str, preset: str, *inputs: Any) -> Iterator[str]:
-    """What the training will take, or why it can't be."""
+    """What the training will need, or why it is impossible."""
     *values, weights = inputs
     try:
         here = incoming.recalled(key)
@@ -164,7 +164,7 @@ def cost(key: str, preset: str, *inputs: Any) -> Iterator[str]:
         return
     try:
         config = PRESETS[preset].with_text(_chosen(values))
-        yield "<p>Trying a few steps, to tell how long it will take …</p>"
+        yield "<p>Trying a few steps to estimate how long it will take …</p>"
         yield train_views.cost(_estimate(here, config, weights), _free(here.models_dir))
     except InputError as error:
         yield f"<p class='review'>{escape(str(error))}</p>"
@@ -187,7 +187,7 @@ def _free(folder: Path) -> int:
 
 
 def start(models_dir: Path, key: str, name: str, preset: str, *inputs: Any) -> str:
-    """Give the checked photos to a new run; its name. Raises `InputError` for what can't be trained."""
+    """Start a new run on the checked photos; return its name. Raises `InputError` if it can't be trained."""
     *values, weights = inputs
     here = incoming.recalled(key)
     if refused := here.check.refused:
@@ -196,7 +196,7 @@ def start(models_dir: Path, key: str, name: str, preset: str, *inputs: Any) -> s
     need = _estimate(here, PRESETS[preset].with_text(settings), weights).disk
     if need > _free(models_dir):
         raise InputError(f"The training needs {need / 2**30:.1f} GB of disk, but only "
-                         f"{_free(models_dir) / 2**30:.1f} GB are free at {models_dir}. Make room.")
+                         f"{_free(models_dir) / 2**30:.1f} GB are free at {models_dir}. Free some space.")
     run = models_dir / directory.free_name(name, models_dir)
     run.mkdir()
     try:
@@ -211,5 +211,5 @@ def start(models_dir: Path, key: str, name: str, preset: str, *inputs: Any) -> s
 
 
 def _kept_weights(file: Path, folder: Path) -> Path:
-    """Out of gradio's cache, which is emptied daily; a hard link costs no space."""
+    """Keep a weights file in the run: gradio's cache is emptied daily. A hard link costs no space."""
     return link_or_copy(file, folder / f"weights{file.suffix}")

@@ -17,11 +17,12 @@ from ulsad.runs.run_card import Card, comparison
 from ulsad.ui import library
 from ulsad.ui.component import Update
 
-HEADERS = ["name", "status", "good photos", "held out", "steps", "AUROC on known defects", "minutes", "made"]
+HEADERS = ["name", "status", "good photos", "held out", "steps", "AUROC on known defects", "minutes",
+           "created"]
 
 
 def build(models_dir: Path, changed: gr.State) -> None:
-    """Lay the list out; it is read again whenever `changed` changes, as it does with what is done here."""
+    """Lay out the list; it is reloaded whenever `changed` changes, which actions in this list also do."""
     table = gr.Dataframe(headers=HEADERS, datatype="str", interactive=False, wrap=True, max_height=300,
                          show_label=False, buttons=[], elem_id="runs")
     with gr.Row(equal_height=True):
@@ -37,15 +38,15 @@ def build(models_dir: Path, changed: gr.State) -> None:
         no = gr.Button("No")
     compared = gr.HTML(elem_id="compared")
     listed = [table, chosen, other]
-    changed.change(library.shown(partial(_listed, models_dir)), [chosen, other], listed,
+    changed.change(library.show_errors(partial(_listed, models_dir)), [chosen, other], listed,
                    show_progress="hidden")
     table.select(_clicked, None, chosen)
-    gr.on([chosen.change, other.change], library.shown(partial(_compared, models_dir)), [chosen, other],
+    gr.on([chosen.change, other.change], library.show_errors(partial(_compared, models_dir)), [chosen, other],
           compared, show_progress="hidden")
-    rename.click(library.shown(partial(_rename, models_dir)), [chosen, name], [changed, chosen, name])
-    delete.click(library.shown(_ask), chosen, [sure, question])
+    rename.click(library.show_errors(partial(_rename, models_dir)), [chosen, name], [changed, chosen, name])
+    delete.click(library.show_errors(_ask), chosen, [sure, question])
     no.click(_kept, None, sure)
-    yes.click(library.shown(partial(_delete, models_dir)), chosen, [changed, sure])
+    yes.click(library.show_errors(partial(_delete, models_dir)), chosen, [changed, sure])
 
 
 def _listed(models_dir: Path, chosen: str | None, other: str | None) -> tuple[Update, ...]:
@@ -56,12 +57,12 @@ def _listed(models_dir: Path, chosen: str | None, other: str | None) -> tuple[Up
 
 
 def places(models_dir: Path) -> list[Path]:
-    """Run folders, the newest first, and model files that belong to none."""
+    """Run folders, newest first, and model files that belong to no run."""
     return [*directory.all_runs(models_dir), *directory.lone_models(models_dir)]
 
 
 def card_of(place: Path) -> Card:
-    """What there is to say of a run or a lone model file, without loading its weights."""
+    """The card of a run or of a model file without a run, read without loading its weights."""
     if place.is_file():
         header = model_file.read_header(place)
         return Card(place.stem, Config.from_json(header["config"]), header["record"])
@@ -112,7 +113,7 @@ def _by_name(models_dir: Path) -> dict[str, Path]:
 
 
 def _compared(models_dir: Path, chosen: str | None, other: str | None) -> str:
-    """Nothing unless two are chosen that are there; one may just have been renamed."""
+    """A comparison; empty unless two existing runs or models are chosen (one may just have been renamed)."""
     here = _by_name(models_dir)
     if chosen == other or chosen not in here or other not in here:
         return ""
@@ -122,7 +123,7 @@ def _compared(models_dir: Path, chosen: str | None, other: str | None) -> str:
 def _rename(models_dir: Path, chosen: str | None, name: str) -> tuple[Update, ...]:
     place = _place(models_dir, chosen)
     if not name.strip():
-        raise InputError("Write a new name first.")
+        raise InputError("Enter a new name first.")
     directory.rename(place, name)
     names = list(_by_name(models_dir))
     return names, gr.Dropdown(names, value=name.strip()), ""
@@ -131,7 +132,7 @@ def _rename(models_dir: Path, chosen: str | None, name: str) -> tuple[Update, ..
 def _ask(chosen: str | None) -> tuple[gr.Row, str]:
     if not chosen:
         raise InputError("Choose a run or a model first.")
-    return gr.Row(visible=True), f"Delete **{chosen}** with its photos and its model? There is no way back."
+    return gr.Row(visible=True), f"Delete **{chosen}** with its photos and its model? This cannot be undone."
 
 
 def _kept() -> gr.Row:

@@ -1,7 +1,7 @@
 """Train: drop photos of good parts, see what is wrong with them, press Train, watch both branches learn.
 
-The training runs as a process of its own; this tab only starts it and reads its directory, so a closed
-browser or a restarted app loses nothing.
+The training runs in a separate process; this tab only starts it and reads its directory, so nothing is lost
+when the browser is closed or the app restarted.
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ def build(
                               value="quick", label="Preset")
             settings, white_level, weights = train_order.settings()
             cost = gr.HTML(elem_id="cost")
-            name = gr.Textbox(label="Name of the model", placeholder="made from the date when left empty",
+            name = gr.Textbox(label="Name of the model", placeholder="the date if left empty",
                               max_lines=1)
             start = gr.Button("Train", variant="primary", elem_id="train")
         with gr.Column(scale=3):
-            run = gr.Dropdown([], label="Run", info="newest first; a run goes on when this page is closed",
-                              allow_custom_value=True)  # it may just have been renamed
+            run = gr.Dropdown([], label="Run", info="newest first; a run continues when this page is closed",
+                              allow_custom_value=True)  # the chosen run may just have been renamed
             status = gr.HTML(elem_id="run-status")
             with gr.Row():
                 stop = gr.Button("Stop and keep", variant="stop", interactive=False, elem_id="stop-run")
                 resume = gr.Button("Resume", interactive=False, elem_id="resume-run")
                 inspect = gr.Button("Open in Inspect", interactive=False, elem_id="open-in-inspect")
-            preview = gr.Image(label="One photo, as both branches see it now", format="png", buttons=[],
+            preview = gr.Image(label="One photo and its current maps", format="png", buttons=[],
                                interactive=False, visible=False, elem_id="preview", elem_classes="view")
             plot = gr.LinePlot(x="step", y="value", color="loss", height=240,
-                               title="Losses: how far each branch still is from the good parts",
+                               title="Losses of both branches on the good parts",
                                y_title="loss", buttons=[], elem_id="losses")
             with gr.Column(visible=False) as after:
                 gr.Markdown("### Result")
@@ -75,7 +75,7 @@ def build(
 
     priced = [key, preset, *settings, weights]
     checked = [looked, key, found, stop_check, sheet_place, sheet]
-    check, check_again = (library.shown(partial(function, models_dir, data_root))
+    check, check_again = (library.show_errors(partial(function, models_dir, data_root))
                           for function in (train_order.check, train_order.check_again))
     given = [*slots, white_level]
     quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "check"}
@@ -89,21 +89,21 @@ def build(
     stop_check.click(_check_stopped, None, [found, stop_check], cancels=[checking, again, with_level])
     gr.on([preset.change, weights.change, *(setting.change for setting in settings)], train_order.cost,
           priced, cost, show_progress="hidden", trigger_mode="always_last")
-    start.click(library.shown(partial(_start, models_dir)), [key, name, preset, *settings, weights],
+    start.click(library.show_errors(partial(_start, models_dir)), [key, name, preset, *settings, weights],
                 [run, mine, key, found, sheet_place, name]).success(None, js=_SHOW_RUN).success(
                     _emptied, slots[:3], slots, show_progress="hidden")
-    stop.click(library.shown(partial(_stop, models_dir)), run)
-    resume.click(library.shown(partial(_resume, models_dir)), run, [seen, mine])
-    inspect.click(library.shown(partial(_open, models_dir)), run,
+    stop.click(library.show_errors(partial(_stop, models_dir)), run)
+    resume.click(library.show_errors(partial(_resume, models_dir)), run, [seen, mine])
+    inspect.click(library.show_errors(partial(_open, models_dir)), run,
                   [model, tabs, inspected.wanted, inspected.slot])
     run.input(_remembered, run, mine)
     views = [status, plot, preview, stop, resume, inspect, after, outcome, take_model, take_card, changed,
              seen]
-    gr.on([gr.Timer(1.0).tick, run.change], library.shown(partial(_watch, models_dir)), [run, seen], views,
-          show_progress="hidden", concurrency_id="watch")
-    gr.on(None, library.shown(partial(_mine, models_dir)), mine, run)
-    changed.change(library.shown(partial(_mine, models_dir)), run, run, show_progress="hidden")
-    changed.change(library.shown(partial(_models, models_dir)), model, model, show_progress="hidden")
+    gr.on([gr.Timer(1.0).tick, run.change], library.show_errors(partial(_watch, models_dir)), [run, seen],
+          views, show_progress="hidden", concurrency_id="watch")
+    gr.on(None, library.show_errors(partial(_mine, models_dir)), mine, run)
+    changed.change(library.show_errors(partial(_mine, models_dir)), run, run, show_progress="hidden")
+    changed.change(library.show_errors(partial(_models, models_dir)), model, model, show_progress="hidden")
 
 
 def _check_stopped() -> tuple[str, gr.Button]:
@@ -111,7 +111,7 @@ def _check_stopped() -> tuple[str, gr.Button]:
 
 
 def _remembered(run: str | None) -> str | None:
-    """Which run this browser will find again."""
+    """The run that this browser shows again on its next visit."""
     return run
 
 
@@ -122,7 +122,7 @@ def _start(models_dir: Path, *inputs: Any) -> tuple[Update, ...]:
 
 
 def _emptied(*dropped: Slot) -> tuple[Slot | str, ...]:
-    """The slots, once their photos belong to a run."""
+    """Empty the slots once their photos belong to a run."""
     for one in dropped:
         one.discard()
     return Slot(), Slot(), Slot(), "", "", ""
@@ -138,7 +138,7 @@ def _resume(models_dir: Path, run: str | None) -> tuple[Update, ...]:
 
 
 def _watch(models_dir: Path, run: str | None, seen: tuple[Any, ...]) -> list[Update]:
-    """Redraw what the run directory says, and the lists, when there is something new."""
+    """Redraw the run's state and the lists when something has changed."""
     folders = directory.all_runs(models_dir)
     there = tuple(folder.name for folder in folders)
     folder = next((folder for folder in folders if folder.name == run), None)
@@ -158,7 +158,7 @@ def _watch(models_dir: Path, run: str | None, seen: tuple[Any, ...]) -> list[Upd
 
 
 def _no_run(run: str | None) -> list[Update]:
-    """What the views show when there is none, or none of that name any more."""
+    """The views' values when there is no run, or no longer one with this name."""
     button = gr.Button(interactive=False)
     return [train_views.no_run(run), gr.skip(), gr.Image(None, visible=False), button, button, button,
             *_nothing_after()]
@@ -169,12 +169,12 @@ def _preview(file: Path, drawn: int) -> gr.Image:
 
 
 def _after(state: directory.RunState) -> tuple[Update, ...]:
-    """What came of a run that is over."""
+    """The result of a run that is over."""
     if state.is_live or not (state.folder / directory.OUTCOME).is_file() or state.model is None:
         return _nothing_after()
     card = runs_list.card_of(state.folder)
     written = places.new(places.shown()) / directory.CARD
-    write_text(written, run_card(card))  # under the name it has now
+    write_text(written, run_card(card))  # written anew, as the run may have been renamed
     return (gr.Column(visible=True), result(card.outcome),
             gr.DownloadButton(value=str(places.copy_of(state.model))), gr.DownloadButton(value=str(written)))
 
@@ -184,13 +184,13 @@ def _nothing_after() -> tuple[Update, ...]:
 
 
 def _models(models_dir: Path, model: str) -> gr.Dropdown:
-    """All models there are now; the demo takes the place of a chosen one that was renamed or deleted."""
+    """All current models; the demo replaces a chosen model that was renamed or deleted."""
     choices = library.models(models_dir)
     return gr.Dropdown(choices, value=model if model in [path for _, path in choices] else choices[-1][1])
 
 
 def _open(models_dir: Path, run: str) -> tuple[Update, ...]:
-    """Go to Inspect with the run's model, the good photos it never saw, and known defects."""
+    """Open Inspect with the run's model, its held-out good photos and the known defects."""
     folder = directory.named(models_dir, run)
     chosen = gr.Dropdown(library.models(models_dir), value=run), gr.Tabs(selected="inspect")
     if not (folder / directory.PHOTOS).is_dir():
@@ -203,7 +203,7 @@ def _open(models_dir: Path, run: str) -> tuple[Update, ...]:
 
 
 def _mine(models_dir: Path, run: str) -> gr.Dropdown:
-    """The run that this browser started last, or else the newest."""
+    """The run that this browser started or chose last, or else the newest."""
     names = _names(models_dir)
     return gr.Dropdown(names, value=run if run in names else names[0] if names else None)
 

@@ -1,4 +1,4 @@
-"""What Train shows of photos, of a run, and of what came of it."""
+"""What Train shows: the checked photos, a run's progress and its result."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def progress(text: str, done: int = 0, total: int = 0) -> str:
 
 
 def found(incoming: Incoming, held_out: int) -> str:
-    """What is in the slots, and what is wrong with it; `held_out` photos will be split off."""
+    """What the slots hold and what is wrong with it; `held_out` good photos will be split off."""
     check, intake = incoming.check, incoming.intake
     good_tests = sum(photo.is_good for photo in intake.test)
     kinds = Counter(photo.kind for photo in intake.test if not photo.is_good)
     masks = sum(bool(photo.masks) for photo in intake.test)
     notes = {
         GOOD_PARTS: "" if intake.held_out else f"{held_out} of them will be held out, drawn with the seed",
-        HELD_OUT: "for quantiles and thresholds, not trained on",
+        HELD_OUT: "for quantiles and thresholds, not for training",
         DEFECTS: ", ".join([*(f"{count} {escape(kind)}" for kind, count in sorted(kinds.items())[:6]),
                             *([f"… {len(kinds)} kinds"] if len(kinds) > 6 else []),
                             *([f"{masks} with masks"] if masks else []),
-                            *([f"and {good_tests} good parts to test on"] if good_tests else [])])}
+                            *([f"and {good_tests} good parts for testing"] if good_tests else [])])}
     rows = "".join(
         f"<tr><th>{slot.name}</th><td>{slot.readable}</td><td>{_sizes(slot.sizes)}</td>"
         f"<td>{notes[slot.name]}</td></tr>" for slot in check.slots if slot.photos)
@@ -58,30 +58,30 @@ def _sizes(sizes: dict[tuple[int, int], int]) -> str:
 
 
 def cost(estimate: Estimate, free: int) -> str:
-    """What a training takes here; `free` bytes are left on the disk."""
+    """What the training needs on this machine; `free` bytes are left on the disk."""
     return f"<p>On this machine: <b>{estimate}</b> ({size(free)} free).</p>"
 
 
 def no_run(run: str | None) -> str:
-    """That there is none yet, or none of that name any more."""
+    """A message that there is no run yet, or no longer one with this name."""
     if run:
-        return (f"<div class='run'>The run '{escape(run)}' is no longer here: it was renamed or deleted. "
+        return (f"<div class='run'>The run '{escape(run)}' no longer exists: it was renamed or deleted. "
                 "Choose another one.</div>")
     return "<div class='run'>No run yet. Drop photos on the left and press <b>Train</b>.</div>"
 
 
 def status(state: RunState) -> str:
-    """Where a run is."""
+    """A run's status and progress."""
     share = state.done / state.total if state.total else 0
-    model = " The model so far can be opened." if state.model else ""
+    model = " The model trained so far can be opened." if state.model else ""
     text = {
         "queued": f"Waiting for {_runs(state.ahead)} started before.",
-        "running": "Stopping, with what is learned so far" if state.stopping else _doing(state),
+        "running": "Stopping and saving the model" if state.stopping else _doing(state),
         "finished": "Finished. Open the model in Inspect.",
         "stopped": f"Stopped after {len(state.steps) and state.steps[-1]['step']} steps."
-                   f"{' The model so far can be opened, and Resume goes on.' if state.model else ''}",
+                   f"{' The model can be opened; Resume continues training.' if state.model else ''}",
         "failed": "Failed.",
-        "interrupted": f"Interrupted: its process is gone.{model} Resume goes on.",
+        "interrupted": f"Interrupted: its process has ended.{model} Resume continues training.",
     }[state.status]
     message = f"<pre>{escape(state.message)}</pre>" if state.message else ""
     machine = f"<small>{escape(state.machine)}{_speed(state)}</small>" if state.machine else ""
@@ -101,7 +101,7 @@ def _doing(state: RunState) -> str:
 
 
 def _speed(state: RunState) -> str:
-    """Of the last steps, while there are any."""
+    """Steps per second over the last 20 seconds; "" when not training."""
     last = [step for step in state.steps if step["time"] > state.steps[-1]["time"] - 20]
     if state.phase != "training" or len(last) < 2 or last[-1]["time"] == last[0]["time"]:
         return ""
@@ -109,8 +109,8 @@ def _speed(state: RunState) -> str:
 
 
 def losses(state: RunState) -> pd.DataFrame:
-    """Before the first step rows of NaN: a LinePlot that has met an empty table never shows its lines again,
-    one that is given None while it draws fails in the browser, and None as a value makes words of numbers."""
+    """The losses by step; rows of NaN before the first step. An empty table would hide a LinePlot's lines for
+    good, None instead of a table fails in the browser, and None as a value turns numbers into text."""
     rows = [(step["step"], label, step[key]) for step in state.steps for key, label in LOSSES.items()]
     return pd.DataFrame(rows or [(0, label, math.nan) for label in LOSSES.values()],
                         columns=["step", "loss", "value"])
