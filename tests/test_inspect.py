@@ -19,7 +19,7 @@ from ulsad.detector.criterion import Criterion
 from ulsad.photos.images import find_images
 from ulsad.ui import batches
 from ulsad.ui.batches import Request
-from ulsad.ui.inspect.scoring import Latest, score
+from ulsad.ui.inspect.scoring import Latest, own_settings, score
 from ulsad.ui.inspect.views import ALL, Controls, suggested_lines
 
 
@@ -49,6 +49,17 @@ def key(detector, demo_set, tmp_path_factory) -> str:
 
 def picture(data: str) -> np.ndarray:
     return np.asarray(Image.open(BytesIO(b64decode(data.split(",")[1]))).convert("RGBA"))
+
+
+def test_settings_are_given_once_and_never_put_back(detector, demo_set, tmp_path):
+    """The answer for an older batch may come last."""
+    key = opened(detector, tmp_path, find_images(demo_set / "test"))
+    batch = batches.recalled(key)
+    index, *given = own_settings(tmp_path, key, 0.05, 0.5, 0.6, 0.1, "mean", {})
+    assert index == batch.strangest(Criterion.suggested(detector.calibration, *given[:2]))
+    assert given[:4] == [0.9, 0.995, 0.7, "maximum"]
+    again = own_settings(tmp_path, key, 0.05, 0.5, 0.6, 0.1, "mean", {})
+    assert again == (gr.skip(),) * len(again)
 
 
 def test_the_views_are_the_maps(key):

@@ -19,7 +19,6 @@ from playwright.sync_api import Page, expect, sync_playwright
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ulsad.demo.dataset import write_demo
-from ulsad.photos.images import find_images
 from ulsad.speed.latency import BROWSERS, served
 
 WIDTH, HEIGHT = 1360, 850  # px of the window
@@ -56,8 +55,9 @@ def drop(page: Page, photos: Path) -> None:
     page.get_by_role("tab", name="Train").click()
     page.locator("#good-parts input.folder").set_input_files(str(photos / "train/good"))
     expect(page.locator("#found tr")).not_to_have_count(0)
-    defects = [str(path) for path in find_images(photos / "test") if "anomalies" in str(path)]
-    page.locator("#known-defects input.files").set_input_files(defects)
+    for kind in ("logical_anomalies", "structural_anomalies"):
+        page.locator("#known-defects input.folder").set_input_files(str(photos / "test" / kind))
+        expect(page.locator("#found")).to_contain_text(kind)
     expect(page.locator("#cost")).to_contain_text("of memory")
 
 
@@ -75,7 +75,7 @@ def inspect(page: Page, photos: Path) -> None:
     expect(page.locator("#model input")).to_have_value(NAME)
     page.locator("#inspect-open input.folder").set_input_files(str(photos / "test"))
     expect(page.locator("#batch .row", has_text="logical_anomalies")).not_to_have_count(0)
-    expect(page.locator("#batch .shown")).to_contain_text("photos", timeout=LONG)
+    expect(page.locator("#batch .row").first).to_have_class(re.compile("selected"), timeout=LONG)
 
 
 def attend(page: Page) -> None:

@@ -25,6 +25,7 @@ from ulsad.errors import InputError
 from ulsad.photos.images import find_images, is_photo
 
 GOOD, LOGICAL, STRUCTURAL = "good", "logical", "structural"
+UNNAMED_DEFECT = "defect"  # the kind of a defect that lies in no folder
 GROUPS = {"logical_anomalies": LOGICAL, "structural_anomalies": STRUCTURAL}  # groups of LOCO's kinds
 VISA, PLAIN = "VisA", "plain"
 
@@ -103,7 +104,7 @@ def plain(folder: Path) -> Category:
     defects, bad = folder / "defects", []
     for path in _photos(defects):
         parts = path.relative_to(defects).parts
-        kind = parts[0] if len(parts) > 1 else "defect"
+        kind = parts[0] if len(parts) > 1 else UNNAMED_DEFECT
         masks = _masks_of(path, folder / "masks" / "/".join(parts[:-1]))
         bad.append(LabelledPhoto(path, kind, GROUPS.get(kind), masks))
     test = [LabelledPhoto(path, GOOD) for path in _photos(folder / "test-good")] + bad

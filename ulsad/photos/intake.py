@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ulsad.errors import InputError
 from ulsad.photos.archives import extract_photos
-from ulsad.photos.datasets import GOOD, GROUPS, LabelledPhoto, plain, recognise
+from ulsad.photos.datasets import GOOD, GROUPS, UNNAMED_DEFECT, LabelledPhoto, plain, recognise
 from ulsad.photos.images import SUFFIXES, find_images, is_photo
 
 _LAYOUT = "layout.txt"  # beside the kept photos
@@ -163,7 +163,7 @@ def _labelled(places: list[Path]) -> list[LabelledPhoto]:
                          "them out, or give one folder or zip with good, defects and masks as good parts.")
     labelled = []
     for photo in _once(found):
-        kind = found[photo][-1] if found[photo] else "defect"
+        kind = found[photo][-1] if found[photo] else UNNAMED_DEFECT
         kind = GOOD if kind.lower() in _GOOD else kind
         labelled.append(LabelledPhoto(photo, kind, GROUPS.get(kind)))
     return labelled

@@ -19,7 +19,7 @@ from ulsad.detector.criterion import FALSE_REJECT, threshold_at
 from ulsad.errors import InputError
 from ulsad.evaluation import ablation, figures, metrics
 from ulsad.evaluation.evaluation import Evaluation, gathered, summarise
-from ulsad.photos.datasets import GOOD, LabelledPhoto, find_categories
+from ulsad.photos.datasets import GOOD, UNNAMED_DEFECT, LabelledPhoto, find_categories
 from ulsad.ui import library, places, slot
 from ulsad.ui.batches import Request
 from ulsad.ui.component import Update
@@ -187,7 +187,8 @@ def _one_category(root: Path) -> list[LabelledPhoto]:
 def _labelled(dropped: Slot, kind: str | None) -> list[LabelledPhoto]:
     """A slot's photos; without a given kind, it is the name of a photo's folder."""
     photos = dropped.photos() if dropped else []
-    return [LabelledPhoto(path, kind or PurePosixPath(name).parent.name or "defect") for path, name in photos]
+    return [LabelledPhoto(path, kind or PurePosixPath(name).parent.name or UNNAMED_DEFECT)
+            for path, name in photos]
 
 
 def _require_both(photos: list[LabelledPhoto] | tuple[LabelledPhoto, ...]) -> None:

@@ -113,21 +113,23 @@ def _left_out(batch: Batch, total: int) -> str:
     return f"<div class='run'>{stopped}{listed}</div>" if stopped or listed else ""
 
 
-def own_settings(
-    models_dir: Path, key: str, index: int, target: float, *settings: Any
-) -> tuple[Update, ...]:
+def own_settings(models_dir: Path, key: str, target: float, *settings: Any) -> tuple[Update, ...]:
     """Select the strangest photo of a batch not shown before. For newly opened photos, also restore the
-    model's own settings and suggested thresholds, list its saved criteria, and clear the filters."""
+    model's own settings and suggested thresholds, list its saved criteria, and clear the filters.
+
+    Everything else is left alone: of two batches opened in quick succession, the older one's answer may come
+    last, and would put back what it had read before the newer one's.
+    """
     opened = batches.recalled(key)
-    others: tuple[Update, ...] = (gr.skip(),) * 3
+    index, own, others = gr.skip(), (gr.skip(),) * len(settings), (gr.skip(),) * 3
     if opened.is_new:
         opened.is_new = False
-        settings = _suggested_settings(opened.detector, target)
+        own = settings = _suggested_settings(opened.detector, target)
         others = gr.Dropdown(list(library.criteria(opened.model, models_dir)), value=None), ALL, ALL
     if opened.is_unseen:
         opened.is_unseen = False
         index = opened.strangest(criterion(*settings))
-    return index, *settings, *others
+    return index, *own, *others
 
 
 def _suggested_settings(detector: Ulsad, target: float) -> tuple[Any, ...]:

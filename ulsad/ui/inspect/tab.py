@@ -101,7 +101,7 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
         show_progress="hidden", concurrency_id="score", concurrency_limit=4, trigger_mode="multiple")
     scored.success(
         library.show_errors(partial(scoring.own_settings, models_dir)),
-        [key, index, charts.target, *settings],
+        [key, charts.target, *settings],
         [index, *settings, kept.saved, photos.of_verdict, photos.of_branch], show_progress="hidden",
     ).success(library.show_errors(_draw), inputs, views, show_progress="hidden")
     photos.stop.click(scoring.stop, coming, None)

@@ -8,6 +8,7 @@ from html import escape
 
 import pandas as pd
 
+from ulsad.photos.datasets import UNNAMED_DEFECT
 from ulsad.photos.intake import DEFECTS, GOOD_PARTS, HELD_OUT
 from ulsad.runs.directory import RunState
 from ulsad.runs.estimate import Estimate, duration, size
@@ -35,7 +36,8 @@ def found(incoming: Incoming, held_out: int) -> str:
     notes = {
         GOOD_PARTS: "" if intake.held_out else f"{held_out} of them will be held out, drawn with the seed",
         HELD_OUT: "for quantiles and thresholds, not for training",
-        DEFECTS: ", ".join([*(f"{count} {escape(kind)}" for kind, count in sorted(kinds.items())[:6]),
+        DEFECTS: ", ".join([*(f"{count} {escape(kind)}" for kind, count in sorted(kinds.items())[:6]
+                              if kind != UNNAMED_DEFECT),
                             *([f"… {len(kinds)} kinds"] if len(kinds) > 6 else []),
                             *([f"{masks} with masks"] if masks else []),
                             *([f"and {good_tests} good parts for testing"] if good_tests else [])])}
