@@ -1,6 +1,6 @@
 """Training runs: a process and a directory each, with photo check, estimate, progress, result, run card and
-report. Other processes see only the directory, so training survives a closed browser and can be resumed after
-a kill.
+report. Other processes see only the directory. So training survives a closed browser, and can be resumed
+after a kill.
 """
 
 from ulsad import lazy

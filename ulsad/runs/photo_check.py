@@ -206,11 +206,11 @@ def _overlaps(check: PhotoCheck, exact: bool) -> Iterator[str]:
 def _too_few(check: PhotoCheck) -> Iterator[str]:
     good, held_out = check.usable(GOOD_PARTS), check.usable(HELD_OUT)
     if good < MINIMUM_PHOTOS:
-        yield (f"Too few good parts: {good} readable and different. At least {MINIMUM_PHOTOS} are "
+        yield (f"Too few good parts: {good} readable, not counting copies. At least {MINIMUM_PHOTOS} are "
                f"needed, and {FEW_GOOD} or more for a useful model. Add photos.")
     if held_out < 2 and any(slot.photos for slot in check.slots if slot.name == HELD_OUT):
-        yield (f"Too few held-out good parts: {held_out} readable and different. At least 2 are needed. "
-               "Add photos, or leave the slot empty: then some of the good parts are held out.")
+        yield (f"Too few held-out good parts: {held_out} readable, not counting copies. At least 2 are "
+               "needed. Add photos, or leave the slot empty: then some of the good parts are held out.")
 
 
 def _few(check: PhotoCheck) -> Iterator[str]:

@@ -228,13 +228,13 @@ def _probed(event: gr.EventData, *inputs: Any) -> tuple[Update, ...]:
     opened = batches.recalled(controls.key)
     photo, name = opened.photo(controls.photo), batches.bare(opened.batch.names[controls.photo])
     if event.tool == "scratch":
-        spoiled = probe.scratch(photo, event.points)
+        damaged = probe.scratch(photo, event.points)
     elif event.tool == "erase":
-        spoiled = probe.erase(photo, event.box)
+        damaged = probe.erase(photo, event.box)
     else:
         paste = {"duplicate": probe.duplicate, "move": probe.move, "swap": probe.swap}[event.tool]
-        spoiled = paste(photo, event.box, event.to)
-    index = opened.add(f"{name} · {event.tool}", spoiled)
+        damaged = paste(photo, event.box, event.to)
+    index = opened.add(f"{name} · {event.tool}", damaged)
     return index, ALL, ALL, *controls._replace(photo=index, of_verdict=ALL, of_branch=ALL).draw()
 
 
