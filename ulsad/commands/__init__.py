@@ -5,7 +5,7 @@ loaded only when used, so that help is fast. `python -m ulsad` and `ulsad` are t
 COMMANDS = {
     "app": "start ULSAD Explorer in the browser",
     "train": "train a model on photos of good parts",
-    "check": "check photos before training, and estimate its time, memory and disk",
+    "check": "check photos before training, and estimate what training needs",
     "predict": "score photos and draw their anomaly maps",
     "attention": "draw what a pre-trained network attends to (Figure 5)",
     "evaluate": "test on a labelled data set: every metric, with intervals",
