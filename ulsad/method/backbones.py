@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -214,9 +215,14 @@ def _embedded_file() -> Path:
 
 
 def _in_timm_order(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under timm's names; the package uses other names, but the same order."""
-    names = _timm_efficientnet().state_dict()
-    return {name.replace("blocks.", "block"): value for name, value in zip(names, state.values())}
+    """The package names its tensors differently from timm, but in the same order."""
+    return dict(zip(_timm_names(), state.values()))
+
+
+@cache
+def _timm_names() -> tuple[str, ...]:
+    with torch.device("meta"):  # only the names matter
+        return tuple(name.replace("blocks.", "block") for name in _timm_efficientnet().state_dict())
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:
