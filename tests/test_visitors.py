@@ -133,7 +133,7 @@ def app(there):
     before = Path.cwd()
     os.chdir(there / "models")
     blocks.launch(prevent_thread_lock=True, quiet=True, show_error=True, max_file_size="2gb",
-                  allowed_paths=[str(places.shown())], server_port=None)
+                  allowed_paths=places.allowed(), server_port=None)
     yield blocks
     blocks.close()
     os.chdir(before)

@@ -40,14 +40,14 @@ def main(folder: Path) -> None:
             page.goto(address)
             expect(page.locator("#batch .row b")).to_have_count(8)
             drop(page, photos)
-            keep(page, folder / "drop.webp", height=1190)
+            keep(page, folder / "drop.webp", height=1380)
             train(page)
             keep(page, folder / "train.webp")
             expect(page.locator("#run-status")).to_contain_text("Finished", timeout=LONG)
             inspect(page, photos)
             keep(page, folder / "inspect.webp")
             attend(page)
-            keep(page, folder / "attention.webp")
+            keep(page, folder / "attention.webp", height=1330)
             browser.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from ulsad.commands.options import natural
@@ -24,7 +25,8 @@ def run(options: argparse.Namespace) -> None:
     if options.sample:
         write_sample(folder, options.seed)
         return
+    print("Drawing trays …", file=sys.stderr)
     write_demo(folder, options.seed, train=options.train)
     print(f"{folder} is ready. Now try\n"
-          f"  python -m ulsad train {folder}/train/good --out tray.safetensors\n"
+          f"  python -m ulsad train {folder} --out tray.safetensors\n"
           f"  python -m ulsad predict tray.safetensors {folder}/test --out out")

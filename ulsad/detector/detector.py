@@ -227,17 +227,9 @@ class Ulsad:
         Raises `InputError` for a damaged or foreign file and for other backbone weights.
         """
         tensors, header = model_file.read(path)
-        if not {"config", "weights_hash", "record", "criteria", "references"} <= set(header):
-            raise InputError(f"{path}: its header is damaged. Copy the file again from its source.")
         config = Config.from_json(header["config"])
         extractor = load_backbone(config, weights).to(choose_device(device))
-        if extractor.weights_hash != header["weights_hash"]:
-            raise InputError(f"{path} was trained with other weights of {config.backbone} (hash "
-                             f"{header['weights_hash'][:12]}…, found {extractor.weights_hash[:12]}…). "
-                             "Use the weights file it was trained with.")
-        if not all(tensor.isfinite().all() for tensor in tensors.values()):
-            raise InputError(f"{path}: damaged, some of its values are not numbers. "
-                             "Copy the file again from its source.")
+        model_file.require_weights(path, header, config.backbone, extractor.weights_hash)
         try:
             parts = rebuilt(config, extractor, tensors, tuple(header["references"]))
             criteria = {name: Criterion.from_dict(values) for name, values in header["criteria"].items()}

@@ -16,6 +16,8 @@ from ulsad.errors import InputError
 from ulsad.photos.files import replacing
 
 _FORMAT, _VERSION = "ulsad", 4  # 4: no biases before a BatchNorm
+_HEADER = {"config", "weights_hash", "record", "criteria", "references"}
+_COPY_AGAIN = "Copy the file again from its source."
 
 
 def require_writable(path: Path | str) -> None:
@@ -46,10 +48,13 @@ def write(path: Path | str, tensors: dict[str, Tensor], header: dict[str, Any]) 
 
 
 def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and header. Raises `InputError` as `read_header` does."""
+    """Tensors and header. Raises `InputError` as `read_header` does, and for values that are not finite."""
     header = read_header(path)
     with _opened(path) as opened:
-        return {name: opened.get_tensor(name) for name in opened.keys()}, header  # noqa: SIM118
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise InputError(f"{path}: damaged, some of its values are not numbers. {_COPY_AGAIN}")
+    return tensors, header
 
 
 def read_header(path: Path | str) -> dict[str, Any]:
@@ -61,9 +66,21 @@ def read_header(path: Path | str) -> dict[str, Any]:
         metadata = opened.metadata() or {}
     _check(path, metadata)
     try:
-        return json.loads(metadata["header"])
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: its header is damaged. Copy the file again from its source.") from error
+        header = json.loads(metadata["header"])
+        if set(header) >= _HEADER:
+            return header
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise InputError(f"{path}: its header is damaged. {_COPY_AGAIN}")
+
+
+def require_weights(path: Path | str, header: dict[str, Any], backbone: str, found: str) -> None:
+    """Raise `InputError` if the backbone's weights, of which `found` is the hash, are not those that the
+    model was trained with."""
+    expected = header["weights_hash"]
+    if found != expected:
+        raise InputError(f"{path} was trained with other weights of {backbone} (hash {expected[:12]}…, found "
+                         f"{found[:12]}…). Use the weights file it was trained with.")
 
 
 @contextmanager
@@ -72,8 +89,7 @@ def _opened(path: Path | str) -> Iterator[Any]:
         with safe_open(path, framework="pt") as opened:
             yield opened
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a model file, or truncated ({error}). "
-                         "Copy the file again from its source.") from error
+        raise InputError(f"{path}: not a model file, or truncated ({error}). {_COPY_AGAIN}") from error
 
 
 def _check(path: Path | str, metadata: dict[str, str]) -> None:

@@ -61,6 +61,7 @@ class RunState:
     message: str  # why it failed, or what it skipped
     machine: str  # the device it runs on
     stopping: bool  # asked to stop
+    ticket: float  # when it was started or resumed, seconds since 1970; decides whose turn it is
     steps: list[dict[str, Any]]  # the training events, oldest first
 
     @property
@@ -193,28 +194,6 @@ def alive(folder: Path) -> Iterator[None]:
         (folder / _RESERVE).unlink(missing_ok=True)
 
 
-def wait_for_turn(folder: Path) -> Iterator[int]:
-    """Yield every half second how many runs are ahead in the queue, until there are none."""
-    reported = None
-    while ahead := _ahead(folder):
-        if ahead != reported:
-            append(folder, "queued", ahead=ahead)
-            reported = ahead
-        yield ahead
-        time.sleep(0.5)
-
-
-def _ahead(folder: Path) -> int:
-    """How many live runs in the same directory started earlier; runs with equal times are ordered by name."""
-    mine = (_ticket(folder), folder.name)
-    others = [other for other in all_runs(folder.parent) if other.name != folder.name and read(other).is_live]
-    return sum((_ticket(other), other.name) < mine for other in others)
-
-
-def _ticket(folder: Path) -> float:
-    return max((event["ticket"] for event in _events(folder) if "ticket" in event), default=0.0)
-
-
 class Reporter:
     """Writes training progress to events.jsonl: at most four lines a second, a few hundred in a long run."""
 
@@ -249,6 +228,7 @@ def read(folder: Path) -> RunState:
         message=_last_words(folder) if status == "interrupted" else last.get("message", ""),
         machine=next((event["name"] for event in reversed(events) if event["event"] == "machine"), ""),
         stopping=(folder / STOP).exists(),
+        ticket=max((event["ticket"] for event in events if "ticket" in event), default=0.0),
         steps=_steps(events),
     )
 

@@ -34,6 +34,7 @@ from ulsad.photos.files import replacing, write_text
 from ulsad.photos.intake import Intake, is_kept, kept, take_in
 from ulsad.runs import directory
 from ulsad.runs.outcome import Outcome, judge
+from ulsad.runs.queue import wait_for_turn
 from ulsad.runs.run_card import Card, run_card
 
 PREVIEW_SIDE = 320  # px, the longer side of each picture in a preview
@@ -130,7 +131,7 @@ def _run(folder: Path, order: Order, queue: bool, out: Path) -> None:
                 raise InputError(f"{folder} no longer exists, so no model can be saved. The training ends.")
             return interrupted() or (folder / directory.STOP).exists()
 
-        for _ in directory.wait_for_turn(folder) if queue else ():
+        for _ in wait_for_turn(folder) if queue else ():
             if should_stop():
                 raise Stopped
         intake, checkpoint = order.intake(Path(scratch)), folder / directory.CHECKPOINT

@@ -54,6 +54,11 @@ def shown() -> Path:
     return Path(_folder("shown").name)
 
 
+def allowed() -> list[str]:
+    """The only folders that the browser may fetch files from, besides gradio's own copies."""
+    return [str(shown())]
+
+
 def private() -> Path:
     """Nothing in here can be fetched."""
     return Path(_folder("private").name)
