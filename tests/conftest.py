@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from ulsad.demo.dataset import write_demo
 
 # Tests compare bits, which GPUs don't repeat; test_gpu.py wants to be shown one.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+# After every event gradio would sum up all events before, which takes longer and longer.
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000")
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 DEMO_MODEL, DEMO_PHOTOS = ASSETS / "demo.safetensors", sorted((ASSETS / "demo").glob("*.jpg"))
@@ -62,6 +66,23 @@ def in_float64():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def backbone_read_once():
+    """What is built in takes longer to build and read than most tests do with it: they get copies of one."""
+    from ulsad.method import backbones
+
+    read, usual = backbones.pretrained_stages, Config()
+    known = cache(lambda layers: read(replace(usual, layers=layers)))
+
+    def stages(config: Config, weights: Path | str | None = None):
+        return read(config, weights) if weights or config.backbone != usual.backbone else deepcopy(
+            known(config.layers))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbones, "pretrained_stages", stages)
+        yield
 
 
 @pytest.fixture(scope="session")

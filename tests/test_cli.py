@@ -64,16 +64,17 @@ def test_each_command_gives_an_example_that_it_understands(command):
     assert done.returncode == 0 and len(example) > 0
 
 
-def test_train_then_predict_a_zip(good_photos, tmp_path):
+def test_train_then_predict_a_zip(good_photos, demo_set, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "good"), "zip", good_photos)
     done = ulsad("train", archive, "--out", tmp_path / "m.safetensors", *TINY, "steps=3")
     assert done.returncode == 0, done.stderr
     assert "3 of 3 steps" in done.stdout
     assert Ulsad.load(tmp_path / "m.safetensors").config.steps == 3
     assert not list(tmp_path.glob("*checkpoint*"))
-    done = ulsad("predict", tmp_path / "m.safetensors", archive, "--out", tmp_path / "out")
+    others = shutil.make_archive(str(tmp_path / "others"), "zip", demo_set / "test/good")
+    done = ulsad("predict", tmp_path / "m.safetensors", others, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "out/maps").glob("*.png"))) == len(find_images(good_photos))
+    assert len(list((tmp_path / "out/maps").glob("*.png"))) == len(find_images(demo_set / "test/good"))
 
 
 def test_predict_writes_scores_relative_to_the_folder_and_maps(model, detector, demo_set, tmp_path):

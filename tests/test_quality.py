@@ -40,11 +40,11 @@ def test_the_shipped_demo_model_is_small():
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory) -> Ulsad:
-    """Trained on 40 good trays with the default settings, but a fifth of the steps and no copies."""
+    """Trained on 30 good trays with the default settings, but a sixth of the steps and no copies."""
     folder, rng = tmp_path_factory.mktemp("good"), np.random.default_rng(1)
-    for i in range(40):
+    for i in range(30):
         render(rng).image.save(folder / f"{i}.jpg", quality=92)
-    return Ulsad.fit(folder, Config(steps=60, augmented_photos=0))
+    return Ulsad.fit(folder, Config(steps=50, augmented_photos=0))
 
 
 @pytest.mark.slow
