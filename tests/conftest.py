@@ -71,14 +71,17 @@ def in_float64():
 @pytest.fixture(scope="session", autouse=True)
 def backbone_read_once():
     """What is built in takes longer to build and read than most tests do with it: they get copies of one."""
+    import torch
+
     from ulsad.method import backbones
 
     read, usual = backbones.pretrained_stages, Config()
-    known = cache(lambda layers: read(replace(usual, layers=layers)))
+    known = cache(lambda layers, dtype: read(replace(usual, layers=layers)))
 
-    def stages(config: Config, weights: Path | str | None = None):
-        return read(config, weights) if weights or config.backbone != usual.backbone else deepcopy(
-            known(config.layers))
+    def stages(config: Config, weights: Path | str | None = None) -> torch.nn.ModuleDict:
+        if weights or config.backbone != usual.backbone:
+            return read(config, weights)
+        return deepcopy(known(config.layers, torch.get_default_dtype()))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backbones, "pretrained_stages", stages)

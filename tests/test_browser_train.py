@@ -24,21 +24,6 @@ def set_steps(page: Page, steps: int) -> None:
     field.fill(str(steps))
 
 
-def test_dropped_photos_are_looked_at_and_the_cost_is_told(page, demo_set):
-    page.get_by_role("tab", name="Train").click()
-    drop(page, "good-parts", find_images(demo_set / "train/good"))
-    expect(page.locator("#found")).to_contain_text("good parts are few", timeout=180_000)
-    expect(page.locator("#cost")).to_contain_text("of memory", timeout=180_000)
-    chosen = page.get_by_role("radio", name="quick: a minute or two", checked=True)
-    colour = "radio => getComputedStyle(radio).backgroundColor"
-    unhovered = chosen.evaluate(colour)
-    chosen.hover()
-    assert chosen.evaluate(colour) == unhovered
-    keep(page, "3-train-ready")
-    page.locator("#good-parts .empty").click()
-    expect(page.locator("#found")).to_have_text("")
-
-
 def test_a_chosen_folder_in_the_layout_of_mvtec_ad_fills_the_slots(page, demo_set, tmp_path):
     bottle = tmp_path / "sets/bottle"
     shutil.copytree(demo_set / "train/good", bottle / "train/good")
@@ -55,6 +40,13 @@ def test_a_chosen_folder_in_the_layout_of_mvtec_ad_fills_the_slots(page, demo_se
     expect(found.locator("tr").nth(1)).to_contain_text(re.compile(r"good parts\s*12\s*640 × 480"))
     expect(found.locator("tr").nth(2)).to_contain_text("3 broken_large, 3 with masks")
     expect(page.locator("#good-parts .left-out")).to_contain_text("bottle/readme.txt")
+    expect(found).to_contain_text("good parts are few")
+    expect(page.locator("#cost")).to_contain_text("of memory", timeout=180_000)
+    chosen = page.get_by_role("radio", name="quick: a minute or two", checked=True)
+    colour = "radio => getComputedStyle(radio).backgroundColor"
+    unhovered = chosen.evaluate(colour)
+    chosen.hover()
+    assert chosen.evaluate(colour) == unhovered
     keep(page, "6-train-folder")
     page.locator("#good-parts .empty").click()
     expect(found).to_have_text("")
