@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from copy import deepcopy
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -66,26 +64,6 @@ def in_float64():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def backbone_read_once():
-    """What is built in takes longer to build and read than most tests do with it: they get copies of one."""
-    import torch
-
-    from ulsad.method import backbones
-
-    read, usual = backbones.pretrained_stages, Config()
-    known = cache(lambda layers, dtype: read(replace(usual, layers=layers)))
-
-    def stages(config: Config, weights: Path | str | None = None) -> torch.nn.ModuleDict:
-        if weights or config.backbone != usual.backbone:
-            return read(config, weights)
-        return deepcopy(known(config.layers, torch.get_default_dtype()))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backbones, "pretrained_stages", stages)
-        yield
 
 
 @pytest.fixture(scope="session")
