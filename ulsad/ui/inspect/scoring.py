@@ -52,8 +52,9 @@ def score(
     if batches.is_open(before, model, wanted):
         yield (gr.skip(),) * 7  # yielding nothing would clear the header's dropdown
         return
+    in_its_place: Update = gr.skip()
     if not any(path.exists() for path, _ in wanted.photos):  # the run was renamed or deleted
-        wanted = demo()
+        in_its_place = wanted = demo()
     total, unchanged = len(wanted.photos), (gr.skip(),) * 3
     try:
         coming = batches.begun(model, models_dir, wanted, before)
@@ -77,7 +78,7 @@ def score(
                back.model if back else gr.skip(), back.request if back else gr.skip())
         raise InputError(str(error).replace(f"{models_dir}/", "")) from error
     yield (None, coming, _first(wanted, before, coming), _left_out(batch, total),
-           gr.Button(visible=False), gr.skip(), wanted)
+           gr.Button(visible=False), gr.skip(), in_its_place)
 
 
 def _first(wanted: Request, before: str | None, key: str) -> Update:
