@@ -23,6 +23,7 @@ print(resident() - before, peak_memory_mb() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc, which can be told")
 @pytest.mark.parametrize(("word", "low", "high"), [("keep", 195, 215), ("return", -5, 15)])
 def test_freed_memory_is_kept_or_returned(word, low, high):
