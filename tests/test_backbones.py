@@ -80,6 +80,7 @@ def test_weights_from_a_file_need_no_later_layers():
     assert len(extractor.weights_hash) == 64
 
 
+@pytest.mark.slow
 def test_wide_resnet_is_pooled_to_384_channels(empty_hub):
     empty_hub.mkdir(parents=True)
     save_random("wide_resnet50_2", empty_hub / "wide_resnet50_2-95faca4d.pth")

@@ -305,6 +305,7 @@ def test_a_dropped_folder_is_scored_under_its_own_names_and_a_second_drop_adds(p
     expect(page.locator("#beta input[type=number]")).to_have_value("0.993")
     give_folder(page, "inspect-open", demo_set / "test/good")
     expect(said(page, "inspect-open")).to_have_text("8 photos in 2 folders")
+    expect(page.locator("#batch .shown")).to_have_text("8 photos")
     keep(page, "6-inspect-folder")
     page.locator("#inspect-open summary").click()
     page.get_by_label(f"Remove {names[0]}").click()

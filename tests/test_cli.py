@@ -143,6 +143,7 @@ def test_errors_are_one_line_and_no_traceback(arguments):
 QUICK = [*TINY, "steps=2"]
 
 
+@pytest.mark.slow
 def test_evaluate_trains_tests_and_writes_the_tables(demo_set, tmp_path):
     done = ulsad("evaluate", demo_set, "--out", tmp_path, "--seeds", "2", *QUICK)
     assert done.returncode == 0, done.stderr

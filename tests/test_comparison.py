@@ -24,37 +24,42 @@ def category(demo_set):
 
 
 @pytest.fixture(scope="module")
-def outcomes(category):
-    """One in a process of its own, as all are; the others as they run in theirs, without its start."""
-    return [_run_own("ulsad", category, BRIEF, None, None),
-            run_method("dfr", category, BRIEF, None, None, 1.0),
-            _run_own("nearest", category, BRIEF, None, None)]
+def dfr(category):
+    """In a process of its own, as all are; the others here as they run in theirs, without its start."""
+    return run_method("dfr", category, BRIEF, None, None, 1.0)
 
 
-def test_ulsad_is_the_same_as_in_a_trial(outcomes, category, tmp_path):
+@pytest.fixture(scope="module")
+def ulsad(category):
+    return _run_own("ulsad", category, BRIEF, None, None)
+
+
+def test_ulsad_is_the_same_as_in_a_trial(ulsad, category, tmp_path):
     trial = run_trial(TrialStore(tmp_path), category, BRIEF)
     labels = [not photo.is_good for photo in category.test]
-    assert roc_auc_score(labels, outcomes[0].scores) == pytest.approx(
+    assert roc_auc_score(labels, ulsad.scores) == pytest.approx(
         trial["maps"]["combined"]["auroc"]["all"], abs=1e-9)
 
 
-def test_dfr_is_the_local_branch_alone_without_directions(outcomes, category, tmp_path):
+@pytest.mark.slow
+def test_dfr_is_the_local_branch_alone_without_directions(dfr, category, tmp_path):
     alone = replace(BRIEF, global_target="none", lambda_l=0.0, local_metric="plain", relative_maps=False)
     trial = run_trial(TrialStore(tmp_path), category, alone)
     labels = [not photo.is_good for photo in category.test]
-    assert roc_auc_score(labels, outcomes[1].scores) == pytest.approx(
+    assert roc_auc_score(labels, dfr.scores) == pytest.approx(
         trial["maps"]["local"]["auroc"]["all"], abs=1e-9)
 
 
-def test_nearest_is_the_bank_of_the_same_split(outcomes, category):
+def test_nearest_is_the_bank_of_the_same_split(category):
+    outcome = _run_own("nearest", category, BRIEF, None, None)
     bank = Bank.fit(category.train, BRIEF, category.held_out)
     scores, maps = bank.score([photo.path for photo in category.test])
-    np.testing.assert_allclose(outcomes[2].scores, scores, rtol=1e-5)
-    np.testing.assert_allclose(outcomes[2].maps, maps, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outcome.scores, scores, rtol=1e-5)
+    np.testing.assert_allclose(outcome.maps, maps, rtol=1e-4, atol=1e-5)
 
 
-def test_the_table_of_several_seeds_gives_mean_and_deviation(outcomes, category):
-    first = outcomes[0]
+def test_the_table_of_several_seeds_gives_mean_and_deviation(ulsad, category):
+    first = ulsad
     other = replace(first, scores=first.scores[::-1].copy())
     labels = np.array([not photo.is_good for photo in category.test])
     values = [100 * roc_auc_score(labels, one.scores) for one in (first, other)]
@@ -66,15 +71,16 @@ def test_the_table_of_several_seeds_gives_mean_and_deviation(outcomes, category)
     assert row["logical"] == pytest.approx((np.mean(values), np.std(values, ddof=1)))
 
 
-def test_the_table_says_what_could_not_run(outcomes, category):
+@pytest.mark.slow
+def test_the_table_says_what_could_not_run(ulsad, dfr, category):
     broken = Outcome("draem", "its own", None, None, math.nan, math.nan, "needs textures")
-    table = comparison_table(category, [[outcome] for outcome in (*outcomes[:2], broken)])
+    table = comparison_table(category, [[ulsad], [dfr], [broken]])
     rows = [dict(zip(table.columns, row)) for row in table.rows]
     assert [row["method"] for row in rows] == ["ulsad", "dfr", "draem"]
-    assert [row["seconds"] for row in rows[:2]] == [round(outcome.seconds) for outcome in outcomes[:2]]
-    assert all(outcome.seconds > 0 and row["MB"] > 200 for outcome, row in zip(outcomes, rows[:2]))
+    assert [row["seconds"] for row in rows[:2]] == [round(outcome.seconds) for outcome in (ulsad, dfr)]
+    assert all(outcome.seconds > 0 and row["MB"] > 200 for outcome, row in zip((ulsad, dfr), rows))
     assert rows[2]["seconds"] is None and rows[2]["note"] == "needs textures"
-    partly = comparison_table(category, [[broken, outcomes[0]]])
+    partly = comparison_table(category, [[broken, ulsad]])
     assert dict(zip(partly.columns, partly.rows[0], strict=True))["note"] == "needs textures"
     assert np.isnan(rows[2]["image AUROC"]) and "needs textures" in table.markdown()
 

@@ -49,6 +49,7 @@ def test_save_and_load_give_identical_maps_to_the_bit(detector, demo_set, tmp_pa
     assert again.config == detector.config and again.record == detector.record
 
 
+@pytest.mark.slow
 def test_same_seed_same_model(detector, good_photos):
     again = Ulsad.fit(good_photos, TINY)
     for name, value in tensors(detector).items():
@@ -80,6 +81,7 @@ def test_losses_of_both_branches_fall(good_photos):
         assert last < 0.8 * first, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [
     {"lambda_l": 0.0, "global_target": "none"}, {"global_target": "features"},
     {"local_global_loss": False}, {"lambda_l": 0.0, "lambda_g": 0.0}, {"frn_output": "relu"},
@@ -110,6 +112,7 @@ def test_calibration_is_numpys_quantile_of_the_held_out_maps(detector, good_phot
         assert detector.calibration.global_(level) == pytest.approx(np.quantile(maps, level), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_copies_are_trained_on_and_counted_and_never_held_out(good_photos):
     config = dataclasses.replace(TINY, steps=None, epochs=1, augmented_photos=33)
     detector = Ulsad.fit(good_photos, config)
@@ -157,6 +160,7 @@ def test_a_whole_dataset_is_not_trained_on(demo_set):
         Ulsad.fit(demo_set, TINY)
 
 
+@pytest.mark.slow
 def test_diverging_training_stops_and_keeps_the_last_good_checkpoint(good_photos, tmp_path, monkeypatch):
     file = tmp_path / "checkpoint.safetensors"
     monkeypatch.setattr(fitting, "CHECKPOINT", 0.0)
@@ -195,6 +199,7 @@ def test_a_file_that_is_no_model_of_ours(detector, tmp_path, how):
         Ulsad.load(file)
 
 
+@pytest.mark.slow
 def test_a_model_refuses_other_backbone_weights(good_photos, tmp_path):
     weights = shared("weights/resnet18_imagenet_bnfolded_conv1_to_layer3.pth")
     config = dataclasses.replace(TINY, backbone="resnet18", steps=2)

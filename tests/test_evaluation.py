@@ -155,6 +155,7 @@ def test_scores_of_a_trial_are_kept(store, category):
     assert [row[0] for row in rows] == [photo.path.as_posix() for photo in category.test]
 
 
+@pytest.mark.slow
 def test_another_blur_needs_no_new_training_and_gives_the_same_as_one(store, category):
     blurred = replace(TINY, blur_sigma=4.0)
     assert trial_folder(store.folder, category, blurred) == trial_folder(store.folder, category, TINY)
@@ -179,6 +180,7 @@ def test_recalibration_refuses_what_needs_training(detector, good_photos):
         detector.recalibrated(good_photos, frn_width=8)
 
 
+@pytest.mark.slow
 def test_seeds_and_tables(store, category):
     results = run_seeds(store, [category], BRIEF, 2)
     assert [trial["seed"] for trial in results[category.name]] == [0, 1]

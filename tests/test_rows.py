@@ -96,6 +96,7 @@ touch(torch.empty(400, 512, 512, dtype=torch.float16))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 def test_memory_does_not_grow_with_the_rows_touched(tmp_path):
     done = subprocess.run([sys.executable, "-c", TOUCH_200_MB, tmp_path / "rows"], capture_output=True,

@@ -28,6 +28,7 @@ def test_slots_that_were_filled_meanwhile_are_checked_again(good_photos, tmp_pat
     assert list(check_again(tmp_path, None, looked, newer, *both)) == [(gr.skip(),) * 6]
 
 
+@pytest.mark.slow
 def test_the_cost_is_told_or_why_there_is_none(good_photos, tmp_path):
     photos = Slot().add((photo, photo.name) for photo in find_images(good_photos))
     slots = (photos, Slot(), Slot(), "", "", "", "")
