@@ -158,7 +158,7 @@ def test_defects_among_the_good_parts_are_refused(page, demo_set, models_dir):
     drop(page, "known-defects", photos[:1])
     expect(page.locator("#found")).to_contain_text("in good parts and in known defects", timeout=180_000)
     page.locator("#train").click()
-    expect(page.locator(".toast-body")).to_contain_text("Take copies out")
+    expect(page.locator(".toast-body")).to_contain_text("Remove the copies")
     assert [file.parent.name for file in models_dir.glob("*/events.jsonl")] == ["my parts"]
 
 
