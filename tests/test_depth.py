@@ -289,6 +289,7 @@ def test_the_model_file_says_what_is_white(models, versions, tmp_path):
     assert np.abs(reference - np.asarray(eight, float)).mean() < 2  # it's a JPEG
 
 
+@pytest.mark.slow
 def test_a_given_white_is_kept_and_what_exceeds_it_said(versions):
     config = Config.from_json(TINY.to_json()).with_text(["white_level=2047", "steps=3"])
     model = Ulsad.fit(versions / "12" / "good", config)
@@ -296,6 +297,7 @@ def test_a_given_white_is_kept_and_what_exceeds_it_said(versions):
     assert all("brighter than white (2047)" in note for note in model.record["notes"])
 
 
+@pytest.mark.slow
 def test_a_training_that_goes_on_keeps_white_and_what_was_said_of_it(versions, tmp_path):
     part = Ulsad.fit(versions / "12" / "good", replace(TINY, steps=3), watch=Watch(should_stop=lambda: True))
     part.save(tmp_path / "part.safetensors", resumable=True)

@@ -124,6 +124,7 @@ def test_no_test_photo_is_opened_before_evaluation(store, category):
     assert summary["maps"]["combined"]["operating_point"]["threshold"] == threshold_at(held_out, 0.05)
 
 
+@pytest.mark.slow
 def test_other_test_photos_leave_model_and_threshold_as_they_are(category, tmp_path):
     """The same training photos with nonsense in place of the test photos: the same file, to the byte."""
     swapped = []

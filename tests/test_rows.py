@@ -136,6 +136,7 @@ def fit(photos: Path, config: Config, scratch: Path) -> tuple[dict[str, torch.Te
     return parts, losses
 
 
+@pytest.mark.slow
 def test_prepared_data_and_losses_are_those_in_memory(good_photos, tmp_path, monkeypatch):
     config = dataclasses.replace(TINY, steps=3)
     parts, losses = fit(good_photos, config, tmp_path)
