@@ -361,7 +361,8 @@ def test_stop_keeps_what_is_scored_and_the_old_photos_stay_until_then(page, tmp_
     for i in range(150):
         shutil.copy(ASSETS / "demo/0 good.jpg", tmp_path / f"photos/{i:03}.jpg")
     open_photos(page, [Path(shutil.make_archive(str(tmp_path / "many"), "zip", tmp_path / "photos"))])
-    expect(page.locator("#batch-progress")).to_contain_text("Scoring 16/150", timeout=30_000)
+    some = re.compile(r"Scoring [1-9]\d*/150")
+    expect(page.locator("#batch-progress")).to_contain_text(some, timeout=30_000)
     choose(page, "3 swapped.jpg")
     page.get_by_role("button", name="Stop and keep scores").click()
     expect(page.locator("#batch-progress")).to_contain_text("photos were not scored", timeout=30_000)
