@@ -10,7 +10,7 @@ from ulsad.photos.images import find_images
 from ulsad.ui import places
 from ulsad.ui.slot import Slot
 from ulsad.ui.train import incoming
-from ulsad.ui.train.order import SETTINGS, check, check_again, cost, start
+from ulsad.ui.train.order import SETTINGS, check, check_changed, cost, start
 
 
 def test_slots_that_were_filled_meanwhile_are_checked_again(good_photos, tmp_path):
@@ -19,13 +19,13 @@ def test_slots_that_were_filled_meanwhile_are_checked_again(good_photos, tmp_pat
     both = (photos, Slot(), one, "", "", "", "")
     looked, key, found, *_ = list(check(tmp_path, None, "", photos, Slot(), Slot(), "", "", "", ""))[-1]
     assert "good parts" in found and "known defects" not in found
-    looked, newer, found, *_ = list(check_again(tmp_path, None, looked, key, *both))[-1]
+    looked, newer, found, *_ = list(check_changed(tmp_path, None, looked, key, *both))[-1]
     assert "the same picture in good parts and in known defects" in found
     waiting = tmp_path / incoming.FOLDER / places.process()
     assert [folder.name for folder in waiting.iterdir()] == [newer] != [key]
     with pytest.raises(InputError, match="Remove the copies"):
         start(tmp_path, newer, "never", "quick", *[""] * len(SETTINGS), None)
-    assert list(check_again(tmp_path, None, looked, newer, *both)) == [(gr.skip(),) * 6]
+    assert list(check_changed(tmp_path, None, looked, newer, *both)) == [(gr.skip(),) * 6]
 
 
 @pytest.mark.slow

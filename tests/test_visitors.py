@@ -52,7 +52,7 @@ EVENTS = {
     "train.runs_list._rename": f"{LISTED}; a new one must be a plain file name",
     "train.runs_list._ask": "repeats the name in a question",
     "train.runs_list._kept": NO_NAME, "train.runs_list._delete": LISTED,
-    "train.order.check": FOLDER, "train.order.check_again": FOLDER, "train.order.cost": UPLOAD,
+    "train.order.check": FOLDER, "train.order.check_changed": FOLDER, "train.order.cost": UPLOAD,
     "train.tab._start": f"{UPLOAD}; the new run's name must be a plain file name that is free",
     "train.tab._check_stopped": NO_NAME, "train.tab._emptied": NO_NAME,
     "train.tab._stop": RUN, "train.tab._resume": RUN, "train.tab._open": RUN, "train.tab._watch": RUN,

@@ -53,6 +53,8 @@ def _serve(options: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as for Ctrl-C: visitors' photos are removed
     print("ULSAD Explorer is starting; loading torch and gradio takes a few seconds.", flush=True)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported
+    # Otherwise gradio sums up all earlier events after each one, so a long session gets slower and slower.
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000")
     from ulsad.ui import page, places
 
     # run_history=False: otherwise the browser keeps every redraw and gets slower each time.

@@ -29,8 +29,16 @@ SETTINGS = ("backbone", "image_size", "lambda_l", "lambda_g", "minutes", "steps"
             "white_level")
 
 
-def slots(data_root: Path | None) -> tuple[list[gr.State | gr.Textbox], list[Any]]:
-    """Three slots for photos, three for folders on the server, and the events that fill them."""
+class Slots(NamedTuple):
+    """The components, and the events after which photos are checked."""
+
+    values: list[gr.State | gr.Textbox]  # three slots for photos, three for folders on the server
+    filled: list[Any]  # of the slots
+    named: list[Any]  # of the folders
+
+
+def slots(data_root: Path | None) -> Slots:
+    """Lay out the slots."""
     _, good = slot.build("Good parts: 20 to 300 photos", "good-parts",
                          "Drop photos, a folder or a zip here; a whole data set fills all slots")
     with gr.Row():
@@ -46,8 +54,8 @@ def slots(data_root: Path | None) -> tuple[list[gr.State | gr.Textbox], list[Any
         folders = [gr.Textbox(label=label, max_lines=1) for label in
                    ("Good parts, or a data set", "Held-out good parts", "Known defects")]
     dropped = [good, held_out, defects]
-    return [*dropped, *folders], [*(state.change for state in dropped), *(box.submit for box in folders),
-                                  *(box.blur for box in folders)]
+    return Slots([*dropped, *folders], [state.change for state in dropped],
+                 [*(box.submit for box in folders), *(box.blur for box in folders)])
 
 
 class Settings(NamedTuple):
@@ -128,11 +136,11 @@ def check(
            gr.Accordion(visible=True), here.check.contact_sheet)
 
 
-def check_again(
+def check_changed(
     models_dir: Path, data_root: Path | None, looked: tuple[Any, ...], previous: str, *slots: Any
 ) -> Iterator[tuple[Update, ...]]:
-    """Check again if the slots have changed since. When two slots are filled at once, two checks run in
-    parallel, and the one that saw only the first slot may finish last."""
+    """Check if the slots have changed since `looked`, of the last check. When two slots are filled at once,
+    two checks run in parallel, and the one that saw only the first slot may finish last."""
     if looked == slots:
         yield (gr.skip(),) * 6
         return

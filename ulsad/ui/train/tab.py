@@ -37,7 +37,7 @@ def build(
     mine = gr.BrowserState("", storage_key="ulsad-run", secret="ulsad")
     with gr.Row():
         with gr.Column(scale=2, min_width=380):
-            slots, look = train_order.slots(data_root)
+            slots, filled, named = train_order.slots(data_root)
             found = gr.HTML(elem_id="found")
             stop_check = gr.Button("Stop checking", visible=False, size="sm")
             with gr.Accordion("Contact sheet", open=False, visible=False) as sheet_place:
@@ -75,18 +75,18 @@ def build(
 
     priced = [key, preset, *settings, weights]
     checked = [looked, key, found, stop_check, sheet_place, sheet]
-    check, check_again = (library.show_errors(partial(function, models_dir, data_root))
-                          for function in (train_order.check, train_order.check_again))
+    check, check_changed = (library.show_errors(partial(function, models_dir, data_root))
+                            for function in (train_order.check, train_order.check_changed))
     given = [*slots, white_level]
-    quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "check"}
-    checking = gr.on(look, check, [key, *given], checked, concurrency_limit=2, trigger_mode="always_last",
-                     **quiet)
-    again = checking.then(check_again, [looked, key, *given], checked, **quiet)
-    with_level = gr.on([white_level.submit, white_level.blur], check_again, [looked, key, *given], checked,
-                       **quiet)
-    for event in (again, with_level):
+    since = [looked, key, *given]
+    quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "check", "concurrency_limit": 2}
+    checking = [gr.on(filled, check_changed, since, checked, trigger_mode="always_last", **quiet),
+                gr.on(named, check, [key, *given], checked, trigger_mode="always_last", **quiet)]
+    again = [event.then(check_changed, since, checked, **quiet) for event in checking]
+    with_level = gr.on([white_level.submit, white_level.blur], check_changed, since, checked, **quiet)
+    for event in (*again, with_level):
         event.then(train_order.cost, priced, cost, show_progress="hidden")
-    stop_check.click(_check_stopped, None, [found, stop_check], cancels=[checking, again, with_level])
+    stop_check.click(_check_stopped, None, [found, stop_check], cancels=[*checking, *again, with_level])
     gr.on([preset.change, weights.change, *(setting.change for setting in settings)], train_order.cost,
           priced, cost, show_progress="hidden", trigger_mode="always_last")
     start.click(library.show_errors(partial(_start, models_dir)), [key, name, preset, *settings, weights],
