@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ulsad import Ulsad
+from ulsad import Config, Ulsad
 from ulsad.__main__ import _parser, main
 from ulsad.commands import COMMANDS
+from ulsad.detector import model_file, spreadsheet
 from ulsad.detector.batch import COLUMNS
 from ulsad.detector.criterion import Criterion
 from ulsad.method.calibration import Combination
@@ -166,13 +167,24 @@ def test_evaluate_one_model(model, demo_set, tmp_path):
 
 
 @pytest.mark.slow
-def test_ablations_write_tables_and_a_figure(demo_set, tmp_path):
-    done = ulsad("ablate", "alpha-beta", demo_set, "--out", tmp_path, *QUICK)
+def test_ablations_write_tables_and_figures(demo_set, tmp_path):
+    done = ulsad("ablate", "components", demo_set, "--out", tmp_path, *QUICK)
     assert done.returncode == 0, done.stderr
-    assert "β=0.995" in done.stdout and (tmp_path / "alpha-beta-tray.png").stat().st_size > 5000
-    done = ulsad("ablate", "local", demo_set, "--out", tmp_path, *QUICK)
-    assert done.returncode == 0, done.stderr
-    assert "λ_l=0.01: image AUROC" in done.stdout and (tmp_path / "local.png").stat().st_size > 5000
+    head, *rows = spreadsheet.read(tmp_path / "components.csv")
+    assert head[:6] == ["λ_l", "λ_g", "L_lg", "L_pg^d", "L_pg", "image AUROC"]
+    assert len(rows) == 10 and rows[0][:5] == [0.0, "–", "–", "–", "–"]
+    assert rows[-1][:5] == [0.5, "0.50", "✓", "–", "✓"]
+    models = [model_file.read_header(file) for file in tmp_path.glob("trials/tray/*/model.safetensors")]
+    used = [Config.from_json(header["config"]) for header in models]
+    assert len({(one.lambda_l, one.lambda_g, one.global_target, one.local_global_loss) for one in used}) == 10
+    # Table 22 has eight of these ten, and Figure 7 the last; nothing is trained again for them.
+    for study, columns in (("global", 1 + 8 * 3), ("alpha-beta", None)):
+        done = ulsad("ablate", study, demo_set, "--out", tmp_path, *QUICK)
+        assert done.returncode == 0 and "training" not in done.stderr, done.stderr
+        assert columns is None or len(spreadsheet.read(tmp_path / f"{study}.csv")[0]) == columns
+    assert "β=0.995" in done.stdout
+    for name in ("components", "global", "alpha-beta-tray"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000
 
 
 @pytest.mark.slow

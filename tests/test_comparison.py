@@ -1,4 +1,4 @@
-"""Our own methods beside others, each in a process of its own."""
+"""Our own methods beside others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from ulsad import InputError
 from ulsad.evaluation.baselines import Outcome
-from ulsad.evaluation.comparison import _run_own, check_methods, comparison_table, run_method
+from ulsad.evaluation.comparison import OWN, _run_own, check_methods, comparison_table, run_method
 from ulsad.evaluation.nearest import Bank
 from ulsad.evaluation.trials import TrialStore, run_trial
 from ulsad.photos.datasets import find_categories
@@ -25,8 +25,8 @@ def category(demo_set):
 
 @pytest.fixture(scope="module")
 def dfr(category):
-    """In a process of its own, as all are; the others here as they run in theirs, without its start."""
-    return run_method("dfr", category, BRIEF, None, None, 1.0)
+    """As it runs in a process of its own, but without the start of one."""
+    return _run_own("dfr", category, replace(BRIEF, **OWN["dfr"]), None, None)
 
 
 @pytest.fixture(scope="module")

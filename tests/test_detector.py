@@ -50,17 +50,7 @@ def test_save_and_load_give_identical_maps_to_the_bit(detector, demo_set, tmp_pa
 
 
 @pytest.mark.slow
-def test_same_seed_same_model(detector, good_photos):
-    again = Ulsad.fit(good_photos, TINY)
-    for name, value in tensors(detector).items():
-        assert torch.equal(value, tensors(again)[name]), name
-    np.testing.assert_array_equal(detector.calibration.local.values, again.calibration.local.values)
-    other = Ulsad.fit(good_photos, dataclasses.replace(TINY, seed=1))
-    assert not torch.equal(tensors(other)["frn.0.weight"], tensors(detector)["frn.0.weight"])
-
-
-@pytest.mark.slow
-def test_checkpoints_on_the_way_change_nothing(detector, good_photos, monkeypatch):
+def test_same_seed_same_model_whether_or_not_there_are_checkpoints(detector, good_photos, monkeypatch):
     seen = []
     monkeypatch.setattr(fitting, "CHECKPOINT", 0.0)
     monkeypatch.setattr(fitting, "SHARE", 0)
@@ -69,25 +59,27 @@ def test_checkpoints_on_the_way_change_nothing(detector, good_photos, monkeypatc
     assert seen == list(range(1, 13))
     for name, value in tensors(detector).items():
         assert torch.equal(value, tensors(again)[name]), name
+    np.testing.assert_array_equal(detector.calibration.local.values, again.calibration.local.values)
+    other = Ulsad.fit(good_photos, dataclasses.replace(TINY, seed=1, steps=1))
+    assert not torch.equal(tensors(other)["frn.0.weight"], tensors(detector)["frn.0.weight"])
 
 
-@pytest.mark.slow
-def test_losses_of_both_branches_fall(good_photos):
-    steps = []
-    Ulsad.fit(good_photos, dataclasses.replace(TINY, steps=40),
-              watch=Watch(lambda progress: progress.step and steps.append(progress.step)))
+def test_losses_of_both_branches_fall(training):
+    _, steps = training
     for name in ("local", "attention", "local_global"):
-        first, last = (np.mean([getattr(step, name) for step in part]) for part in (steps[:5], steps[-5:]))
-        assert last < 0.8 * first, name
+        first, last = (np.mean([getattr(step, name) for step in part]) for part in (steps[:3], steps[-3:]))
+        print(name, last / first)
+        assert last < 0.9 * first, name
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [
-    {"lambda_l": 0.0, "global_target": "none"}, {"global_target": "features"},
-    {"local_global_loss": False}, {"lambda_l": 0.0, "lambda_g": 0.0}, {"frn_output": "relu"},
-    {"image_size": 288, "blur_sigma": 4.0}, {"feature_dim": 64}, {"precision": "bfloat16"},
-    {"local_metric": "plain"}, {"relative_maps": False}, {"combination": "mean", "global_weight": 1.0},
-    {"local_metric": "plain", "relative_maps": False}, {"augmented_photos": 40}])
+    {"global_target": "none", "lambda_l": 0.0, "feature_dim": 64},
+    {"global_target": "features", "frn_output": "relu", "local_metric": "plain"},
+    {"local_global_loss": False, "relative_maps": False, "combination": "mean", "global_weight": 1.0},
+    {"lambda_l": 0.0, "lambda_g": 0.0, "precision": "bfloat16", "batch_size": 2},
+    {"image_size": 288, "blur_sigma": 4.0, "augmented_photos": 20},
+    {"local_metric": "plain", "relative_maps": False}], ids=lambda changes: " ".join(changes))
 def test_ablations_and_sizes_train_save_and_load(good_photos, tmp_path, changes):
     detector = Ulsad.fit(good_photos, dataclasses.replace(TINY, steps=2, **changes))
     detector.save(tmp_path / "m.safetensors")

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from ulsad import Config, InputError, Ulsad
 from ulsad.detector import spreadsheet
 from ulsad.detector.criterion import threshold_at
-from ulsad.evaluation.ablation import STUDIES, alpha_beta_grid, run_study, study_table
+from ulsad.evaluation.ablation import STUDIES, alpha_beta_grid
 from ulsad.evaluation.evaluation import Evaluation, evaluate, subsets, summarise
 from ulsad.evaluation.paper_tables import evaluation_table, kinds_table, run_seeds
 from ulsad.evaluation.trials import MODEL, TrialStore, held_out_photos, run_trial, trained, trial_folder
@@ -214,23 +214,6 @@ def test_means_over_categories_of_models_without_a_global_branch(store, category
     table = evaluation_table({"a": [local], "b": [local]}, "plain")
     assert [row[:2] for row in table.rows] == [(name, map_) for name in ("a", "b", "mean")
                                                for map_ in ("combined", "local")]
-
-
-@pytest.mark.slow
-def test_components_have_the_rows_of_table_3(store, category):
-    study = STUDIES["components"]
-    results = run_study(store, [category], BRIEF, 1, study)
-    table = study_table(study, results)
-    assert table.columns[:6] == ("λ_l", "λ_g", "L_lg", "L_pg^d", "L_pg", "image AUROC")
-    assert len(table.rows) == 10 and table.rows[0][:5] == (0.0, "–", "–", "–", "–")
-    assert table.rows[-1][:5] == (0.5, "0.50", "✓", "–", "✓")
-    used = [result[category.name][0]["config"] for result in results]
-    assert used[-1]["lambda_l"] == used[-1]["lambda_g"] == 0.5 and used[-1]["global_target"] == "attention"
-    # Table 22 has eight of these ten, and nothing is trained again for it.
-    OPENED.clear()
-    columns = study_table(STUDIES["global"], run_study(
-        store, [category], BRIEF, 1, STUDIES["global"])).columns
-    assert len(columns) == 1 + 8 * 3 and not any(path.endswith(".png") for path in OPENED)
 
 
 def test_every_study_changes_only_settings_there_are():

@@ -18,7 +18,7 @@ from ulsad.method.training import Training, TrainingData
 from ulsad.photos.images import find_images, read_squares
 from ulsad.speed import plain
 
-STEPS = 8
+STEPS = 5
 
 
 @pytest.mark.slow
@@ -45,4 +45,4 @@ def test_losses_of_the_paper_preset_are_those_of_the_plain_procedure(good_photos
         found = torch.tensor((step.local, step.attention, step.local_global))
         torch.testing.assert_close(found, torch.tensor(losses), rtol=1e-7, atol=0)
         all_losses.append(sum(losses))
-    assert all_losses[-1] < 0.9 * all_losses[0]
+    assert all_losses[-1] < 0.95 * all_losses[0]

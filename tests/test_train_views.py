@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ulsad.runs import directory
+from ulsad.ui.component import renewed
 from ulsad.ui.train import views as train_views
 
 
@@ -24,3 +25,10 @@ def test_a_run_that_died_says_its_last_words(tmp_path):
     (tmp_path / directory.LOG).write_text("Traceback …\nMemoryError: <no room>\n\n", encoding="utf-8")
     state = directory.read(tmp_path)  # it has no heartbeat
     assert state.status == "interrupted" and "MemoryError: &lt;no room&gt;" in train_views.status(state)
+
+
+def test_new_choices_leave_a_choice_alone_that_is_still_there():
+    """The user may choose another one before they arrive, and would lose it."""
+    for names in (["a", "b"], [("A", "a"), ("B", "b")]):
+        assert "value" not in renewed(names, "a", "b").constructor_args
+        assert renewed(names, "gone", "b").constructor_args["value"] == "b"

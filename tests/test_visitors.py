@@ -57,6 +57,7 @@ EVENTS = {
     "train.tab._check_stopped": NO_NAME, "train.tab._emptied": NO_NAME,
     "train.tab._stop": RUN, "train.tab._resume": RUN, "train.tab._open": RUN, "train.tab._watch": RUN,
     "train.tab._remembered": "keeps the run's name in the browser", "train.tab._mine": RUN,
+    "train.tab._runs": RUN,
     "train.tab._models": MODEL,
     "attention.photo_list._open": UPLOAD, "attention.photo_list._pick": NO_NAME,
     "attention.photo_list.follow": NO_NAME,
@@ -73,7 +74,7 @@ EVENTS = {
 HARMLESS = {"inspect.take_away._save", "inspect.take_away._restore", "train.runs_list._listed",
             "train.runs_list._compared",
             "train.runs_list._ask", "train.tab._watch", "train.tab._remembered", "train.tab._models",
-            "train.tab._mine", "train.order.cost", "attention.tab._find"}
+            "train.tab._mine", "train.tab._runs", "train.order.cost", "attention.tab._find"}
 SECRET = "the secret of another folder"
 
 

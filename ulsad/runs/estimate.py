@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
 
@@ -66,7 +66,8 @@ def estimate(
     """
     extractor = load_backbone(config, weights).to(choose_device(device))
     with _alone:  # two parallel estimates would each measure a third of the speed
-        pace = _measured(config, extractor)
+        pace = _pace(
+            replace(config, steps=1, epochs=None, minutes=None, seed=0, white_level=None), weights, device)
     kept_back = held_out or held_out_share(photos, config)
     trained_on = photos if held_out else photos - kept_back
     rows = size_with_copies(trained_on, config)
@@ -111,13 +112,15 @@ def _networks(config: Config, extractor: FeatureExtractor) -> Networks:
         return Networks(config, extractor.channels, extractor.grid)
 
 
-def _measured(config: Config, extractor: FeatureExtractor) -> _Pace:
-    device = extractor.pixel_mean.device
+@lru_cache(maxsize=32)
+def _pace(config: Config, weights: Path | str | None, device: str | None) -> _Pace:
+    """Measured once in this process for all numbers of photos and steps."""
+    extractor = load_backbone(config, weights).to(choose_device(device))
     images = torch.randint(0, 256, (config.batch_size, 3, config.image_size, config.image_size),
                            dtype=torch.uint8)
 
     def extracted() -> Tensor:
-        return extractor(extractor.normalise(images[:FEW].to(device))).cpu()
+        return extractor(extractor.normalise(images[:FEW].to(extractor.pixel_mean.device))).cpu()
 
     features = extracted()
     features = (features - features.mean()) / features.std()

@@ -1,7 +1,8 @@
-"""Custom components: an HTML template with scripts; the value is JSON text."""
+"""Values of components: custom ones, whose value is JSON text, and dropdowns whose choices change."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,3 +17,12 @@ def component(scripts: list[str], template: str, elem_id: str, first: str | None
     """An HTML template driven by scripts below this folder, which read its value as JSON text."""
     code = "".join((FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in scripts)
     return gr.HTML(first, html_template=template, js_on_load=code, apply_default_css=False, elem_id=elem_id)
+
+
+def renewed(names: Sequence[str | tuple[str, str]], chosen: str | None, instead: str | None) -> gr.Dropdown:
+    """A dropdown's new choices, as names or (label, name). `instead` replaces a chosen name that is gone.
+
+    A name that is still there is not sent: it would undo a choice that the user makes in the meantime.
+    """
+    is_there = chosen in [name if isinstance(name, str) else name[1] for name in names]
+    return gr.Dropdown(list(names)) if is_there else gr.Dropdown(list(names), value=instead)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -180,14 +179,8 @@ def cost(key: str, preset: str, *inputs: Any) -> Iterator[str]:
 
 def _estimate(here: incoming.Incoming, config: Config, weights: str | None) -> Estimate:
     checked = here.check
-    return _cached_estimate(config, checked.usable(GOOD_PARTS), checked.usable(HELD_OUT),
-                            round(checked.seconds_per_photo, 4), weights, here.models_dir)
-
-
-@lru_cache(maxsize=32)
-def _cached_estimate(config: Config, photos: int, held_out: int, seconds: float, weights: str | None,
-                     models_dir: Path) -> Estimate:
-    return estimate(config, photos, held_out, seconds, weights or models_dir / directory.WEIGHTS)
+    return estimate(config, checked.usable(GOOD_PARTS), checked.usable(HELD_OUT), checked.seconds_per_photo,
+                    weights or here.models_dir / directory.WEIGHTS)
 
 
 def _free(folder: Path) -> int:

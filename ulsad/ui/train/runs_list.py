@@ -15,7 +15,7 @@ from ulsad.runs import directory
 from ulsad.runs.outcome import Outcome
 from ulsad.runs.run_card import Card, comparison
 from ulsad.ui import library
-from ulsad.ui.component import Update
+from ulsad.ui.component import Update, renewed
 
 HEADERS = ["name", "status", "good photos", "held out", "steps", "AUROC on known defects", "minutes",
            "created"]
@@ -52,8 +52,7 @@ def build(models_dir: Path, changed: gr.State) -> None:
 def _listed(models_dir: Path, chosen: str | None, other: str | None) -> tuple[Update, ...]:
     rows = [_row(place) for place in places(models_dir)]
     names = [row[0] for row in rows]
-    return gr.Dataframe(rows), *(gr.Dropdown(names, value=value if value in names else None)
-                                 for value in (chosen, other))
+    return gr.Dataframe(rows), renewed(names, chosen, None), renewed(names, other, None)
 
 
 def places(models_dir: Path) -> list[Path]:

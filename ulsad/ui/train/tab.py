@@ -18,12 +18,14 @@ from ulsad.runs import directory
 from ulsad.runs.run_card import result, run_card
 from ulsad.ui import library, places
 from ulsad.ui.batches import Request
-from ulsad.ui.component import Update
+from ulsad.ui.component import Update, renewed
 from ulsad.ui.inspect.tab import Inspected
 from ulsad.ui.slot import Slot
 from ulsad.ui.train import incoming, runs_list
 from ulsad.ui.train import order as train_order
 from ulsad.ui.train import views as train_views
+
+LIVE, QUIET = 1.0, 3.0  # seconds between two looks at a run that is training, and at any other
 
 _SHOW_RUN = "() => document.getElementById('run-status').scrollIntoView({block: 'center'})"
 
@@ -97,12 +99,13 @@ def build(
     inspect.click(library.show_errors(partial(_open, models_dir)), run,
                   [model, tabs, inspected.wanted, inspected.slot])
     run.input(_remembered, run, mine)
-    views = [status, plot, preview, stop, resume, inspect, after, outcome, take_model, take_card, changed,
-             seen]
-    gr.on([gr.Timer(1.0).tick, run.change], library.show_errors(partial(_watch, models_dir)), [run, seen],
+    timer = gr.Timer(LIVE)
+    views = [status, plot, preview, stop, resume, inspect, after, outcome, take_model, take_card, timer,
+             changed, seen]
+    gr.on([timer.tick, run.change], library.show_errors(partial(_watch, models_dir)), [run, seen],
           views, show_progress="hidden", concurrency_id="watch")
     gr.on(None, library.show_errors(partial(_mine, models_dir)), mine, run)
-    changed.change(library.show_errors(partial(_mine, models_dir)), run, run, show_progress="hidden")
+    changed.change(library.show_errors(partial(_runs, models_dir)), run, run, show_progress="hidden")
     changed.change(library.show_errors(partial(_models, models_dir)), model, model, show_progress="hidden")
 
 
@@ -144,17 +147,17 @@ def _watch(models_dir: Path, run: str | None, seen: tuple[Any, ...]) -> list[Upd
     folder = next((folder for folder in folders if folder.name == run), None)
     if folder is None:
         nothing = run, there
-        return [gr.skip()] * 12 if nothing == seen else [*_no_run(run), nothing, nothing]
+        return [gr.skip()] * 13 if nothing == seen else [*_no_run(run), gr.Timer(QUIET), nothing, nothing]
     state, preview = directory.read(folder), folder / directory.PREVIEW
     drawn = preview.stat().st_mtime_ns if preview.exists() else 0
     now = (run, there, state.status, state.ahead, state.stopping, state.phase, state.done, drawn)
     if now == seen:
-        return [gr.skip()] * 12
+        return [gr.skip()] * 13
     return [train_views.status(state), train_views.losses(state),
             _preview(preview, drawn) if not seen or drawn != seen[-1] else gr.skip(),
             gr.Button(interactive=state.is_live and not state.stopping),
             gr.Button(interactive=state.can_resume), gr.Button(interactive=state.model is not None),
-            *_after(state), now[:3], now]
+            *_after(state), gr.Timer(LIVE if state.is_live else QUIET), now[:3], now]
 
 
 def _no_run(run: str | None) -> list[Update]:
@@ -186,7 +189,7 @@ def _nothing_after() -> tuple[Update, ...]:
 def _models(models_dir: Path, model: str) -> gr.Dropdown:
     """All current models; the demo replaces a chosen model that was renamed or deleted."""
     choices = library.models(models_dir)
-    return gr.Dropdown(choices, value=model if model in [path for _, path in choices] else choices[-1][1])
+    return renewed(choices, model, choices[-1][1])
 
 
 def _open(models_dir: Path, run: str) -> tuple[Update, ...]:
@@ -205,7 +208,17 @@ def _open(models_dir: Path, run: str) -> tuple[Update, ...]:
 def _mine(models_dir: Path, run: str) -> gr.Dropdown:
     """The run that this browser started or chose last, or else the newest."""
     names = _names(models_dir)
-    return gr.Dropdown(names, value=run if run in names else names[0] if names else None)
+    return gr.Dropdown(names, value=run if run in names else _newest(names))
+
+
+def _runs(models_dir: Path, run: str | None) -> gr.Dropdown:
+    """All current runs; the newest replaces a chosen run that was renamed or deleted."""
+    names = _names(models_dir)
+    return renewed(names, run, _newest(names))
+
+
+def _newest(names: list[str]) -> str | None:
+    return names[0] if names else None
 
 
 def _names(models_dir: Path) -> list[str]:
