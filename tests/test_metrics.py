@@ -72,6 +72,38 @@ def literal_aupro(maps: np.ndarray, masks: np.ndarray) -> float:
     return area / 0.3
 
 
+@pytest.fixture(scope="module")
+def large_maps() -> tuple[np.ndarray, np.ndarray]:
+    """Five maps, 0 and 3 of good photos, with enough pixels for a rate of 10⁻⁵, and with ties."""
+    rng = np.random.default_rng(6)
+    masks = np.zeros((5, 300, 300), bool)
+    masks[1, 5:40, 7:30] = masks[2, 100:130, 100:180] = masks[4, 250:, 250:] = True
+    maps = rng.normal(size=masks.shape) + masks * rng.uniform(0, 7, masks.shape)
+    return np.round(maps, 2).astype(np.float32), masks
+
+
+def test_aupimo_is_the_mean_recall_at_few_false_positives(large_maps):
+    """Literally: for many rates on a logarithmic axis, the lowest threshold that keeps to the rate."""
+    maps, masks = large_maps
+    good = maps[[0, 3]].ravel()
+    levels = np.unique(good)
+    rates = np.array([(good > level).mean() for level in levels])
+    recalls = []
+    for rate in np.geomspace(1e-5, 1e-4, 4001)[:-1] * np.exp(np.log(10) / 8000):
+        threshold = levels[rates <= rate][0]
+        recalls.append([(maps[i][masks[i]] > threshold).mean() for i in (1, 2, 4)])
+    assert metrics.aupimo(maps, masks) == pytest.approx(np.mean(recalls, axis=0), abs=1e-3)
+
+
+def test_aupimo_of_a_perfect_map_and_of_none(large_maps):
+    _, masks = large_maps
+    assert metrics.aupimo(masks.astype(float), masks) == pytest.approx(np.ones(3))
+    assert metrics.aupimo(1.0 - masks, masks).tolist() == [0, 0, 0]
+    for chosen in ([0, 3], [1, 2]):
+        with pytest.raises(ValueError, match="with and without"):
+            metrics.aupimo(masks[chosen].astype(float), masks[chosen])
+
+
 def right(x: np.ndarray, y: np.ndarray, at: float) -> float:
     """The curve's value when it arrives at `at` from the left."""
     later = x >= at

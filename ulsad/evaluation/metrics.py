@@ -15,6 +15,7 @@ import scipy
 from ulsad.detector.criterion import Interval, clopper_pearson
 
 FALSE_POSITIVE_LIMIT = 0.3  # upper integration limit of AUPRO (Bergmann et al. 2019)
+FEW_FALSE_POSITIVES = (1e-5, 1e-4)  # integration limits of AUPIMO (Bertoldo et al. 2024)
 _REPLICATES = 2000
 
 
@@ -135,6 +136,28 @@ def pixel_metrics(maps: np.ndarray, masks: np.ndarray, seed: int = 0) -> PixelMe
         float(np.trapezoid(np.concatenate([[0], true / true[-1]]), rate)),
         _area_up_to(rate, np.concatenate([[0], regions / regions[-1]]), FALSE_POSITIVE_LIMIT),
         *_pixel_intervals(maps, masks, overlap, seed))
+
+
+def aupimo(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Area under the per-image overlap (Bertoldo et al., arXiv 2401.01984): float64 (d,) for the d photos
+    with a mask, each in [0, 1].
+
+    A photo's overlap is the share of its mask above a threshold. It is averaged over thresholds at which a
+    share F of the pixels of photos *without* a mask lies above, with log F uniform from 10⁻⁵ to 10⁻⁴. So its
+    false positives come from good photos alone, and so few of them that a person could look at them all.
+    Raises `ValueError` without photos of both kinds.
+    """
+    has_mask = masks.any(axis=(1, 2))
+    if not has_mask.any() or has_mask.all():
+        raise ValueError("AUPIMO needs photos with and without a mask")
+    good = maps[~has_mask].ravel()
+    lowest, highest = FEW_FALSE_POSITIVES
+    count = np.arange(int(highest * good.size) + 1)  # of false positives: those up to the limit
+    thresholds = np.sort(np.partition(good, -len(count))[-len(count):])[::-1]
+    edges = np.append(count, len(count)) / good.size
+    weights = np.diff(np.log(np.clip(edges, lowest, highest))) / np.log(highest / lowest)
+    return np.array([np.mean(map_[mask][:, None] > thresholds, axis=0) @ weights
+                     for map_, mask in zip(maps[has_mask], masks[has_mask], strict=True)])
 
 
 def region_weights(masks: np.ndarray) -> np.ndarray:
