@@ -86,7 +86,7 @@ def _run_nearest(
 def comparison_table(category: Category, outcomes: Sequence[Sequence[Outcome]]) -> Table:
     """One row per method, from its outcomes with one or more seeds: percent, seconds for training and
     scoring, and peak memory of the process."""
-    names = ("image AUROC", LOGICAL, STRUCTURAL, "pixel AUROC", "AUPRO")
+    names = ("image AUROC", LOGICAL, STRUCTURAL, "pixel AUROC", "AUPRO", "AUPIMO")
     columns = ("method", "backbone", *names, "seconds", "MB", "note")
     rows = tuple((seeds[0].method, seeds[0].backbone, *_metrics(category, seeds),
                   _whole([outcome.seconds for outcome in seeds]),
@@ -102,11 +102,11 @@ def comparison_table(category: Category, outcomes: Sequence[Sequence[Outcome]]) 
 
 
 def _metrics(category: Category, seeds: Sequence[Outcome]) -> tuple[Cell, ...]:
-    """Image AUROC of all, logical and structural defects, pixel AUROC, AUPRO; NaN if not available."""
+    """Image AUROC of all, logical and structural defects, and pixel metrics; NaN if not available."""
     scores = [outcome.scores for outcome in seeds if outcome.scores is not None]
     maps = [outcome.maps for outcome in seeds if outcome.maps is not None]
     if len(scores) < len(seeds):
-        return (math.nan,) * 5
+        return (math.nan,) * 6
     labels = np.array([not photo.is_good for photo in category.test])
     chosen = subsets(category.test)
     image = [percent([metrics.auroc(of_seed[chosen[name]], labels[chosen[name]]) for of_seed in scores],
@@ -116,10 +116,11 @@ def _metrics(category: Category, seeds: Sequence[Outcome]) -> tuple[Cell, ...]:
     size = maps[0].shape[1]
     masks = np.array([read_mask(category.test[i].masks, size) for i in marked])
     if not masks.any():
-        return (*image, math.nan, math.nan)
+        return (*image, *(math.nan,) * 3)
     pixels = [metrics.pixel_metrics(of_seed[marked], masks) for of_seed in maps]
     return (*image, percent([one.auroc for one in pixels], pixels[0].auroc_interval),
-            percent([one.aupro for one in pixels], pixels[0].aupro_interval))
+            percent([one.aupro for one in pixels], pixels[0].aupro_interval),
+            percent([one.aupimo for one in pixels], pixels[0].aupimo_interval))
 
 
 def _note(seeds: Sequence[Outcome]) -> str:

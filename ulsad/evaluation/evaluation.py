@@ -175,7 +175,8 @@ def _of_pixels(result: metrics.PixelMetrics | None) -> dict[str, Any]:
     if result is None:
         return {}
     return {"pixel_auroc": result.auroc, "pixel_auroc_interval": result.auroc_interval,
-            "aupro": result.aupro, "aupro_interval": result.aupro_interval}
+            "aupro": result.aupro, "aupro_interval": result.aupro_interval,
+            "aupimo": result.aupimo, "aupimo_interval": result.aupimo_interval}
 
 
 def write_scores(file: Path, evaluation: Evaluation) -> None:

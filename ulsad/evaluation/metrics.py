@@ -34,8 +34,10 @@ class OperatingPoint(NamedTuple):
 class PixelMetrics(NamedTuple):
     auroc: float
     aupro: float
+    aupimo: float  # mean over the photos with a mask
     auroc_interval: Interval  # 95 %, bootstrap over photos
     aupro_interval: Interval
+    aupimo_interval: Interval
 
 
 def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -116,26 +118,48 @@ def _ends_of_ties(descending: np.ndarray) -> np.ndarray:
 
 
 def pixel_metrics(maps: np.ndarray, masks: np.ndarray, seed: int = 0) -> PixelMetrics:
-    """Pixel AUROC and AUPRO of maps (n, h, w) against bool masks (n, h, w), and their intervals.
+    """Pixel AUROC, AUPRO and AUPIMO of maps (n, h, w) against bool masks (n, h, w), and their intervals.
 
-    AUPRO is the area under the per-region overlap (Bergmann et al. 2019). For every threshold, the overlap is
+    AUPIMO is NaN if every photo has a mask. Raises `ValueError` if the masks mark no pixel or all pixels.
+    """
+    overlap = region_weights(masks)
+    curve = _pixel_curve(maps, masks, overlap)
+    per_photo = np.full(1, np.nan) if masks.any(axis=(1, 2)).all() else aupimo(maps, masks)
+    return PixelMetrics(float(np.trapezoid(curve.true, curve.false)), _aupro(curve), float(per_photo.mean()),
+                        *_pixel_intervals(maps, masks, overlap, seed), _mean_interval(per_photo, seed))
+
+
+def aupro(maps: np.ndarray, masks: np.ndarray) -> float:
+    """AUPRO of maps (n, h, w) against bool masks (n, h, w).
+
+    It is the area under the per-region overlap (Bergmann et al. 2019). For every threshold, the overlap is
     the share of a defect region above it, averaged over all 8-connected regions. It is plotted against the
     false positive rate, the share of all other pixels above the threshold, and integrated up to a rate of
     0.3, divided by 0.3, so that 1 is perfect. Raises `ValueError` if the masks mark no pixel or all pixels.
     """
+    return _aupro(_pixel_curve(maps, masks, region_weights(masks)))
+
+
+class _PixelCurve(NamedTuple):
+    """Shares above every threshold, from (0, 0, 0) to (1, 1, 1)."""
+
+    false: np.ndarray  # of the pixels outside regions
+    true: np.ndarray  # of the pixels in regions
+    regions: np.ndarray  # of a region, in the mean over all regions
+
+
+def _aupro(curve: _PixelCurve) -> float:
+    return _area_up_to(curve.false, curve.regions, FALSE_POSITIVE_LIMIT)
+
+
+def _pixel_curve(maps: np.ndarray, masks: np.ndarray, overlap: np.ndarray) -> _PixelCurve:
     if not masks.any() or masks.all():
         raise ValueError("pixel metrics need pixels of both kinds")
-    overlap = region_weights(masks)
     order = np.argsort(maps, axis=None)[::-1]
     ends = _ends_of_ties(maps.ravel()[order])
     true = masks.ravel()[order].cumsum()[ends]
-    false = ends + 1 - true
-    regions = overlap.ravel()[order].cumsum()[ends]
-    rate = np.concatenate([[0], false / false[-1]])
-    return PixelMetrics(
-        float(np.trapezoid(np.concatenate([[0], true / true[-1]]), rate)),
-        _area_up_to(rate, np.concatenate([[0], regions / regions[-1]]), FALSE_POSITIVE_LIMIT),
-        *_pixel_intervals(maps, masks, overlap, seed))
+    counts = ends + 1 - true, true, overlap.ravel()[order].cumsum()[ends]
+    return _PixelCurve(*(np.concatenate([[0], count / count[-1]]) for count in counts))
 
 
 def aupimo(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -205,6 +229,11 @@ def _pixel_intervals(
         areas.append(np.trapezoid(hits, rate))
         overlaps.append(_area_up_to(rate, covered, FALSE_POSITIVE_LIMIT))
     return _middle(np.array(areas)), _middle(np.array(overlaps))
+
+
+def _mean_interval(values: np.ndarray, seed: int) -> Interval:
+    """Bootstrap of a mean over photos."""
+    return _middle(_draws(np.random.default_rng(seed), len(values)) @ values / len(values))
 
 
 def _curve(counts: np.ndarray) -> np.ndarray:

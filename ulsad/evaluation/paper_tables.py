@@ -44,7 +44,7 @@ def run_seeds(store: TrialStore, categories: Sequence[Category], config: Config,
 def evaluation_table(results: Results, layout: str) -> Table:
     """Every map of every category, percent, with the paper's own values for its categories."""
     columns = ("category", "map", "held out", "image AUROC", "logical", "structural", "average precision",
-               "best F1", "false rejects", "detected", "pixel AUROC", "AUPRO",
+               "best F1", "false rejects", "detected", "pixel AUROC", "AUPRO", "AUPIMO",
                "paper: image AUROC", "paper: pixel AUROC", "paper: AUPRO")
     rows = [_evaluation_row(name, map_, trials, layout) for name, trials in results.items()
             for map_ in MAPS if map_ in trials[0]["maps"]]
@@ -75,7 +75,8 @@ def _evaluation_row(name: str, map_: str, trials: list[dict[str, Any]], layout: 
         percent([_share(of, "true_rejects", "misses") for of in maps],
                 maps[0]["operating_point"]["detection_interval"]),
         percent([of.get("pixel_auroc", math.nan) for of in maps], maps[0].get("pixel_auroc_interval")),
-        percent([of.get("aupro", math.nan) for of in maps], maps[0].get("aupro_interval")))
+        percent([of.get("aupro", math.nan) for of in maps], maps[0].get("aupro_interval")),
+        percent([of.get("aupimo", math.nan) for of in maps], maps[0].get("aupimo_interval")))
     return Row(name, map_, trials[0]["held_out"], figures, published)
 
 

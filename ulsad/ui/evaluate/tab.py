@@ -232,7 +232,8 @@ def _numbers(evaluation: Evaluation) -> str:
                ("best F1 (uses the labels)", lambda of: _value(of["best_f1"]["f1"]))]
     if evaluation.masks is not None:
         columns += [("pixel AUROC", lambda of: _value(of["pixel_auroc"], of["pixel_auroc_interval"])),
-                    ("AUPRO", lambda of: _value(of["aupro"], of["aupro_interval"]))]
+                    ("AUPRO", lambda of: _value(of["aupro"], of["aupro_interval"])),
+                    ("AUPIMO", lambda of: _value(of["aupimo"], of["aupimo_interval"]))]
     head = "".join(f"<th>{name}</th>" for name, _ in columns)
     rows = "".join(f"<tr><th>{name}</th>{''.join(f'<td>{cell(of)}</td>' for _, cell in columns)}</tr>"
                    for name, of in summary["maps"].items())
