@@ -99,6 +99,7 @@ def test_predict_writes_scores_relative_to_the_folder_and_maps(model, detector, 
     assert "broken.png" in (tmp_path / "out/skipped.csv").read_text()
 
 
+@pytest.mark.slow
 def test_predict_judges_by_a_saved_criterion(model, demo_set, tmp_path):
     strict = Criterion(0.8, 0.9, Combination("mean", 1), review=-1, fail=1e9, local=1e9, global_=1e9)
     Ulsad.load(model).with_criterion("strict", strict).save(tmp_path / "m.safetensors")

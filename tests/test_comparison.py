@@ -34,6 +34,7 @@ def ulsad(category):
     return _run_own("ulsad", category, BRIEF, None, None)
 
 
+@pytest.mark.slow
 def test_ulsad_is_the_same_as_in_a_trial(ulsad, category, tmp_path):
     trial = run_trial(TrialStore(tmp_path), category, BRIEF)
     labels = [not photo.is_good for photo in category.test]

@@ -33,6 +33,7 @@ def test_labels_of_a_good_tray_show_every_kind_and_its_mask_is_empty():
     assert (kinds_in(photo.labels) > 1000).all()
 
 
+@pytest.mark.slow
 def test_logical_defects_change_the_parts_inside_their_mask():
     good = np.mean([kinds_in(render(rng(seed)).labels) for seed in range(4)], axis=0)
     change = {defect: kinds_in(render(rng(3), defect).labels) / good - 1 for defect in DEFECTS}

@@ -13,6 +13,7 @@ from ulsad.detector import preparation
 from ulsad.runs.estimate import duration, estimate, size
 
 
+@pytest.mark.slow
 def test_disk_is_what_the_mapped_rows_take(good_photos, tmp_path, monkeypatch):
     taken = []
     monkeypatch.setattr(rows, "MEMORY", 1)

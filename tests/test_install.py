@@ -36,6 +36,7 @@ def installed(wheel, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_it_has_every_file_of_the_package_and_the_demo(installed):
     package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "ulsad").rglob("*")
                if path.suffix in (".py", ".js", ".css")}
@@ -58,6 +59,7 @@ def test_it_names_the_command_and_the_requirements(installed):
     assert pinned == {line for line in needed if "extra" not in line}
 
 
+@pytest.mark.slow
 def test_it_finds_its_demo_from_anywhere(installed, tmp_path):
     code = ("from ulsad.ui import library; from ulsad import Ulsad; model = Ulsad.load(library.DEMO_MODEL);"
             "print(library.__file__, len(library.demo_photos()))")

@@ -16,9 +16,9 @@ DEMO_MODEL = Path(__file__).resolve().parents[1] / "assets" / "demo.safetensors"
 
 @pytest.fixture(scope="module")
 def trays() -> list[tuple[str | None, np.ndarray]]:
-    """Photos that no model has seen: 12 good trays and 3 of each defect, with their defect's name."""
+    """Photos that no model has seen: 16 good trays and 4 of each defect, with their defect's name."""
     rng = np.random.default_rng(20_000)
-    names = [*[None] * 12, *[defect for defect in DEFECTS for _ in range(3)]]
+    names = [*[None] * 16, *[defect for defect in DEFECTS for _ in range(4)]]
     return [(name, np.asarray(render(rng, name).image)) for name in names]
 
 
