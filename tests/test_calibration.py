@@ -45,14 +45,16 @@ def test_combined_map_is_the_mean_and_eq_10_its_maximum(raw):
 @pytest.mark.parametrize("kind, weight, expected", [
     ("mean", 1.0, lambda a, b: (a + b) / 2), ("mean", 0.5, lambda a, b: (2 * a + b) / 3),
     ("maximum", 1.0, max), ("maximum", 0.7, lambda a, b: max(a, 0.7 * b)),
-    ("maximum", 0.0, lambda a, b: max(a, 0))])
+    ("maximum", 0.0, lambda a, b: max(a, 0)), ("sum", 0.25, lambda a, b: a + max(0.25 * b, 0)),
+    ("sum", 0.0, lambda a, b: a)])
 def test_combinations_pixel_by_pixel(raw, kind, weight, expected):
     maps = Calibration.of(*raw, Combination(kind, weight)).normalisation(0.9, 0.995)(raw[0][1], raw[1][1])
     pairs = zip(maps.local.ravel(), maps.global_.ravel(), strict=True)
     np.testing.assert_allclose(maps.combined.ravel(), [expected(a, b) for a, b in pairs], rtol=1e-6)
 
 
-@pytest.mark.parametrize("combine", [Combination(), Combination("maximum", 0.7), Combination("mean", 0.2)])
+@pytest.mark.parametrize("combine", [Combination(), Combination("maximum", 0.7), Combination("mean", 0.2),
+                                     Combination("sum", 0.25)])
 @pytest.mark.parametrize("levels", [(0.5, 0.6), (0.9, 0.995), (0.2, 0.9999)])
 def test_held_out_scores_from_frontiers_are_exact(raw, levels, combine):
     local, global_ = raw

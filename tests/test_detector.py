@@ -76,10 +76,11 @@ def test_losses_of_both_branches_fall(training):
 @pytest.mark.parametrize("changes", [
     {"global_target": "none", "lambda_l": 0.0, "feature_dim": 64},
     {"global_target": "features", "frn_output": "relu", "local_metric": "plain"},
-    {"local_global_loss": False, "relative_maps": False, "combination": "mean", "global_weight": 1.0},
+    {"local_global_loss": False, "relative_maps": "none", "combination": "mean", "global_weight": 1.0},
     {"lambda_l": 0.0, "lambda_g": 0.0, "precision": "bfloat16", "batch_size": 2},
     {"image_size": 288, "blur_sigma": 4.0, "augmented_photos": 20},
-    {"local_metric": "plain", "relative_maps": False}], ids=lambda changes: " ".join(changes))
+    {"local_metric": "plain", "relative_maps": "none"},
+    {"relative_maps": "patches", "combination": "maximum"}], ids=lambda changes: " ".join(changes))
 def test_ablations_and_sizes_train_save_and_load(good_photos, tmp_path, changes):
     detector = Ulsad.fit(good_photos, dataclasses.replace(TINY, steps=2, **changes))
     detector.save(tmp_path / "m.safetensors")

@@ -58,6 +58,16 @@ def test_relative_distances_are_multiples_of_what_the_features_let_expect(whole_
         assert float(result[photo, y, x]) == pytest.approx(float(distances[photo, y, x]) / expected, rel=1e-5)
 
 
+def test_a_photos_peak_is_that_of_its_relative_distances_and_its_places_are_its_own():
+    generator = torch.Generator().manual_seed(5)
+    distances, relative = torch.rand(2, 3, H, W, generator=generator)
+    result = residuals.with_peaks(distances, relative)
+    for mine, plain, other in zip(result, distances, relative, strict=True):
+        assert float(mine.max()) == pytest.approx(float(other.max()))
+        np.testing.assert_allclose(mine / plain, float(other.max() / plain.max()), rtol=1e-5)
+    assert torch.isfinite(residuals.with_peaks(0 * distances, relative)).all()
+
+
 @pytest.mark.parametrize("planted", [(0.4, 0.3, 1.2), (0.7, 0.0, 0.0), (0.0, 0.5, 0.0)])
 def test_the_fit_finds_the_planted_coefficients_and_leaves_out_what_is_no_use(planted):
     generator = torch.Generator().manual_seed(4)

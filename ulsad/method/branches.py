@@ -17,7 +17,13 @@ from ulsad.method.backbones import FeatureExtractor
 from ulsad.method.config import Config
 from ulsad.method.equations import distance, resampling_matrix
 from ulsad.method.networks import Networks, Outputs
-from ulsad.method.residuals import expected_coefficients, relative, whitened_distance, whitening
+from ulsad.method.residuals import (
+    expected_coefficients,
+    relative,
+    whitened_distance,
+    whitening,
+    with_peaks,
+)
 
 BATCH = 16  # photos processed at a time; bounds memory and affects nothing else
 FITTED_ON = 40  # training photos that set the expected errors: 40,960 patches are enough
@@ -60,7 +66,7 @@ class Branches:
         If the networks' outputs are not finite, nothing is fitted; their maps will show it.
         """
         fitted = replace(self, whitening=None, expected=None)
-        if self.config.local_metric == "plain" and not self.config.relative_maps:
+        if self.config.local_metric == "plain" and self.config.relative_maps == "none":
             return fitted
         some = torch.arange(0, len(images), math.ceil(len(images) / FITTED_ON))
         features, outputs = fitted._forward_all(images[some])
@@ -68,7 +74,7 @@ class Branches:
             return fitted
         if self.config.local_metric == "whitened":
             fitted = replace(fitted, whitening=whitening(outputs.reconstruction - features))
-        if self.config.relative_maps:
+        if self.config.relative_maps != "none":
             distances = fitted.distances(features, outputs)
             fitted = replace(fitted, expected=tuple(
                 expected_coefficients(d, features, whole) for d, whole in zip(distances, WHOLE_PHOTO)))
@@ -126,8 +132,11 @@ class Branches:
             distances.append(distance(counterpart, outputs.global_features, self.config.lambda_g))
         if self.expected is None:
             return distances
-        return [relative(d, features, usual, whole)
-                for d, usual, whole in zip(distances, self.expected, WHOLE_PHOTO)]
+        local, *global_ = [relative(d, features, usual, whole)
+                           for d, usual, whole in zip(distances, self.expected, WHOLE_PHOTO)]
+        if self.config.relative_maps == "photos":
+            local = with_peaks(distances[0], local)
+        return [local, *global_]
 
     def _local_distance(self, features: Tensor, reconstruction: Tensor) -> Tensor:
         if self.whitening is None:

@@ -76,7 +76,8 @@ class Combination:
     """How both normalised maps are combined, with weight w for the global map and 1 for the local map.
 
     "mean": (l + w g) / (1 + w), the paper's at w = 1. "maximum": max(l, w g), so that a defect seen by only
-    one branch is not averaged down.
+    one branch is not averaged down. "sum": l + w max(g, 0): what the global branch finds unusual adds to the
+    local map, and where it finds nothing, the local map stays as it is.
     """
 
     kind: str = "mean"
@@ -86,6 +87,8 @@ class Combination:
         weighted = self.global_weight * global_
         if self.kind == "maximum":
             return np.maximum(local, weighted)
+        if self.kind == "sum":
+            return local + np.maximum(weighted, 0)
         return (local + weighted) / (1 + self.global_weight)
 
 

@@ -55,6 +55,17 @@ def relative(distances: Tensor, features: Tensor, coefficients: Tensor, whole_ph
     return distances / expected.clamp_min(FLOOR * coefficients.sum().clamp_min(1e-12))
 
 
+def with_peaks(distances: Tensor, relative_distances: Tensor) -> Tensor:
+    """Distances (n, h, w), each photo's times one factor, so that its peak is that of its relative distances.
+
+    Relative distances make photos comparable; within a photo they favour patches where little is expected.
+    """
+    def peaks(maps: Tensor) -> Tensor:
+        return maps.amax(dim=(1, 2), keepdim=True)
+
+    return distances * (peaks(relative_distances) / peaks(distances).clamp_min(1e-12))
+
+
 def _predictors(features: Tensor, whole_photo: bool) -> Tensor:
     """(3, n, h, w): 1, the mean square of u, and the mean square of u − ū."""
     neighbourhood = F.avg_pool2d(features, 5, stride=1, padding=2, count_include_pad=False)

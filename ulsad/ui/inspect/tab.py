@@ -151,8 +151,8 @@ def _sliders() -> tuple[gr.Slider, gr.Slider, gr.Slider]:
                       info="share of held-out good pixels that stay below 0 (no colour)"),
             gr.Slider(0.501, 1, 0.995, step=0.0005, label="β", elem_id="beta", min_width=180,
                       info="share of held-out good pixels that stay below 0.1"),
-            gr.Slider(0, 2, 0.7, step=0.05, label="Weight of the global map", elem_id="weight", min_width=180,
-                      info="the local map has weight 1"))
+            gr.Slider(0, 2, 0.25, step=0.05, label="Weight of the global map", elem_id="weight",
+                      min_width=180, info="the local map has weight 1"))
 
 
 def _charts() -> _Charts:
@@ -170,7 +170,7 @@ def _charts() -> _Charts:
             scatter = component(["inspect/charts", "inspect/scatter"], chart, "scatter")
         with gr.Column(min_width=240):
             pixels = component(["inspect/charts", "inspect/pixels"], chart, "pixels")
-            kind = gr.Radio([("larger of both", "maximum"), ("mean of both", "mean")], value="maximum",
+            kind = gr.Radio([("sum", "sum"), ("larger of both", "maximum"), ("mean", "mean")], value="sum",
                             label="Combined map", min_width=180)
             contrast = gr.Checkbox(label="Separate contrast for each map", min_width=160,
                                    info="shows faint detail, but makes good parts look bad")
