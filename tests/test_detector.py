@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from ulsad import Config, InputError, Skipped, TrainingDiverged, Ulsad, Watch
 from ulsad.detector import fitting
 from ulsad.detector.preparation import feature_statistics
-from ulsad.photos.images import find_images
+from ulsad.photos.images import find_images, read_squares
 
 
 def tensors(detector):
@@ -114,11 +114,15 @@ def test_copies_are_trained_on_and_counted_and_never_held_out(good_photos):
     assert len(detector.calibration.frontiers) == len(detector.record["held_out"]) == 2
 
 
-def test_raw_maps_of_training_photos_are_about_one(detector, good_photos):
-    """They are multiples of what is usual there."""
-    maps = [detector.predict(good_photos / name) for name in detector.record["train"]]
-    for name in ("raw_local", "raw_global"):
-        assert np.mean([getattr(prediction, name) for prediction in maps]) == pytest.approx(1, abs=0.15)
+def test_distances_of_training_photos_are_about_one(detector, good_photos):
+    """They are multiples of what is usual there, or, in the local map, have the peak of these."""
+    squares = read_squares([good_photos / name for name in detector.record["train"]], 256)[1]
+    branches = detector.branches
+    patches = dataclasses.replace(branches, config=dataclasses.replace(TINY, relative_maps="patches"))
+    found, relative = branches.analyse(squares).distances, patches.analyse(squares).distances
+    assert relative.mean(axis=(0, 2, 3)) == pytest.approx([1, 1], abs=0.15)
+    np.testing.assert_allclose(found.max(axis=(2, 3)), relative.max(axis=(2, 3)), rtol=1e-5)
+    np.testing.assert_array_equal(found[:, 1], relative[:, 1])
 
 
 def test_feature_statistics_are_numpys_and_never_zero():

@@ -38,8 +38,8 @@ def opened(detector: Ulsad, folder, paths) -> str:
 
 
 def controls(key: str, index: int = 0, **others) -> Controls:
-    lines = suggested_lines(batches.recalled(key).detector, 0.9, 0.995, 0.7, "maximum", 0.05)
-    return Controls(key, index, 0.9, 0.995, 0.7, "maximum", lines, False, ALL, ALL)._replace(**others)
+    lines = suggested_lines(batches.recalled(key).detector, 0.9, 0.995, 0.25, "sum", 0.05)
+    return Controls(key, index, 0.9, 0.995, 0.25, "sum", lines, False, ALL, ALL)._replace(**others)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_settings_are_given_once_and_never_put_back(detector, demo_set, tmp_path
     batch = batches.recalled(key)
     index, *given = own_settings(tmp_path, key, 0.05, 0.5, 0.6, 0.1, "mean", {})
     assert index == batch.strangest(Criterion.suggested(detector.calibration, *given[:2]))
-    assert given[:4] == [0.9, 0.995, 0.7, "maximum"]
+    assert given[:4] == [0.9, 0.995, 0.25, "sum"]
     again = own_settings(tmp_path, key, 0.05, 0.5, 0.6, 0.1, "mean", {})
     assert again == (gr.skip(),) * len(again)
 

@@ -146,7 +146,7 @@ def visitor(app) -> Visitor:
     visitor = Visitor(app.local_url)
     fns = {name: fn for fn, name in named(app)}
     assert visitor.post(fns["inspect.scoring.score"], [":demo", None, None, None])["success"]
-    own = [None, 0.05, 0.9, 0.995, 0.7, "maximum", None]
+    own = [None, 0.05, 0.9, 0.995, 0.25, "sum", None]
     assert visitor.post(fns["inspect.scoring.own_settings"], own)["success"]
     good = next(fn for fn, name in named(app) if name == "slot._added"
                 and app.fns[fn].targets[0][0] == slot_of(app, "good-parts"))

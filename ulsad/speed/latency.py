@@ -104,8 +104,8 @@ def _on_the_server(
         key = batches.begun(library.DEMO, models_dir, request)
         for _ in batches.score(key):
             pass
-        lines = suggested_lines(batches.recalled(key).detector, 0.9, 0.995, 0.7, "maximum", 0.05)
-        controls = Controls(key, 0, 0.9, 0.995, 0.7, "maximum", lines, False, ALL, ALL)
+        lines = suggested_lines(batches.recalled(key).detector, 0.9, 0.995, 0.25, "sum", 0.05)
+        controls = Controls(key, 0, 0.9, 0.995, 0.25, "sum", lines, False, ALL, ALL)
         controls.draw()
         times = []
         for alpha in alphas:
@@ -117,7 +117,7 @@ def _on_the_server(
     for alpha in alphas:
         start = time.perf_counter()
         tally([of.verdict for of in batches.recalled(key).batch.judged(
-            criterion(alpha, 0.995, 0.7, "maximum", lines))])
+            criterion(alpha, 0.995, 0.25, "sum", lines))])
         judged.append(1000 * (time.perf_counter() - start))
     return [*rows, _row(f"{batch} photos scored, judged and counted anew", judged, "ms")]
 
