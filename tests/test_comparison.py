@@ -44,7 +44,7 @@ def test_ulsad_is_the_same_as_in_a_trial(ulsad, category, tmp_path):
 
 @pytest.mark.slow
 def test_dfr_is_the_local_branch_alone_without_directions(dfr, category, tmp_path):
-    alone = replace(BRIEF, global_target="none", lambda_l=0.0, local_metric="plain", relative_maps="none")
+    alone = replace(BRIEF, global_target="none", lambda_l=0.0, local_metric="plain", relative_maps=False)
     trial = run_trial(TrialStore(tmp_path), category, alone)
     labels = [not photo.is_good for photo in category.test]
     assert roc_auc_score(labels, dfr.scores) == pytest.approx(

@@ -17,7 +17,7 @@ def test_paper_preset_is_the_published_recipe():
     assert (paper.learning_rate, paper.weight_decay, paper.batch_size) == (2e-4, 2e-5, 8)
     assert (paper.lambda_l, paper.lambda_g, paper.alpha, paper.beta) == (0.5, 0.5, 0.9, 0.995)
     assert (paper.feature_dim, paper.frn_width, paper.frn_kernel, paper.blur_sigma) == (384, 1536, 5, 4.0)
-    assert (paper.local_metric, paper.relative_maps, paper.augmented_photos) == ("plain", "none", 0)
+    assert (paper.local_metric, paper.relative_maps, paper.augmented_photos) == ("plain", False, 0)
     assert (paper.combination, paper.global_weight) == ("mean", 1.0)
 
 
@@ -32,7 +32,7 @@ def test_text_assignments():
     "learning_rate=-1", "precision=float16", "global_target=all", "nonsense=1", "steps", "steps=many",
     "held_out=1", "layers=layer1", "frn_kernel=4", "seed=x", "steps=1.5", "lambda_l=NaN",
     "global_weight=-1", "combination=product", "augmented_photos=-1", "local_metric=cosine",
-    "relative_maps=true"])
+    "relative_maps=2", "expected_power=-1"])
 def test_impossible_settings_are_refused(assignment):
     with pytest.raises(InputError):
         Config().with_text([assignment])

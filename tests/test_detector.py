@@ -76,11 +76,11 @@ def test_losses_of_both_branches_fall(training):
 @pytest.mark.parametrize("changes", [
     {"global_target": "none", "lambda_l": 0.0, "feature_dim": 64},
     {"global_target": "features", "frn_output": "relu", "local_metric": "plain"},
-    {"local_global_loss": False, "relative_maps": "none", "combination": "mean", "global_weight": 1.0},
+    {"local_global_loss": False, "relative_maps": False, "combination": "mean", "global_weight": 1.0},
     {"lambda_l": 0.0, "lambda_g": 0.0, "precision": "bfloat16", "batch_size": 2},
     {"image_size": 288, "blur_sigma": 4.0, "augmented_photos": 20},
-    {"local_metric": "plain", "relative_maps": "none"},
-    {"relative_maps": "patches", "combination": "maximum"}], ids=lambda changes: " ".join(changes))
+    {"local_metric": "plain", "relative_maps": False},
+    {"expected_power": 1.0, "combination": "maximum"}], ids=lambda changes: " ".join(changes))
 def test_ablations_and_sizes_train_save_and_load(good_photos, tmp_path, changes):
     detector = Ulsad.fit(good_photos, dataclasses.replace(TINY, steps=2, **changes))
     detector.save(tmp_path / "m.safetensors")
@@ -118,7 +118,7 @@ def test_distances_of_training_photos_are_about_one(detector, good_photos):
     """They are multiples of what is usual there, or, in the local map, have the peak of these."""
     squares = read_squares([good_photos / name for name in detector.record["train"]], 256)[1]
     branches = detector.branches
-    patches = dataclasses.replace(branches, config=dataclasses.replace(TINY, relative_maps="patches"))
+    patches = dataclasses.replace(branches, config=dataclasses.replace(TINY, expected_power=1.0))
     found, relative = branches.analyse(squares).distances, patches.analyse(squares).distances
     assert relative.mean(axis=(0, 2, 3)) == pytest.approx([1, 1], abs=0.15)
     np.testing.assert_allclose(found.max(axis=(2, 3)), relative.max(axis=(2, 3)), rtol=1e-5)

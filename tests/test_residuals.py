@@ -50,7 +50,7 @@ def test_relative_distances_are_multiples_of_what_the_features_let_expect(whole_
     generator = torch.Generator().manual_seed(3)
     features = torch.randn(2, C, H, W, generator=generator)
     distances = torch.rand(2, H, W, generator=generator)
-    result = residuals.relative(distances, features, torch.tensor([0.5, 0.2, 0.9]), whole_photo)
+    result = distances / residuals.expected(features, torch.tensor([0.5, 0.2, 0.9]), whole_photo)
     for photo, y, x in [(0, 0, 0), (1, 3, 4), (0, H - 1, W - 1), (1, 0, 5)]:
         numbers = features.double().numpy()
         places = [(i, j) for i in range(H) for j in range(W)] if whole_photo else [(y, x)]
@@ -58,14 +58,14 @@ def test_relative_distances_are_multiples_of_what_the_features_let_expect(whole_
         assert float(result[photo, y, x]) == pytest.approx(float(distances[photo, y, x]) / expected, rel=1e-5)
 
 
-def test_a_photos_peak_is_that_of_its_relative_distances_and_its_places_are_its_own():
+def test_a_map_with_the_place_of_one_and_the_peak_of_another():
     generator = torch.Generator().manual_seed(5)
-    distances, relative = torch.rand(2, 3, H, W, generator=generator)
-    result = residuals.with_peaks(distances, relative)
-    for mine, plain, other in zip(result, distances, relative, strict=True):
+    place, verdict = torch.rand(2, 3, H, W, generator=generator)
+    result = residuals.with_peaks(place, verdict)
+    for mine, own, other in zip(result, place, verdict, strict=True):
         assert float(mine.max()) == pytest.approx(float(other.max()))
-        np.testing.assert_allclose(mine / plain, float(other.max() / plain.max()), rtol=1e-5)
-    assert torch.isfinite(residuals.with_peaks(0 * distances, relative)).all()
+        np.testing.assert_allclose(mine / own, float(other.max() / own.max()), rtol=1e-5)
+    assert torch.isfinite(residuals.with_peaks(0 * place, verdict)).all()
 
 
 @pytest.mark.parametrize("planted", [(0.4, 0.3, 1.2), (0.7, 0.0, 0.0), (0.0, 0.5, 0.0)])
@@ -87,6 +87,6 @@ def test_features_and_errors_that_never_change_give_finite_numbers():
     matrix = residuals.whitening(nothing)
     distances = residuals.whitened_distance(nothing, matrix)
     coefficients = residuals.expected_coefficients(distances, nothing, False)
-    assert torch.isfinite(residuals.relative(distances + 1, nothing, coefficients, False)).all()
+    assert torch.isfinite((distances + 1) / residuals.expected(nothing, coefficients, False)).all()
     flat_only = torch.tensor([0.0, 0.0, 1.0])  # only detail is expected to err, and there is none
-    assert torch.isfinite(residuals.relative(distances + 1, nothing + 2, flat_only, True)).all()
+    assert torch.isfinite((distances + 1) / residuals.expected(nothing + 2, flat_only, True)).all()

@@ -79,7 +79,7 @@ def _branches(config: Config, extractor: FeatureExtractor, tensors: dict[str, Te
     networks.load_state_dict(_named(_NETWORKS, tensors))
     device = extractor.pixel_mean.device
     whitening = tensors["whitening"].to(device) if config.local_metric == "whitened" else None
-    expected = tuple(tensors["expected"].to(device)) if config.relative_maps != "none" else None
+    expected = tuple(tensors["expected"].to(device)) if config.relative_maps else None
     return Branches(config, extractor, networks.to(device), tensors["mean"].to(device),
                     tensors["std"].to(device), whitening, expected)
 

@@ -18,8 +18,8 @@ from ulsad.method.config import Config
 from ulsad.method.equations import distance, resampling_matrix
 from ulsad.method.networks import Networks, Outputs
 from ulsad.method.residuals import (
+    expected,
     expected_coefficients,
-    relative,
     whitened_distance,
     whitening,
     with_peaks,
@@ -66,7 +66,7 @@ class Branches:
         If the networks' outputs are not finite, nothing is fitted; their maps will show it.
         """
         fitted = replace(self, whitening=None, expected=None)
-        if self.config.local_metric == "plain" and self.config.relative_maps == "none":
+        if self.config.local_metric == "plain" and not self.config.relative_maps:
             return fitted
         some = torch.arange(0, len(images), math.ceil(len(images) / FITTED_ON))
         features, outputs = fitted._forward_all(images[some])
@@ -74,7 +74,7 @@ class Branches:
             return fitted
         if self.config.local_metric == "whitened":
             fitted = replace(fitted, whitening=whitening(outputs.reconstruction - features))
-        if self.config.relative_maps != "none":
+        if self.config.relative_maps:
             distances = fitted.distances(features, outputs)
             fitted = replace(fitted, expected=tuple(
                 expected_coefficients(d, features, whole) for d, whole in zip(distances, WHOLE_PHOTO)))
@@ -132,11 +132,11 @@ class Branches:
             distances.append(distance(counterpart, outputs.global_features, self.config.lambda_g))
         if self.expected is None:
             return distances
-        local, *global_ = [relative(d, features, usual, whole)
-                           for d, usual, whole in zip(distances, self.expected, WHOLE_PHOTO)]
-        if self.config.relative_maps == "photos":
-            local = with_peaks(distances[0], local)
-        return [local, *global_]
+        usual = [expected(features, coefficients, whole)
+                 for coefficients, whole in zip(self.expected, WHOLE_PHOTO)]
+        relative = [d / e for d, e in zip(distances, usual)]
+        place = distances[0] / usual[0] ** self.config.expected_power
+        return [with_peaks(place, relative[0]), *relative[1:]]
 
     def _local_distance(self, features: Tensor, reconstruction: Tensor) -> Tensor:
         if self.whitening is None:

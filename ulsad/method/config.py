@@ -61,12 +61,12 @@ class Config:
     # Gains are in points of image AUROC; assets/EXPERIMENTS.md has the measurements.
     # Metric of ψ's error; "plain": l_v + λ_l l_d, as in Eq. 7. Local map: 0.8 on toy figures, 2.4 on tiles.
     local_metric: str = "whitened"
-    # Distances as multiples of those expected for the features: "patches" divides every patch by its own
-    # expectation, which makes photos comparable but blurs the place; "photos" keeps the distances within a
-    # photo and takes only its peak from the former (AUPRO of the local map: 11 on tiles, 26 on circuit
-    # boards, same image AUROC). "none": as in the paper. Image AUROC of the local map against that: 14 on
-    # tiles, 6 on toy figures.
-    relative_maps: str = "photos"
+    # Distances as multiples of those expected for the features. Local map: 14 on tiles, 6 on toy figures.
+    relative_maps: bool = True
+    # With `relative_maps`, patches of one photo are compared by their distance over this power of the
+    # expected one; 1 favours patches where little is expected. Local map: AUPRO 8 on tiles, 24 on circuit
+    # boards against 1, same image AUROC.
+    expected_power: float = 0.65
 
     # --- calibration (Eq. 9)
     held_out: float = 0.15  # share of the good photos held out from training to set the quantiles
@@ -86,7 +86,7 @@ class Config:
         for name in _POSITIVE:
             _require(getattr(self, name) > 0, f"{name} must be greater than 0")
         for name in ("augmented_photos", "lambda_l", "lambda_g", "weight_decay", "global_weight",
-                     "blur_sigma"):
+                     "blur_sigma", "expected_power"):
             _require(getattr(self, name) >= 0, f"{name} must not be negative")
         _require(256 <= self.image_size <= 4096 and self.image_size % 32 == 0,
                  f"image_size must be a multiple of 32 from 256 to 4096, not {self.image_size}")
@@ -112,9 +112,7 @@ class Config:
     @classmethod
     def from_json(cls, text: str) -> Config:
         """A configuration written by `to_json`, or by an older version of this program."""
-        values = {"white_level": _WHITE_BEFORE} | json.loads(text)
-        if isinstance(before := values.get("relative_maps"), bool):
-            values["relative_maps"] = "patches" if before else "none"
+        values = _BEFORE | json.loads(text)
         unknown = set(values) - {field.name for field in fields(cls)}
         _require(not unknown, f"unknown setting: {', '.join(sorted(unknown))}")
         if values.get("layers") is not None:
@@ -166,14 +164,13 @@ def _require(condition: bool, message: str) -> None:
         raise InputError(f"Settings: {message}.")
 
 
-_WHITE_BEFORE = 65535  # the white level in older models, whose configuration has none
+_BEFORE = {"white_level": 65535, "expected_power": 1.0}  # in older models, whose configuration lacks them
 _NAMES = {field.name for field in fields(Config)}
 _CHOICES = {
     "frn_output": ("linear", "relu"),
     "frn_order": ("batchnorm_first", "relu_first"),
     "global_target": ("attention", "features", "none"),
     "local_metric": ("whitened", "plain"),
-    "relative_maps": ("photos", "patches", "none"),
     "combination": ("sum", "maximum", "mean"),
     "schedule": ("one_cycle", "constant"),
     "precision": ("auto", "float32", "bfloat16"),
@@ -203,7 +200,7 @@ PRESETS: dict[str, Config] = {
         schedule="constant",
         precision="float32",
         local_metric="plain",
-        relative_maps="none",
+        relative_maps=False,
         combination="mean",
         global_weight=1.0,
         blur_sigma=4.0,

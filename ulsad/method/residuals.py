@@ -49,21 +49,21 @@ def expected_coefficients(distances: Tensor, features: Tensor, whole_photo: bool
     return torch.from_numpy(solution).float().to(features.device)
 
 
-def relative(distances: Tensor, features: Tensor, coefficients: Tensor, whole_photo: bool) -> Tensor:
-    """Distances (n, h, w) as multiples of the expected distances for features U (n, c, h, w)."""
-    expected = torch.einsum("p,pnhw->nhw", coefficients, _predictors(features, whole_photo))
-    return distances / expected.clamp_min(FLOOR * coefficients.sum().clamp_min(1e-12))
+def expected(features: Tensor, coefficients: Tensor, whole_photo: bool) -> Tensor:
+    """The expected distances (n, h, w), > 0, for features U (n, c, h, w)."""
+    fitted = torch.einsum("p,pnhw->nhw", coefficients, _predictors(features, whole_photo))
+    return fitted.clamp_min(FLOOR * coefficients.sum().clamp_min(1e-12))
 
 
-def with_peaks(distances: Tensor, relative_distances: Tensor) -> Tensor:
-    """Distances (n, h, w), each photo's times one factor, so that its peak is that of its relative distances.
+def with_peaks(place: Tensor, verdict: Tensor) -> Tensor:
+    """Maps `place` (n, h, w), each times one factor, so that its peak is that of the photo's `verdict`.
 
-    Relative distances make photos comparable; within a photo they favour patches where little is expected.
+    So the first compares the patches of a photo, the second compares photos.
     """
     def peaks(maps: Tensor) -> Tensor:
         return maps.amax(dim=(1, 2), keepdim=True)
 
-    return distances * (peaks(relative_distances) / peaks(distances).clamp_min(1e-12))
+    return place * (peaks(verdict) / peaks(place).clamp_min(1e-12))
 
 
 def _predictors(features: Tensor, whole_photo: bool) -> Tensor:
