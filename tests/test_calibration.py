@@ -65,6 +65,13 @@ def test_held_out_scores_from_frontiers_are_exact(raw, levels, combine):
     assert max(map(len, calibration.frontiers)) < 100
 
 
+def test_a_sum_leaves_the_local_map_alone_where_the_global_branch_finds_nothing(raw):
+    maps = Calibration.of(*raw, Combination("sum", 5.0)).normalisation(0.9, 0.995)(raw[0][1], raw[1][1])
+    usual = maps.global_ <= 0
+    np.testing.assert_array_equal(maps.combined[usual], maps.local[usual])
+    assert (maps.combined[~usual] > maps.local[~usual]).all()
+
+
 def test_local_branch_alone_scores_with_its_own_map(raw):
     calibration = Calibration.of(raw[0], None)
     maps = calibration.normalisation(0.9, 0.995)(raw[0][2], None)

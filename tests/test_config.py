@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ulsad import PRESETS, Config, InputError
@@ -36,3 +38,12 @@ def test_text_assignments():
 def test_impossible_settings_are_refused(assignment):
     with pytest.raises(InputError):
         Config().with_text([assignment])
+
+
+def test_a_configuration_of_an_older_version_keeps_what_it_was_trained_with():
+    values = json.loads(Config(relative_maps=True).to_json())
+    for name in ("white_level", "expected_power"):
+        del values[name]
+    older = Config.from_json(json.dumps(values))
+    assert (older.white_level, older.expected_power) == (65535, 1.0)
+    assert Config.from_json(Config().to_json()) == Config()

@@ -171,7 +171,8 @@ def _charts() -> _Charts:
         with gr.Column(min_width=240):
             pixels = component(["inspect/charts", "inspect/pixels"], chart, "pixels")
             kind = gr.Radio([("sum", "sum"), ("larger of both", "maximum"), ("mean", "mean")], value="sum",
-                            label="Combined map", min_width=180)
+                            label="Combined map", min_width=180,
+                            info="sum: what the global map finds unusual adds to the local map")
             contrast = gr.Checkbox(label="Separate contrast for each map", min_width=160,
                                    info="shows faint detail, but makes good parts look bad")
     return _Charts(scores, target, promise, suggest, scatter, pixels, kind, contrast)
