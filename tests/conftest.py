@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ulsad import Config, Ulsad, Watch
+from ulsad import Config, Ulsad
 from ulsad.demo.dataset import write_demo
-from ulsad.method.training import Step
 
 # Tests compare bits, which GPUs don't repeat; test_gpu.py wants to be shown one.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -80,16 +79,9 @@ def good_photos(demo_set) -> Path:
 
 
 @pytest.fixture(scope="session")
-def training(good_photos) -> tuple[Ulsad, list[Step]]:
-    """A detector trained for a dozen steps, and these: its numbers are poor, its mechanics are real."""
-    steps = []
-    return Ulsad.fit(good_photos, TINY, watch=Watch(
-        lambda progress: progress.step and steps.append(progress.step))), steps
-
-
-@pytest.fixture(scope="session")
-def detector(training) -> Ulsad:
-    return training[0]
+def detector(good_photos) -> Ulsad:
+    """Trained for a dozen steps: its numbers are poor, its mechanics are real."""
+    return Ulsad.fit(good_photos, TINY)
 
 
 @pytest.fixture(scope="session")

@@ -64,12 +64,14 @@ def test_same_seed_same_model_whether_or_not_there_are_checkpoints(detector, goo
     assert not torch.equal(tensors(other)["frn.0.weight"], tensors(detector)["frn.0.weight"])
 
 
-def test_losses_of_both_branches_fall(training):
-    _, steps = training
+@pytest.mark.slow
+def test_losses_of_both_branches_fall(good_photos):
+    steps = []
+    Ulsad.fit(good_photos, dataclasses.replace(TINY, steps=40),
+              watch=Watch(lambda progress: progress.step and steps.append(progress.step)))
     for name in ("local", "attention", "local_global"):
-        first, last = (np.mean([getattr(step, name) for step in part]) for part in (steps[:3], steps[-3:]))
-        print(name, last / first)
-        assert last < 0.9 * first, name
+        first, last = (np.mean([getattr(step, name) for step in part]) for part in (steps[:5], steps[-5:]))
+        assert last < 0.8 * first, name
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ class Config:
     # --- calibration (Eq. 9)
     held_out: float = 0.15  # share of the good photos held out from training to set the quantiles
     # Of both normalised maps, per pixel, see `calibration.Combination`; "mean": as in the paper. With "sum"
-    # the combined map is hardly ever behind the better of the two; "maximum" was up to 16 points behind.
+    # the combined map is hardly ever behind the better of the two; "maximum" was up to 10 points behind.
     combination: str = "sum"
     global_weight: float = 0.25  # of the global map; the local map has 1
     blur_sigma: float = 0.0  # Gaussian blur of the maps at image_size, px; the reference code has 4
