@@ -34,7 +34,7 @@ def test_text_assignments():
     "learning_rate=-1", "precision=float16", "global_target=all", "nonsense=1", "steps", "steps=many",
     "held_out=1", "layers=layer1", "frn_kernel=4", "seed=x", "steps=1.5", "lambda_l=NaN",
     "global_weight=-1", "combination=product", "augmented_photos=-1", "local_metric=cosine",
-    "relative_maps=2", "expected_power=-1"])
+    "relative_maps=2", "expected_power=-1", "nearest_patches=-1", "nearest_patches=0.5"])
 def test_impossible_settings_are_refused(assignment):
     with pytest.raises(InputError):
         Config().with_text([assignment])
@@ -42,8 +42,8 @@ def test_impossible_settings_are_refused(assignment):
 
 def test_a_configuration_of_an_older_version_keeps_what_it_was_trained_with():
     values = json.loads(Config(relative_maps=True).to_json())
-    for name in ("white_level", "expected_power"):
+    for name in ("white_level", "expected_power", "nearest_patches"):
         del values[name]
     older = Config.from_json(json.dumps(values))
-    assert (older.white_level, older.expected_power) == (65535, 1.0)
+    assert (older.white_level, older.expected_power, older.nearest_patches) == (65535, 1.0, 0)
     assert Config.from_json(Config().to_json()) == Config()

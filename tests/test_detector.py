@@ -82,7 +82,10 @@ def test_losses_of_both_branches_fall(good_photos):
     {"lambda_l": 0.0, "lambda_g": 0.0, "precision": "bfloat16", "batch_size": 2},
     {"image_size": 288, "blur_sigma": 4.0, "augmented_photos": 20},
     {"local_metric": "plain", "relative_maps": False},
-    {"expected_power": 1.0, "combination": "maximum"}], ids=lambda changes: " ".join(changes))
+    {"expected_power": 1.0, "combination": "maximum"},
+    {"nearest_patches": 0},
+    {"nearest_patches": 500, "local_metric": "plain", "relative_maps": False}],
+    ids=lambda changes: " ".join(changes))
 def test_ablations_and_sizes_train_save_and_load(good_photos, tmp_path, changes):
     detector = Ulsad.fit(good_photos, dataclasses.replace(TINY, steps=2, **changes))
     detector.save(tmp_path / "m.safetensors")
@@ -117,9 +120,9 @@ def test_copies_are_trained_on_and_counted_and_never_held_out(good_photos):
 
 
 def test_distances_of_training_photos_are_about_one(detector, good_photos):
-    """They are multiples of what is usual there, or, in the local map, have the peak of these."""
+    """ψ's are multiples of what is usual there, or have the peak of these; the global ones too."""
     squares = read_squares([good_photos / name for name in detector.record["train"]], 256)[1]
-    branches = detector.branches
+    branches = dataclasses.replace(detector.branches, bank=None)
     patches = dataclasses.replace(branches, config=dataclasses.replace(TINY, expected_power=1.0))
     found, relative = branches.analyse(squares).distances, patches.analyse(squares).distances
     assert relative.mean(axis=(0, 2, 3)) == pytest.approx([1, 1], abs=0.15)

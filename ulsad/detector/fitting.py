@@ -176,13 +176,13 @@ class Fit:
             self.watch.on_checkpoint(fitted)
 
     def _glimpse(self, training: Training, planned: int) -> None:
-        images, held_out = self.prepared.data.images, self.prepared.held_out.images
+        images, held_out = self.prepared.good.images, self.prepared.held_out.images
         fitted = self._as_fitted(training, planned, images[:ROUGHLY], held_out[:ROUGHLY // 2])
         if self.watch.on_glimpse:
             self.watch.on_glimpse(fitted)
 
     def _exact(self, training: Training, planned: int) -> Fitted:
-        return self._as_fitted(training, planned, self.prepared.data.images, self.prepared.held_out.images)
+        return self._as_fitted(training, planned, self.prepared.good.images, self.prepared.held_out.images)
 
     def _as_fitted(self, training: Training, planned: int, images: Rows, held_out: Rows) -> Fitted:
         branches = self.prepared.branches.fitted(images)

@@ -17,6 +17,7 @@ from ulsad.compute.workers import in_parallel
 from ulsad.errors import InputError
 from ulsad.method.augmentation import size_with_copies, with_copies
 from ulsad.method.backbones import FeatureExtractor, load_backbone
+from ulsad.method.bank import Bank
 from ulsad.method.branches import BATCH, Branches
 from ulsad.method.config import Config
 from ulsad.method.equations import attention
@@ -91,8 +92,10 @@ def _prepared(
     device = extractor.pixel_mean.device
     data = TrainingData(images, features, standardise(features, mean, std, config, space, device))
     networks = _seeded_networks(config, extractor).to(device)
-    return Prepared(good, held_out, Branches(config, extractor, networks, mean.to(device), std.to(device)),
-                    data, white)
+    bank = Bank.of(take(features, torch.arange(len(good.paths))), config, device
+                   ) if config.nearest_patches else None
+    branches = Branches(config, extractor, networks, mean.to(device), std.to(device), bank)
+    return Prepared(good, held_out, branches, data, white)
 
 
 def with_white_level(

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from ulsad.detector.references import References
 from ulsad.method.backbones import FeatureExtractor
+from ulsad.method.bank import Bank
 from ulsad.method.branches import Branches
 from ulsad.method.calibration import Calibration, Combination, QuantileFunction
 from ulsad.method.config import Config
 from ulsad.method.networks import Networks
 
-_NETWORKS, _OPTIMISER = "networks.", "optimiser."
+_NETWORKS, _OPTIMISER, _BANK = "networks.", "optimiser.", "bank."
 
 
 class Parts(NamedTuple):
@@ -45,6 +46,11 @@ def tensors_of(parts: Parts, optimiser: dict[str, Tensor]) -> dict[str, Tensor]:
         tensors["whitening"] = branches.whitening
     if branches.expected is not None:
         tensors["expected"] = torch.stack(branches.expected)
+    if branches.bank is not None:
+        tensors |= {_BANK + name: value for name, value in vars(branches.bank).items() if value is not None}
+        tensors[_BANK + "patches"] = branches.bank.patches.half()
+    if branches.spread is not None:
+        tensors["spread"] = branches.spread
     return tensors | {_OPTIMISER + name: value for name, value in optimiser.items()}
 
 
@@ -80,8 +86,12 @@ def _branches(config: Config, extractor: FeatureExtractor, tensors: dict[str, Te
     device = extractor.pixel_mean.device
     whitening = tensors["whitening"].to(device) if config.local_metric == "whitened" else None
     expected = tuple(tensors["expected"].to(device)) if config.relative_maps else None
+    bank, spread = None, None
+    if config.nearest_patches:
+        bank = Bank(**{name: value.float().to(device) for name, value in _named(_BANK, tensors).items()})
+        spread = tensors["spread"].to(device)
     return Branches(config, extractor, networks.to(device), tensors["mean"].to(device),
-                    tensors["std"].to(device), whitening, expected)
+                    tensors["std"].to(device), bank, whitening, expected, spread)
 
 
 def _calibration(config: Config, tensors: dict[str, Tensor]) -> Calibration:

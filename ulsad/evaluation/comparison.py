@@ -28,7 +28,8 @@ from ulsad.photos.datasets import LOGICAL, STRUCTURAL, Category, read_mask
 ULSAD, NEAREST = "ulsad", "nearest"
 OWN: dict[str, dict[str, Any]] = {  # by name: settings that differ
     ULSAD: {},
-    "dfr": {"global_target": "none", "lambda_l": 0.0, "local_metric": "plain", "relative_maps": False},
+    "dfr": {"global_target": "none", "lambda_l": 0.0, "local_metric": "plain", "relative_maps": False,
+            "nearest_patches": 0},
     NEAREST: {},
 }
 METHODS = (*OWN, *BASELINES)

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ulsad.detector.preparation import (
@@ -24,6 +22,7 @@ from ulsad.detector.preparation import (
 )
 from ulsad.errors import InputError
 from ulsad.method.backbones import FeatureExtractor, load_backbone
+from ulsad.method.bank import draw, drawn_patches, nearest_distance
 from ulsad.method.config import Config
 from ulsad.method.equations import resample, resampling_matrix
 from ulsad.photos.images import read_squares
@@ -53,9 +52,9 @@ class Bank:
         good, _ = read_and_split(photos, held_out, config)
         features = extract_features(extractor, good.images, lambda *counts: None)
         mean, std = feature_statistics(features)
-        patches = _averaged((features[:] - mean) / std).permute(0, 2, 3, 1).flatten(0, 2)
-        drawn = torch.randperm(len(patches), generator=torch.Generator().manual_seed(config.seed))[:SIZE]
-        return cls(config, extractor, mean, std, patches[drawn])
+        features = (features[:] - mean) / std
+        drawn = draw(features[:, 0].numel(), SIZE, config.seed)
+        return cls(config, extractor, mean, std, drawn_patches(features, drawn))
 
     def score(self, photos: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
         """Scores (n,) and maps float32 (n, s, s). Raises `InputError` when a photo can't be read."""
@@ -63,18 +62,8 @@ class Bank:
         if skipped:
             raise InputError(skipped[0].reason)
         features = extract_features(self.extractor, images, lambda *counts: None)
-        patches = _averaged((features[:] - self.mean) / self.std).permute(0, 2, 3, 1)
-        distances = torch.stack([_to_nearest(photo, self.patches) for photo in patches])
+        distances = nearest_distance((features[:] - self.mean) / self.std, self.patches)
         scores = distances.flatten(1).topk(STRANGEST).values.mean(dim=1)
         matrix = resampling_matrix(self.extractor.grid, self.config.image_size, blur_sigma=0.0)
         return scores.double().numpy(), resample(distances, matrix).numpy()
 
-
-def _averaged(features: Tensor) -> Tensor:
-    """Mean over 3 × 3 neighbours. Padding with 0, the mean feature, lowers the high distances at borders."""
-    return F.avg_pool2d(features, 3, stride=1, padding=1)
-
-
-def _to_nearest(patches: Tensor, bank: Tensor) -> Tensor:
-    """Euclidean distance of each patch (h, w, c) to the nearest of the bank (m, c): (h, w)."""
-    return torch.cdist(patches.flatten(0, 1), bank).min(dim=1).values.unflatten(0, patches.shape[:2])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ulsad.compute.rows import Rows, batches
 from ulsad.method.backbones import FeatureExtractor
+from ulsad.method.bank import FITTED_ON, Bank
 from ulsad.method.config import Config
 from ulsad.method.equations import distance, resampling_matrix
 from ulsad.method.networks import Networks, Outputs
@@ -26,7 +27,6 @@ from ulsad.method.residuals import (
 )
 
 BATCH = 16  # photos processed at a time; bounds memory and affects nothing else
-FITTED_ON = 40  # training photos that set the expected errors: 40,960 patches are enough
 FIELDS = 16  # 4 × 4 fields of a photo, whose means describe it
 WHOLE_PHOTO = (False, True)  # local, global: whether the expected distance depends on the patch or the photo
 
@@ -47,8 +47,9 @@ def describe(features: Tensor) -> Tensor:
 class Branches:
     """Backbone, standardisation and networks of one model, with their expected errors.
 
-    `mean` and `std` are μ and σ of the training features, float32 (1, c*, 1, 1). `whitening` (c*, c*) and
-    `expected`, (3,) for each branch, come from `fitted`; None if the configuration does not use them.
+    `mean` and `std` are μ and σ of the training features, float32 (1, c*, 1, 1). `whitening` (c*, c*),
+    `expected`, (3,) for each branch, and `spread`, the standard deviation of ψ's distances, come from
+    `fitted`; None if the configuration does not use them.
     """
 
     config: Config
@@ -56,17 +57,19 @@ class Branches:
     networks: Networks
     mean: Tensor
     std: Tensor
+    bank: Bank | None = None
     whitening: Tensor | None = None
     expected: tuple[Tensor, ...] | None = None
+    spread: Tensor | None = None
 
     @torch.no_grad()
     def fitted(self, images: Rows) -> Branches:
-        """A copy whose expected errors come from these training photos, uint8 (n, 3, s, s).
+        """A copy whose expected errors come from these training photos, uint8 (n, 3, s, s), without copies.
 
         If the networks' outputs are not finite, nothing is fitted; their maps will show it.
         """
-        fitted = replace(self, whitening=None, expected=None)
-        if self.config.local_metric == "plain" and not self.config.relative_maps:
+        fitted = replace(self, whitening=None, expected=None, spread=None)
+        if self.config.local_metric == "plain" and not self.config.relative_maps and self.bank is None:
             return fitted
         some = torch.arange(0, len(images), math.ceil(len(images) / FITTED_ON))
         features, outputs = fitted._forward_all(images[some])
@@ -74,10 +77,13 @@ class Branches:
             return fitted
         if self.config.local_metric == "whitened":
             fitted = replace(fitted, whitening=whitening(outputs.reconstruction - features))
+        distances = fitted._distances(features, outputs)
         if self.config.relative_maps:
-            distances = fitted.distances(features, outputs)
             fitted = replace(fitted, expected=tuple(
                 expected_coefficients(d, features, whole) for d, whole in zip(distances, WHOLE_PHOTO)))
+        if self.bank is not None:
+            local = fitted._relative(distances, features)[0]
+            fitted = replace(fitted, spread=local.std().clamp_min(1e-12))
         return fitted
 
     @torch.no_grad()
@@ -125,11 +131,26 @@ class Branches:
         return torch.cat(features), Outputs.joined(outputs)
 
     def distances(self, features: Tensor, outputs: Outputs) -> list[Tensor]:
-        """Local and, if there is one, global distances at every position, (n, h*, w*) each."""
-        distances = [self._local_distance(features, outputs.reconstruction)]
-        if outputs.global_features is not None:
-            counterpart = features if outputs.second is None else outputs.second
-            distances.append(distance(counterpart, outputs.global_features, self.config.lambda_g))
+        """Local and, if there is one, global distances at every position, (n, h*, w*) each.
+
+        With a bank, the local one is the mean of ψ's distance and of the one to the nearest good patch, each
+        in units of its spread over good patches.
+        """
+        distances = self._relative(self._distances(features, outputs), features)
+        if self.bank is None or self.spread is None:
+            return distances
+        return [(distances[0] / self.spread + self.bank.distances(features)) / 2, *distances[1:]]
+
+    def _distances(self, features: Tensor, outputs: Outputs) -> list[Tensor]:
+        """The networks' own distances, Eq. 7 and 8, the first one possibly whitened."""
+        local = self._local_distance(features, outputs.reconstruction)
+        if outputs.global_features is None:
+            return [local]
+        counterpart = features if outputs.second is None else outputs.second
+        return [local, distance(counterpart, outputs.global_features, self.config.lambda_g)]
+
+    def _relative(self, distances: list[Tensor], features: Tensor) -> list[Tensor]:
+        """The same distances as multiples of the expected ones, if there are any."""
         if self.expected is None:
             return distances
         usual = [expected(features, coefficients, whole)

@@ -17,7 +17,8 @@ from ulsad.compute.rows import MEMORY
 from ulsad.detector.preparation import bytes_needed, choose_device, held_out_share
 from ulsad.method.augmentation import size_with_copies
 from ulsad.method.backbones import FeatureExtractor, load_backbone
-from ulsad.method.branches import BATCH, FITTED_ON
+from ulsad.method.bank import FITTED_ON
+from ulsad.method.branches import BATCH
 from ulsad.method.config import Config
 from ulsad.method.equations import attention
 from ulsad.method.networks import Networks

@@ -1,0 +1,97 @@
+"""A bank of good patches, and the distance of a patch to the nearest of them.
+
+ψ learns what good patches have in common, and may also reconstruct a patch that none of them resembles. The
+bank remembers single patches instead. Both err in different places, so the local map is the mean of both; see
+assets/EXPERIMENTS.md. Similar to PatchCore (Roth et al. 2022), with a random bank instead of its coreset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ulsad.compute.rows import Rows, batches
+from ulsad.method.config import Config
+from ulsad.method.residuals import expected, expected_coefficients, with_peaks
+
+FITTED_ON = 40  # photos that set what distances are usual: 40,960 patches are enough
+AT_ONCE = 16  # photos of which patches are drawn at a time; bounds memory and affects nothing else
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Patches of good photos, with the distances that good patches usually have to those of other photos."""
+
+    patches: Tensor  # float32 (m, c*), rounded to float16: see `averaged`
+    spread: Tensor  # (): standard deviation of the distances of good patches
+    expected: Tensor | None = None  # (3,), see `residuals.expected_coefficients`; None without relative maps
+
+    @classmethod
+    def of(cls, features: Rows, config: Config, device: torch.device) -> Bank:
+        """`nearest_patches` random patches of n ≥ 2 good photos, whose standardised features are given as
+        (n, c*, h, w)."""
+        drawn = draw(len(features) * features.shape[2] * features.shape[3], config.nearest_patches,
+                     config.seed)
+        patches = drawn_patches(features, drawn).half().float().to(device)
+        photo = drawn // (features.shape[2] * features.shape[3])
+        some = range(0, len(features), -(-len(features) // FITTED_ON))
+        seen = torch.cat([features[i:i + 1] for i in some]).to(device)
+        distances = torch.cat([nearest_distance(seen[k:k + 1], patches[(photo != i).to(device)])
+                               for k, i in enumerate(some)])
+        coefficients = expected_coefficients(distances, seen, False) if config.relative_maps else None
+        spread = _relative(distances, seen, coefficients).std().clamp_min(1e-12)
+        return cls(patches, spread, coefficients)
+
+    def distances(self, features: Tensor) -> Tensor:
+        """Distances to the nearest patch, as multiples of their usual spread: (n, c*, h, w) → (n, h, w).
+
+        As in `Branches.distances`, the patches of a photo are compared by their distance, and photos by its
+        ratio to the expected distance.
+        """
+        distances = nearest_distance(features, self.patches)
+        return _relative(distances, features, self.expected) / self.spread
+
+
+def _relative(distances: Tensor, features: Tensor, coefficients: Tensor | None) -> Tensor:
+    if coefficients is None:
+        return distances
+    return with_peaks(distances, distances / expected(features, coefficients, False))
+
+
+def averaged(features: Tensor) -> Tensor:
+    """Mean over 3 × 3 neighbours. Padding with 0, the mean feature, lowers the high distances at borders."""
+    return F.avg_pool2d(features, 3, stride=1, padding=1)
+
+
+def draw(patches: int, size: int, seed: int) -> Tensor:
+    """Indices of `size` of so many patches, at random and without repetition; of all if there are fewer."""
+    return torch.randperm(patches, generator=torch.Generator().manual_seed(seed))[:size]
+
+
+def drawn_patches(features: Rows, drawn: Tensor) -> Tensor:
+    """The averaged patches at these indices of all patches, photo by photo and row by row: (m, c*)."""
+    positions = features.shape[2] * features.shape[3]
+    order = drawn.argsort()
+    found, start = [], 0
+    for batch in batches(features, AT_ONCE):
+        index = drawn[order]
+        index = index[(index >= start) & (index < start + len(batch) * positions)] - start
+        found.append(averaged(batch).permute(0, 2, 3, 1).flatten(0, 2)[index])
+        start += len(batch) * positions
+    return torch.cat(found)[order.argsort()]
+
+
+def nearest_distance(features: Tensor, patches: Tensor) -> Tensor:
+    """Euclidean distance of every averaged patch of (n, c, h, w) to the nearest of (m, c): (n, h, w)."""
+    squares = patches.square().sum(dim=1)
+    return torch.stack([_nearest(photo.flatten(1).T, patches, squares).unflatten(0, photo.shape[1:])
+                        for photo in averaged(features)])
+
+
+def _nearest(points: Tensor, patches: Tensor, squares: Tensor) -> Tensor:
+    """√ of min ‖p‖² − 2 p·q + ‖q‖² over the patches q. The first term is added after the minimum."""
+    without = torch.addmm(squares, points, patches.T, alpha=-2).min(dim=1).values
+    return (without + points.square().sum(dim=1)).clamp_min(0).sqrt()
