@@ -15,8 +15,10 @@ from sklearn.metrics import roc_auc_score
 from ulsad import Config, InputError, Ulsad
 from ulsad.detector import spreadsheet
 from ulsad.detector.criterion import threshold_at
+from ulsad.evaluation import metrics
 from ulsad.evaluation.ablation import STUDIES, alpha_beta_grid
 from ulsad.evaluation.evaluation import Evaluation, evaluate, subsets, summarise
+from ulsad.evaluation.nearest import NearestNeighbours
 from ulsad.evaluation.paper_tables import evaluation_table, kinds_table, run_seeds
 from ulsad.evaluation.trials import MODEL, TrialStore, held_out_photos, run_trial, trained, trial_folder
 from ulsad.photos.datasets import Category, LabelledPhoto, find_categories, read_mask
@@ -82,6 +84,30 @@ def test_kinds_are_held_against_all_good_photos(evaluation):
                         for photo in evaluation.photos])) == {"all"}  # one kind alone is all of them
     for name, mask in chosen.items():
         assert mask[~evaluation.labels].all() and (mask & evaluation.labels).any(), name
+
+
+def test_the_overlap_of_a_kind_is_that_of_its_photos_and_the_good_ones(evaluation):
+    found = evaluation.pixel_metrics("local").aupro_of
+    for name, kept in subsets(evaluation.photos).items():
+        kept = kept[evaluation.marked]
+        assert found[name] == pytest.approx(
+            metrics.aupro(evaluation.raw_local[evaluation.marked][kept], evaluation.masks[kept]), abs=1e-12)
+
+
+def test_a_search_for_the_nearest_patches_stands_beside_the_maps(detector, evaluation):
+    search = NearestNeighbours.of(detector)
+    both = evaluation.beside(search.score_each([photo.path for photo in evaluation.photos]))
+    scores, maps = search.score([photo.path for photo in evaluation.photos])
+    assert both.names == ("combined", "local", "global", "nearest") and evaluation.names == both.names[:3]
+    summary = summarise(both)
+    assert summary["maps"]["local"] == summarise(evaluation)["maps"]["local"]
+    found = summary["maps"]["nearest"]
+    assert found["auroc"]["all"] == pytest.approx(metrics.auroc(scores, evaluation.labels))
+    assert found["aupro"] == pytest.approx(metrics.aupro(maps[both.marked], both.masks))
+    table = evaluation_table({"tray": [summary]}, "")
+    row = dict(zip(table.columns, table.rows[3], strict=True))
+    assert row["map"] == "nearest" and np.isnan(row["detected"])
+    assert "AUROC nearest" in kinds_table({"tray": [summary]}).columns
 
 
 def test_photos_without_masks_are_in_no_pixel_metric(detector, category):
@@ -190,7 +216,12 @@ def test_seeds_and_tables(store, category):
     values = [100 * trial["maps"]["local"]["auroc"]["all"] for trial in results[category.name]]
     cell = table.rows[1][table.columns.index("image AUROC")]
     assert cell == pytest.approx((np.mean(values), np.std(values, ddof=1)))
-    assert [row[1] for row in kinds_table(results).rows] == ["logical", "structural"]
+    kinds = kinds_table(results)
+    assert [row[1] for row in kinds.rows] == ["logical", "structural"]
+    values = [100 * trial["maps"]["local"]["aupro_of"]["logical"] for trial in results[category.name]]
+    cell = kinds.rows[0][kinds.columns.index("AUPRO local")]
+    assert cell == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+    assert not any("nearest" in column for column in kinds.columns)
 
 
 def test_the_papers_own_row_is_beside_a_category_it_has(store, category):

@@ -31,5 +31,7 @@ def run(options: argparse.Namespace) -> None:
             outcomes.append([comparison.run_method(method, category, replace(config, seed=config.seed + i),
                                                    store.weights, store.device, options.minutes)
                              for i in range(options.seeds)])
-        table = comparison.comparison_table(category, outcomes)
-        write_table(options.out, f"comparison-{category.name}", table)
+        methods, kinds = comparison.comparison_tables(category, outcomes)
+        write_table(options.out, f"comparison-{category.name}", methods)
+        if len(kinds.rows) > 1:
+            write_table(options.out, f"comparison-{category.name}-kinds", kinds)

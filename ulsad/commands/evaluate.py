@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from ulsad.commands.labelled import add_common, set_up, write_table
@@ -15,18 +16,21 @@ from ulsad.evaluation.evaluation import summarise, write_scores
 from ulsad.evaluation.trials import TrialStore, evaluated
 from ulsad.photos.datasets import Category
 
-EXAMPLE = "tray --model tray.safetensors"
+EXAMPLE = "tray --model tray.safetensors --nearest"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_common(parser, "evaluation")
     parser.add_argument("--model", type=Path, metavar="FILE",
                         help="test this model; otherwise one is trained for each category and seed")
+    parser.add_argument("--nearest", action="store_true", help="beside a nearest-neighbour search among the "
+                        "model's good patches, to see whether training was worth it")
 
 
 def run(options: argparse.Namespace) -> None:
     """Write a table of every metric, map and category, with the paper's own row where there is one."""
     categories, config, store = set_up(options)
+    store = replace(store, nearest=options.nearest)
     if options.model:
         results = {categories[0].name: [_of_model(options, store, categories)]}
     else:
@@ -48,5 +52,6 @@ def _of_model(options: argparse.Namespace, store: TrialStore, categories: list[C
     evaluation = evaluated(store, Ulsad.load(options.model, options.weights, options.device), categories[0])
     write_scores(options.out / "scores.csv", evaluation)
     figures.curves(evaluation).savefig(options.out / "curves.png", dpi=150)
-    figures.kinds(evaluation).savefig(options.out / "kinds.png", dpi=150)
-    return summarise(evaluation, store.false_reject)
+    summary = summarise(evaluation, store.false_reject)
+    figures.kinds(summary).savefig(options.out / "kinds.png", dpi=150)
+    return summary

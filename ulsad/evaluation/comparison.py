@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -79,21 +79,58 @@ def _run_ulsad(
 def _run_nearest(
     category: Category, config: Config, weights: Path | None, device: str | None
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    bank = nearest.Bank.fit(category.train, config, category.held_out or None, weights, device)
+    bank = nearest.NearestNeighbours.fit(category.train, config, category.held_out or None, weights, device)
     scores, maps = bank.score([photo.path for photo in category.test])
     return scores, maps, f"{len(bank.patches)} patches"
 
 
-def comparison_table(category: Category, outcomes: Sequence[Sequence[Outcome]]) -> Table:
-    """One row per method, from its outcomes with one or more seeds: percent, seconds for training and
-    scoring, and peak memory of the process."""
+def comparison_tables(category: Category, outcomes: Sequence[Sequence[Outcome]]) -> tuple[Table, Table]:
+    """The outcomes of each method, with one or more seeds, as two tables: a row per method, and a row per
+    kind of defect. In percent, with seconds for training and scoring, and peak memory of the process."""
+    methods = [_Method.of(category, seeds) for seeds in outcomes]
+    return _methods_table(category, methods), _kinds_table(category, methods)
+
+
+@dataclass(frozen=True)
+class _Method:
+    """One method's outcomes; `scores` is empty if a seed could not run, `pixels` also without masks."""
+
+    seeds: Sequence[Outcome]
+    scores: list[np.ndarray]
+    pixels: list[metrics.PixelMetrics]
+
+    @classmethod
+    def of(cls, category: Category, seeds: Sequence[Outcome]) -> _Method:
+        scores = [outcome.scores for outcome in seeds if outcome.scores is not None]
+        maps = [outcome.maps for outcome in seeds if outcome.maps is not None]
+        if len(scores) < len(seeds):
+            return cls(seeds, [], [])
+        return cls(seeds, scores, _pixels(category, maps))
+
+    @property
+    def name(self) -> str:
+        return self.seeds[0].method
+
+
+def _pixels(category: Category, maps: Sequence[np.ndarray]) -> list[metrics.PixelMetrics]:
+    """Pixel metrics of each seed's maps; empty without masks."""
+    marked = [i for i, photo in enumerate(category.test) if photo.is_good or photo.masks]
+    masks = np.array([read_mask(category.test[i].masks, maps[0].shape[1]) for i in marked])
+    if not masks.any():
+        return []
+    chosen = {name: kept[marked] for name, kept in subsets(category.test).items()}
+    return [metrics.pixel_metrics(of_seed[marked], masks, subsets=chosen) for of_seed in maps]
+
+
+def _methods_table(category: Category, methods: Sequence[_Method]) -> Table:
     names = ("image AUROC", LOGICAL, STRUCTURAL, "pixel AUROC", "AUPRO", "AUPIMO")
     columns = ("method", "backbone", *names, "seconds", "MB", "note")
-    rows = tuple((seeds[0].method, seeds[0].backbone, *_metrics(category, seeds),
-                  _whole([outcome.seconds for outcome in seeds]),
-                  _whole([outcome.memory_mb for outcome in seeds]), _note(seeds)) for seeds in outcomes)
+    rows = tuple((method.name, method.seeds[0].backbone, *_metrics(category, method),
+                  _whole([outcome.seconds for outcome in method.seeds]),
+                  _whole([outcome.memory_mb for outcome in method.seeds]), _note(method.seeds))
+                 for method in methods)
     good = sum(photo.is_good for photo in category.test)
-    seeds = len(outcomes[0])
+    seeds = len(methods[0].seeds)
     spread = ("one seed; brackets: 95 %, bootstrap over the test photos" if seeds == 1 else
               f"{seeds} seeds; ±: sample standard deviation over them")
     kept_back = "" if category.held_out else f"; {', '.join(OWN)} hold out a share of the training photos"
@@ -102,26 +139,40 @@ def comparison_table(category: Category, outcomes: Sequence[Sequence[Outcome]]) 
     return Table(f"Methods on {category.name}", columns, rows, note).without_empty_columns()
 
 
-def _metrics(category: Category, seeds: Sequence[Outcome]) -> tuple[Cell, ...]:
+def _metrics(category: Category, method: _Method) -> tuple[Cell, ...]:
     """Image AUROC of all, logical and structural defects, and pixel metrics; NaN if not available."""
-    scores = [outcome.scores for outcome in seeds if outcome.scores is not None]
-    maps = [outcome.maps for outcome in seeds if outcome.maps is not None]
-    if len(scores) < len(seeds):
+    if not method.scores:
         return (math.nan,) * 6
-    labels = np.array([not photo.is_good for photo in category.test])
-    chosen = subsets(category.test)
-    image = [percent([metrics.auroc(of_seed[chosen[name]], labels[chosen[name]]) for of_seed in scores],
-                     metrics.bootstrap(scores[0][chosen[name]], labels[chosen[name]])[0])
+    labels, chosen = _labels(category), subsets(category.test)
+    image = [percent([metrics.auroc(scores[chosen[name]], labels[chosen[name]]) for scores in method.scores],
+                     metrics.bootstrap(method.scores[0][chosen[name]], labels[chosen[name]])[0])
              if name in chosen else math.nan for name in ("all", LOGICAL, STRUCTURAL)]
-    marked = [i for i, photo in enumerate(category.test) if photo.is_good or photo.masks]
-    size = maps[0].shape[1]
-    masks = np.array([read_mask(category.test[i].masks, size) for i in marked])
-    if not masks.any():
+    pixels = method.pixels
+    if not pixels:
         return (*image, *(math.nan,) * 3)
-    pixels = [metrics.pixel_metrics(of_seed[marked], masks) for of_seed in maps]
     return (*image, percent([one.auroc for one in pixels], pixels[0].auroc_interval),
             percent([one.aupro for one in pixels], pixels[0].aupro_interval),
             percent([one.aupimo for one in pixels], pixels[0].aupimo_interval))
+
+
+def _kinds_table(category: Category, methods: Sequence[_Method]) -> Table:
+    """Image AUROC and AUPRO of each kind of defect vs. all good photos, with columns for each method."""
+    labels = _labels(category)
+    columns = ("kind", "photos", *(f"{metric} {method.name}" for metric in ("AUROC", "AUPRO")
+                                   for method in methods))
+    rows = []
+    for kind, kept in subsets(category.test).items():
+        image = [percent([metrics.auroc(scores[kept], labels[kept]) for scores in method.scores])
+                 if method.scores else None for method in methods]
+        place = [percent([one.aupro_of[kind] for one in method.pixels]) if method.pixels else None
+                 for method in methods]
+        rows.append((kind, int((labels & kept).sum()), *image, *place))
+    return Table(f"Methods on {category.name} by kind of defect", columns, tuple(rows),
+                 "Percent. AUROC: of photos.").without_empty_columns()
+
+
+def _labels(category: Category) -> np.ndarray:
+    return np.array([not photo.is_good for photo in category.test])
 
 
 def _note(seeds: Sequence[Outcome]) -> str:

@@ -6,11 +6,11 @@ the network's resolution, over good photos and defective photos with masks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,9 +25,17 @@ from ulsad.method.calibration import Calibration
 from ulsad.photos.datasets import GOOD, LOGICAL, STRUCTURAL, LabelledPhoto, read_mask
 from ulsad.photos.images import Skipped
 
-MAPS = ("combined", "local", "global")
+NEAREST = "nearest"
+MAPS = ("combined", "local", "global", NEAREST)  # of a model, and of a nearest-neighbour search beside it
 
 OnPhoto = Callable[[int, int], None]
+
+
+class Beside(NamedTuple):
+    """A nearest-neighbour search on the same n photos."""
+
+    scores: np.ndarray  # (n,)
+    maps: np.ndarray  # float32 (n, s, s)
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,20 @@ class Evaluation:
     alpha: float
     beta: float
     strange: int = 0  # number of photos unlike the training photos, see `Prediction.is_strange`
+    nearest: Beside | None = None  # the nearest-neighbour search, see `nearest`
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of `MAPS` that there are."""
+        missing = {"global": self.raw_global is None, NEAREST: self.nearest is None}
+        return tuple(name for name in MAPS if not missing.get(name))
+
+    def scores_of(self, name: str) -> np.ndarray:
+        """(n,): scores of one of `names`."""
+        if name == NEAREST:
+            assert self.nearest is not None  # only called for `names`
+            return self.nearest.scores
+        return self.scores()[:, MAPS.index(name)]
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -61,12 +83,15 @@ class Evaluation:
         return self.calibration.held_out_scores(*self._levels(alpha, beta))
 
     def maps(self, name: str, alpha: float | None = None, beta: float | None = None) -> np.ndarray:
-        """The maps "combined", "local" or "global" of all photos, (n, s, s); the last two raw."""
+        """Maps of all photos, (n, s, s), of one of `names`; raw except the combined ones."""
         if name == "local":
             return self.raw_local
         if name == "global":
             assert self.raw_global is not None  # only called for maps that the model has
             return self.raw_global
+        if name == NEAREST:
+            assert self.nearest is not None
+            return self.nearest.maps
         normalise = self.calibration.normalisation(*self._levels(alpha, beta))
         return normalise(self.raw_local, self.raw_global).combined
 
@@ -84,7 +109,15 @@ class Evaluation:
 
     def pixel_metrics(self, name: str) -> metrics.PixelMetrics | None:
         """Pixel metrics of one map at the default α and β; None without masks."""
-        return None if self.masks is None else metrics.pixel_metrics(self.maps(name)[self.marked], self.masks)
+        if self.masks is None:
+            return None
+        chosen = {kind: kept[self.marked] for kind, kept in subsets(self.photos).items()}
+        return metrics.pixel_metrics(self.maps(name)[self.marked], self.masks, subsets=chosen)
+
+    def beside(self, results: Iterable[tuple[float, np.ndarray]]) -> Evaluation:
+        """The same, with the score and map of every photo from `NearestNeighbours.score_each`."""
+        scores, maps = zip(*results, strict=True)
+        return replace(self, nearest=Beside(np.array(scores), np.array(maps)))
 
     def _levels(self, alpha: float | None, beta: float | None) -> tuple[float, float]:
         return self.alpha if alpha is None else alpha, self.beta if beta is None else beta
@@ -137,10 +170,10 @@ def subsets(photos: Sequence[LabelledPhoto]) -> dict[str, np.ndarray]:
 def summarise(evaluation: Evaluation, false_reject: float = FALSE_REJECT) -> dict[str, Any]:
     """Every metric of every map as plain JSON values; NaN if the set lacks what a metric needs.
 
-    The threshold of the operating point comes from the held-out good photos, never from the test photos.
+    The threshold of the operating point comes from the held-out good photos, never from the test photos. The
+    nearest-neighbour search has no operating point, as the held-out photos are not in the model.
     """
-    scores, held_out = evaluation.scores(), evaluation.held_out_scores()
-    names = MAPS if evaluation.raw_global is not None else MAPS[:2]
+    held_out = evaluation.held_out_scores()
     return {
         "photos": {name: int(chosen.sum()) for name, chosen in subsets(evaluation.photos).items()},
         "good": int((~evaluation.labels).sum()),
@@ -148,18 +181,17 @@ def summarise(evaluation: Evaluation, false_reject: float = FALSE_REJECT) -> dic
         "false_reject": false_reject,
         "skipped": [item.reason for item in evaluation.skipped],
         "strange": evaluation.strange,
-        "maps": {name: _of_scores(scores[:, i], held_out[:, i], evaluation, false_reject)
-                 | _of_pixels(evaluation.pixel_metrics(name)) for i, name in enumerate(names)},
+        "maps": {name: _of_scores(evaluation, name) | _of_pixels(evaluation.pixel_metrics(name))
+                 | (_at_threshold(evaluation, name, held_out[:, MAPS.index(name)], false_reject)
+                    if name != NEAREST else {})
+                 for name in evaluation.names},
     }
 
 
-def _of_scores(
-    scores: np.ndarray, held_out: np.ndarray, evaluation: Evaluation, false_reject: float
-) -> dict[str, Any]:
-    labels = evaluation.labels
+def _of_scores(evaluation: Evaluation, name: str) -> dict[str, Any]:
+    labels, scores = evaluation.labels, evaluation.scores_of(name)
     auroc_interval, precision_interval = metrics.bootstrap(scores, labels)
     f1, at = metrics.best_f1(scores, labels)
-    point = metrics.operating_point(scores, labels, threshold_at(held_out, false_reject))
     return {
         "auroc": {name: metrics.auroc(scores[chosen], labels[chosen])
                   for name, chosen in subsets(evaluation.photos).items()},
@@ -167,15 +199,22 @@ def _of_scores(
         "average_precision": metrics.average_precision(scores, labels),
         "average_precision_interval": precision_interval,
         "best_f1": {"f1": f1, "threshold": at},
-        "operating_point": point._asdict(),
     }
+
+
+def _at_threshold(
+    evaluation: Evaluation, name: str, held_out: np.ndarray, false_reject: float
+) -> dict[str, Any]:
+    threshold = threshold_at(held_out, false_reject)
+    point = metrics.operating_point(evaluation.scores_of(name), evaluation.labels, threshold)
+    return {"operating_point": point._asdict()}
 
 
 def _of_pixels(result: metrics.PixelMetrics | None) -> dict[str, Any]:
     if result is None:
         return {}
     return {"pixel_auroc": result.auroc, "pixel_auroc_interval": result.auroc_interval,
-            "aupro": result.aupro, "aupro_interval": result.aupro_interval,
+            "aupro": result.aupro, "aupro_interval": result.aupro_interval, "aupro_of": result.aupro_of,
             "aupimo": result.aupimo, "aupimo_interval": result.aupimo_interval}
 
 

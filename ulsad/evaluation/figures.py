@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ulsad.evaluation import metrics
-from ulsad.evaluation.evaluation import MAPS, Evaluation, subsets
+from ulsad.evaluation.evaluation import NEAREST, Evaluation
 from ulsad.evaluation.published import MeanStd
 from ulsad.evaluation.tables import Table
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Distinct for colour-blind readers (Okabe and Ito), and in print by their dashes.
-STYLES = {"combined": ("#000000", "-"), "local": ("#0072B2", "--"), "global": ("#D55E00", "-.")}
+STYLES = {"combined": ("#000000", "-"), "local": ("#0072B2", "--"), "global": ("#D55E00", "-."),
+          NEAREST: ("#009E73", ":")}
 
 
 def curves(evaluation: Evaluation) -> Figure:
@@ -25,16 +27,14 @@ def curves(evaluation: Evaluation) -> Figure:
 
     figure = _figure(9, 4)
     roc, recall = figure.subplots(1, 2)
-    labels, scores = evaluation.labels, evaluation.scores()
-    for i, name in enumerate(MAPS):
-        if np.isnan(scores[:, i]).any():
-            continue
-        colour, dash = STYLES[name]
-        false, true, _ = roc_curve(labels, scores[:, i])
-        roc.plot(false, true, dash, color=colour, label=f"{name} {metrics.auroc(scores[:, i], labels):.3f}")
-        precision, share, _ = precision_recall_curve(labels, scores[:, i])
+    labels = evaluation.labels
+    for name in evaluation.names:
+        scores, (colour, dash) = evaluation.scores_of(name), STYLES[name]
+        false, true, _ = roc_curve(labels, scores)
+        roc.plot(false, true, dash, color=colour, label=f"{name} {metrics.auroc(scores, labels):.3f}")
+        precision, share, _ = precision_recall_curve(labels, scores)
         recall.plot(share, precision, dash, color=colour, drawstyle="steps-post",
-                    label=f"{name} {metrics.average_precision(scores[:, i], labels):.3f}")
+                    label=f"{name} {metrics.average_precision(scores, labels):.3f}")
     roc.plot([0, 1], [0, 1], ":", color="grey", linewidth=1)
     recall.axhline(labels.mean(), linestyle=":", color="grey", linewidth=1)
     roc.set(title="ROC: area", xlabel="good parts rejected", ylabel="defects rejected")
@@ -45,26 +45,33 @@ def curves(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def kinds(evaluation: Evaluation) -> Figure:
-    """Bars: image AUROC of each kind of defect, for every map."""
-    scores, labels, chosen = evaluation.scores(), evaluation.labels, subsets(evaluation.photos)
-    names = [MAPS[i] for i in range(3) if not np.isnan(scores[:, i]).any()]
-    figure = _figure(5.5, 1.4 + 0.6 * len(chosen))
-    axes = figure.subplots()
-    for row, mask in enumerate(chosen.values()):
-        for i, name in enumerate(names):
-            value = metrics.auroc(scores[mask, MAPS.index(name)], labels[mask])
-            axes.barh(row + 0.27 * (i - (len(names) - 1) / 2), value, 0.25, color=STYLES[name][0],
-                      label=name if row == 0 else None)
-            axes.text(value + 0.005, row + 0.27 * (i - (len(names) - 1) / 2), f"{value:.3f}", va="center",
-                      fontsize=8)
-    counts = [f"{kind} ({int((mask & labels).sum())})" for kind, mask in chosen.items()]
-    axes.set_yticks(range(len(chosen)), counts)
-    axes.axvline(0.5, linestyle=":", color="grey", linewidth=1)
-    axes.set(xlim=(0, 1.12), xlabel="0.5 is chance", title="Image AUROC by kind of defect")
+def kinds(summary: dict[str, Any]) -> Figure:
+    """Bars for every map: image AUROC and, with masks, AUPRO of each kind of defect, from `summarise`."""
+    shown = [(title, metric) for title, metric in (("Image AUROC", "auroc"), ("AUPRO", "aupro_of"))
+             if metric in summary["maps"]["combined"]]
+    figure = _figure(2 + 3.5 * len(shown), 1.4 + (0.2 + 0.15 * len(summary["maps"])) * len(summary["photos"]))
+    for axes, (title, metric) in zip(figure.subplots(1, len(shown), sharey=True, squeeze=False)[0], shown,
+                                     strict=True):
+        _bars(axes, {name: of[metric] for name, of in summary["maps"].items()})
+        axes.set(xlim=(0, 1.15), title=f"{title} by kind of defect")
+        if metric == "auroc":
+            axes.axvline(0.5, linestyle=":", color="grey", linewidth=1)
+            axes.set(xlabel="0.5 is chance")
+    counts = [f"{kind} ({photos - summary['good']})" for kind, photos in summary["photos"].items()]
+    axes.set_yticks(range(len(counts)), counts)
     axes.invert_yaxis()
-    figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9,
+                  frameon=False)
     return figure
+
+
+def _bars(axes: Axes, values: dict[str, dict[str, float]]) -> None:
+    """Horizontal bars of values by name and kind, a group for each kind."""
+    height = 0.8 / len(values)
+    for i, (name, of_kinds) in enumerate(values.items()):
+        places = np.arange(len(of_kinds)) + height * (i - (len(values) - 1) / 2)
+        bars = axes.barh(places, list(of_kinds.values()), 0.9 * height, color=STYLES[name][0], label=name)
+        axes.bar_label(bars, fmt="%.3f", padding=2, fontsize=8)
 
 
 def alpha_beta(grid: np.ndarray, alphas: Sequence[float], betas: Sequence[float]) -> Figure:

@@ -7,6 +7,8 @@ metrics.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +40,7 @@ class PixelMetrics(NamedTuple):
     auroc_interval: Interval  # 95 %, bootstrap over photos
     aupro_interval: Interval
     aupimo_interval: Interval
+    aupro_of: dict[str, float]  # AUPRO of the asked subsets of photos; NaN for one without masks
 
 
 def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -117,16 +120,24 @@ def _ends_of_ties(descending: np.ndarray) -> np.ndarray:
     return np.append(np.flatnonzero(np.diff(descending)), len(descending) - 1)
 
 
-def pixel_metrics(maps: np.ndarray, masks: np.ndarray, seed: int = 0) -> PixelMetrics:
+def pixel_metrics(
+    maps: np.ndarray, masks: np.ndarray, seed: int = 0,
+    subsets: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> PixelMetrics:
     """Pixel AUROC, AUPRO and AUPIMO of maps (n, h, w) against bool masks (n, h, w), and their intervals.
 
-    AUPIMO is NaN if every photo has a mask. Raises `ValueError` if the masks mark no pixel or all pixels.
+    `subsets` are bool (n,). AUPIMO is NaN if every photo has a mask. Raises `ValueError` if the masks mark no
+    pixel or all pixels.
     """
-    overlap = region_weights(masks)
-    curve = _pixel_curve(maps, masks, overlap)
+    overlap, order = region_weights(masks), np.argsort(maps, axis=None)[::-1]
+    curve = _pixel_curve(maps, masks, overlap, order)
     per_photo = np.full(1, np.nan) if masks.any(axis=(1, 2)).all() else aupimo(maps, masks)
+    photo = order // maps[0].size
+    of_subsets = {name: _aupro(_pixel_curve(maps, masks, overlap, order[kept[photo]]))
+                  if masks[kept].any() else np.nan for name, kept in subsets.items()}
     return PixelMetrics(float(np.trapezoid(curve.true, curve.false)), _aupro(curve), float(per_photo.mean()),
-                        *_pixel_intervals(maps, masks, overlap, seed), _mean_interval(per_photo, seed))
+                        *_pixel_intervals(maps, masks, overlap, seed), _mean_interval(per_photo, seed),
+                        of_subsets)
 
 
 def aupro(maps: np.ndarray, masks: np.ndarray) -> float:
@@ -137,7 +148,7 @@ def aupro(maps: np.ndarray, masks: np.ndarray) -> float:
     false positive rate, the share of all other pixels above the threshold, and integrated up to a rate of
     0.3, divided by 0.3, so that 1 is perfect. Raises `ValueError` if the masks mark no pixel or all pixels.
     """
-    return _aupro(_pixel_curve(maps, masks, region_weights(masks)))
+    return _aupro(_pixel_curve(maps, masks, region_weights(masks), np.argsort(maps, axis=None)[::-1]))
 
 
 class _PixelCurve(NamedTuple):
@@ -152,10 +163,12 @@ def _aupro(curve: _PixelCurve) -> float:
     return _area_up_to(curve.false, curve.regions, FALSE_POSITIVE_LIMIT)
 
 
-def _pixel_curve(maps: np.ndarray, masks: np.ndarray, overlap: np.ndarray) -> _PixelCurve:
+def _pixel_curve(
+    maps: np.ndarray, masks: np.ndarray, overlap: np.ndarray, order: np.ndarray
+) -> _PixelCurve:
+    """Over the pixels at the flat indices `order`, from the highest to the lowest."""
     if not masks.any() or masks.all():
         raise ValueError("pixel metrics need pixels of both kinds")
-    order = np.argsort(maps, axis=None)[::-1]
     ends = _ends_of_ties(maps.ravel()[order])
     true = masks.ravel()[order].cumsum()[ends]
     counts = ends + 1 - true, true, overlap.ravel()[order].cumsum()[ends]

@@ -1,17 +1,18 @@
-"""A bank of good patches and the distance to the nearest one: a baseline that a trained detector should beat.
+"""A nearest-neighbour search among good patches: a baseline that a trained detector should beat.
 
 Similar to PatchCore without its coreset: features, split and grid are Ulsad's, and nothing is trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from ulsad.detector.detector import Ulsad
 from ulsad.detector.preparation import (
     Photos,
     choose_device,
@@ -27,12 +28,13 @@ from ulsad.method.config import Config
 from ulsad.method.equations import resample, resampling_matrix
 from ulsad.photos.images import read_squares
 
-SIZE = 8000  # patches in the bank, drawn at random from all training photos
+SIZE = 8000  # patches that `fit` draws at random from all training photos
 STRANGEST = 5  # a photo's score is the mean of this many largest distances
+AT_ONCE = 16  # photos
 
 
 @dataclass(frozen=True)
-class Bank:
+class NearestNeighbours:
     """Patch features of good photos, standardised and averaged over 3 × 3 neighbours."""
 
     config: Config
@@ -45,8 +47,8 @@ class Bank:
     def fit(
         cls, photos: Photos, config: Config, held_out: Photos | None = None,
         weights: Path | str | None = None, device: str | None = None,
-    ) -> Bank:
-        """A bank from the photos that `Ulsad.fit` would train on; the ones it would hold out are not used."""
+    ) -> NearestNeighbours:
+        """From the photos that `Ulsad.fit` would train on; the ones it would hold out are not used."""
         extractor = load_backbone(config, weights).to(choose_device(device))
         config, _ = with_white_level(config, photos, held_out)
         good, _ = read_and_split(photos, held_out, config)
@@ -56,14 +58,33 @@ class Bank:
         drawn = draw(features[:, 0].numel(), SIZE, config.seed)
         return cls(config, extractor, mean, std, drawn_patches(features, drawn))
 
+    @classmethod
+    def of(cls, detector: Ulsad) -> NearestNeighbours:
+        """From the good patches in a model, so that no training photo is needed. Raises `InputError` if it
+        has none."""
+        branches = detector.branches
+        if branches.bank is None:
+            raise InputError("This model has no good patches, so there is no nearest-neighbour search to "
+                             "compare it with. Train with nearest_patches=4000, as 'quick' does.")
+        return cls(branches.config, branches.extractor, branches.mean.cpu(), branches.std.cpu(),
+                   branches.bank.patches.cpu())
+
     def score(self, photos: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
         """Scores (n,) and maps float32 (n, s, s). Raises `InputError` when a photo can't be read."""
+        scores, maps = zip(*self.score_each(photos), strict=True)
+        return np.array(scores), np.array(maps)
+
+    def score_each(self, photos: Sequence[Path]) -> Iterator[tuple[float, np.ndarray]]:
+        """The same, photo by photo, for `Evaluation.beside`."""
+        matrix = resampling_matrix(self.extractor.grid, self.config.image_size, blur_sigma=0.0)
+        for start in range(0, len(photos), AT_ONCE):
+            distances = self._distances(photos[start:start + AT_ONCE])
+            scores = distances.flatten(1).topk(STRANGEST).values.double().mean(dim=1)
+            yield from zip(scores.tolist(), resample(distances, matrix).numpy(), strict=True)
+
+    def _distances(self, photos: Sequence[Path]) -> Tensor:
         _, images, skipped = read_squares(photos, self.config.image_size, white_level=self.config.white_level)
         if skipped:
             raise InputError(skipped[0].reason)
         features = extract_features(self.extractor, images, lambda *counts: None)
-        distances = nearest_distance((features[:] - self.mean) / self.std, self.patches)
-        scores = distances.flatten(1).topk(STRANGEST).values.mean(dim=1)
-        matrix = resampling_matrix(self.extractor.grid, self.config.image_size, blur_sigma=0.0)
-        return scores.double().numpy(), resample(distances, matrix).numpy()
-
+        return nearest_distance((features[:] - self.mean) / self.std, self.patches)

@@ -70,10 +70,8 @@ def _evaluation_row(name: str, map_: str, trials: list[dict[str, Any]], layout: 
         percent([of["auroc"].get(STRUCTURAL, math.nan) for of in maps]),
         percent([of["average_precision"] for of in maps], maps[0]["average_precision_interval"]),
         percent([of["best_f1"]["f1"] for of in maps]),
-        percent([_share(of, "false_rejects", "true_passes") for of in maps],
-                maps[0]["operating_point"]["false_reject_interval"]),
-        percent([_share(of, "true_rejects", "misses") for of in maps],
-                maps[0]["operating_point"]["detection_interval"]),
+        _rate(maps, "false_rejects", "true_passes", "false_reject_interval"),
+        _rate(maps, "true_rejects", "misses", "detection_interval"),
         percent([of.get("pixel_auroc", math.nan) for of in maps], maps[0].get("pixel_auroc_interval")),
         percent([of.get("aupro", math.nan) for of in maps], maps[0].get("aupro_interval")),
         percent([of.get("aupimo", math.nan) for of in maps], maps[0].get("aupimo_interval")))
@@ -105,16 +103,26 @@ def percent(values: list[float], interval: Sequence[float] | None = None) -> Fig
     return mean_std(scaled)
 
 
-def _share(of: dict[str, Any], above: str, below: str) -> float:
-    point = of["operating_point"]
-    return point[above] / (point[above] + point[below])
+def _rate(maps: list[dict[str, Any]], above: str, below: str, interval: str) -> Figure:
+    """The share of photos above the threshold; NaN for a method without one."""
+    points = [of["operating_point"] for of in maps if "operating_point" in of]
+    if not points:
+        return math.nan
+    return percent([point[above] / (point[above] + point[below]) for point in points], points[0][interval])
 
 
 def kinds_table(results: Results) -> Table:
-    """Image AUROC, percent, of each kind of defect vs. all good photos."""
+    """Image AUROC and AUPRO, percent, of each kind of defect vs. all good photos."""
+    columns = [(metric, map_) for metric in ("auroc", "aupro_of") for map_ in MAPS]
+    headings = [f"{'AUROC' if metric == 'auroc' else 'AUPRO'} {map_}" for metric, map_ in columns]
     rows = [(name, kind, trials[0]["photos"][kind] - trials[0]["good"],
-             *(percent([trial["maps"][map_]["auroc"][kind] for trial in trials]) if map_ in trials[0]["maps"]
-               else None for map_ in MAPS))
+             *(_of_kind(trials, map_, metric, kind) for metric, map_ in columns))
             for name, trials in results.items() for kind in trials[0]["photos"] if kind != "all"]
-    return Table("Image AUROC by kind of defect", ("category", "kind", "photos", *MAPS), tuple(rows),
-                 "Percent.").without_empty_columns()
+    return Table("Image AUROC and AUPRO by kind of defect", ("category", "kind", "photos", *headings),
+                 tuple(rows), "Percent.").without_empty_columns()
+
+
+def _of_kind(trials: list[dict[str, Any]], map_: str, metric: str, kind: str) -> Figure | None:
+    """None if the set has no masks, or the model no such map."""
+    values = [trial["maps"].get(map_, {}).get(metric, {}).get(kind) for trial in trials]
+    return None if None in values else percent(values)

@@ -18,6 +18,7 @@ from ulsad.detector.detector import Ulsad
 from ulsad.detector.fitting import Progress, Watch
 from ulsad.errors import InputError
 from ulsad.evaluation.evaluation import Evaluation, evaluate, summarise, write_scores
+from ulsad.evaluation.nearest import NearestNeighbours
 from ulsad.method.config import CALIBRATION, Config
 from ulsad.photos.datasets import Category
 from ulsad.photos.files import write_text
@@ -37,12 +38,13 @@ class TrialStore:
     false_reject: float = FALSE_REJECT  # share of good parts expected above the threshold
     on_progress: OnProgress = lambda progress: None
     on_trial: Callable[[str], None] = lambda name: None  # called before a new trial
+    nearest: bool = False  # also search the nearest good patches
 
 
 def run_trial(store: TrialStore, category: Category, config: Config) -> dict[str, Any]:
     """The result of one trial, see `evaluation.summarise`; from the store if it is there."""
     folder = trial_folder(store.folder, category, config)
-    file = folder / f"result-{_key(_aftermath(config), store.false_reject)}.json"
+    file = folder / f"result-{_key(_aftermath(config), store.false_reject, store.nearest)}.json"
     if file.exists():
         return json.loads(file.read_text(encoding="utf-8"))
     store.on_trial(f"{category.name}, seed {config.seed}")
@@ -85,9 +87,14 @@ def held_out_photos(category: Category, detector: Ulsad) -> list[Path]:
 
 
 def evaluated(store: TrialStore, detector: Ulsad, category: Category) -> Evaluation:
-    """Raw maps of a category's test photos."""
-    return evaluate(detector, category.test,
-                    lambda done, total: store.on_progress(Progress("testing", done, total)))
+    """Raw maps of a category's test photos. Raises `InputError` for the nearest patches of a model without
+    any."""
+    search = NearestNeighbours.of(detector) if store.nearest else None
+    evaluation = evaluate(detector, category.test,
+                          lambda done, total: store.on_progress(Progress("testing", done, total)))
+    if search is None:
+        return evaluation
+    return evaluation.beside(search.score_each([photo.path for photo in evaluation.photos]))
 
 
 def trial_folder(root: Path, category: Category, config: Config) -> Path:

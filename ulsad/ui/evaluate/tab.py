@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from html import escape
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import gradio as gr
 import numpy as np
@@ -16,15 +16,20 @@ from ulsad.demo.dataset import write_demo
 from ulsad.detector import rendering
 from ulsad.detector.batch import strange_photos_warning
 from ulsad.detector.criterion import FALSE_REJECT, threshold_at
+from ulsad.detector.prediction import Prediction
 from ulsad.errors import InputError
 from ulsad.evaluation import ablation, figures, metrics
 from ulsad.evaluation.evaluation import Evaluation, gathered, summarise
+from ulsad.evaluation.nearest import NearestNeighbours
 from ulsad.photos.datasets import GOOD, UNNAMED_DEFECT, LabelledPhoto, find_categories
+from ulsad.photos.images import Skipped
 from ulsad.ui import library, places, slot
 from ulsad.ui.batches import Request
 from ulsad.ui.component import Update
 from ulsad.ui.inspect.tab import Inspected
 from ulsad.ui.slot import Slot
+
+Item = TypeVar("Item")
 
 MOST = 400  # photos per evaluation: sorting their pixels takes about 5 MB each
 MISTAKES = 12
@@ -32,14 +37,16 @@ MISTAKES = 12
 EXPLANATION = """
 **How to read this.** *AUROC* is the probability that a defect scores above a good part: 1 is perfect, 0.5 is
 chance. *Average precision* also depends on the share of defects in the set. Brackets are 95 % intervals: the
-range to expect with other photos of the same parts. The **threshold** comes from good photos held out in
-training, never from the photos tested here, so the confusion matrix is not too optimistic.
+range to expect with other photos of the same parts. *Nearest* is a search for the most similar good patch,
+without networks: where it is as good as they are, they gained nothing. The **threshold** comes from good
+photos held out in training, never from the photos tested here, so the confusion matrix is not too optimistic.
 """
 
 
 
 class _Result(NamedTuple):
     evaluation: Evaluation
+    summary: dict[str, Any]  # see `summarise`
     model: str  # its name
     white_level: float | None  # of the model
 
@@ -62,6 +69,9 @@ def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: Inspected, models_dir: P
                 _, whole = slot.build("A labelled set", "test-set", "Drop its folder or zip here")
                 folder = gr.Textbox(label=f"… or a folder on the server, below {data_root}",
                                     visible=data_root is not None)
+            nearest = gr.Checkbox(label="Beside a nearest-neighbour search", elem_id="evaluate-nearest",
+                                  info="among the good patches in the model, without its networks: was "
+                                       "training worth it? Takes about half as long again.")
             run = gr.Button("Evaluate", variant="primary", elem_id="evaluate")
             with gr.Row():
                 demo = gr.Button("Try the demo tray", elem_id="evaluate-demo")
@@ -86,8 +96,8 @@ def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: Inspected, models_dir: P
     own, of_demo = (_generator(choose, models_dir) for choose in (partial(_given, data_root), _demo))
     events = [button.click(generator, inputs, [status, report, key, stop], concurrency_id="predict",
                            show_progress="hidden")
-              for button, generator, inputs in ((run, own, [model, good, defects, whole, folder]),
-                                                (demo, of_demo, gr.State(library.DEMO)))]
+              for button, generator, inputs in ((run, own, [model, nearest, good, defects, whole, folder]),
+                                                (demo, of_demo, [gr.State(library.DEMO), nearest]))]
     shown = [numbers, curves, kinds, grid]
     at_threshold = [confusion, about_mistakes, gallery, mistakes]
     for event in events:
@@ -108,27 +118,44 @@ def _generator(
     choose: Callable[..., list[LabelledPhoto]], models_dir: Path
 ) -> Callable[..., Iterator[tuple[Update, ...]]]:
     """Evaluate the photos that `choose` returns, with progress. On Stop, gradio closes the generator."""
-    def evaluated(model: str, *inputs: Any) -> Iterator[tuple[Update, ...]]:
+    def evaluated(model: str, nearest: bool, *inputs: Any) -> Iterator[tuple[Update, ...]]:
         skip, idle = gr.skip(), gr.Button(interactive=False)
         try:
             opening = _progress(_OPENING.get(choose, "Opening the photos"), 0, 0)
             yield opening, gr.Column(visible=False), skip, gr.Button(interactive=True)
             photos = choose(*inputs)
             detector = library.detector(model, models_dir)
-            results = []
-            for result in detector.predict_many(photo.path for photo in photos):
-                results.append(result)
-                if len(results) % 8 == 0:
-                    yield _progress("Scoring", len(results), len(photos)), skip, skip, skip
+            search = NearestNeighbours.of(detector) if nearest else None
+            results: list[Prediction | Skipped] = []
+            for text in _counted("Scoring", detector.predict_many(photo.path for photo in photos), results,
+                                 len(photos)):
+                yield text, skip, skip, skip
             evaluation = gathered(detector, photos, results)
             _require_both(evaluation.photos)
+            if search:
+                found: list[tuple[float, np.ndarray]] = []
+                paths = [photo.path for photo in evaluation.photos]
+                for text in _counted("Searching the nearest patches", search.score_each(paths), found,
+                                     len(paths)):
+                    yield text, skip, skip, skip
+                evaluation = evaluation.beside(found)
+            yield _progress("Computing the metrics", 0, 0), skip, skip, skip
+            summary = summarise(evaluation)
         except (InputError, OSError) as error:
             text = escape(slot.plain(str(error)))
             yield f"<div class='run'><b>{text}</b></div>", skip, skip, idle
             raise library.toast(InputError(slot.plain(str(error)))) from error
-        key = _remember(_Result(evaluation, model, detector.config.white_level))
+        key = _remember(_Result(evaluation, summary, model, detector.config.white_level))
         yield _summary(evaluation, model), gr.Column(visible=True), key, idle
     return evaluated
+
+
+def _counted(text: str, items: Iterable[Item], into: list[Item], total: int) -> Iterator[str]:
+    """Collect the items, with progress after each eighth one."""
+    for item in items:
+        into.append(item)
+        if len(into) % 8 == 0:
+            yield _progress(text, len(into), total)
 
 
 def _summary(evaluation: Evaluation, model: str) -> str:
@@ -217,20 +244,19 @@ _OPENING = {_demo: "Drawing new trays"}
 
 
 def _report(key: str) -> tuple[Update, ...]:
-    evaluation = _recalled(key).evaluation
-    grid = ablation.alpha_beta_grid(evaluation)
-    return (_numbers(evaluation), figures.curves(evaluation), figures.kinds(evaluation),
+    result = _recalled(key)
+    grid = ablation.alpha_beta_grid(result.evaluation)
+    return (_numbers(result.summary), figures.curves(result.evaluation), figures.kinds(result.summary),
             figures.alpha_beta(grid, ablation.ALPHAS, ablation.BETAS))
 
 
-def _numbers(evaluation: Evaluation) -> str:
+def _numbers(summary: dict[str, Any]) -> str:
     """The table of metrics by map, with intervals."""
-    summary = summarise(evaluation)
     columns = [("AUROC", lambda of: _value(of["auroc"]["all"], of["auroc_interval"])),
                ("average precision",
                 lambda of: _value(of["average_precision"], of["average_precision_interval"])),
                ("best F1 (uses the labels)", lambda of: _value(of["best_f1"]["f1"]))]
-    if evaluation.masks is not None:
+    if "aupro" in summary["maps"]["combined"]:
         columns += [("pixel AUROC", lambda of: _value(of["pixel_auroc"], of["pixel_auroc_interval"])),
                     ("AUPRO", lambda of: _value(of["aupro"], of["aupro_interval"])),
                     ("AUPIMO", lambda of: _value(of["aupimo"], of["aupimo_interval"]))]
@@ -247,7 +273,8 @@ def _value(value: float, interval: tuple[float, float] | None = None) -> str:
 
 def _at_threshold(key: str, share: float) -> tuple[str, str, gr.Gallery, list[str]]:
     """Confusion matrix, a line about the mistakes, a gallery of the worst ones, and their paths."""
-    evaluation, _, white_level = _recalled(key)
+    result = _recalled(key)
+    evaluation, white_level = result.evaluation, result.white_level
     threshold = threshold_at(evaluation.held_out_scores()[:, 0], share)
     scores, labels = evaluation.scores()[:, 0], evaluation.labels
     point = metrics.operating_point(scores, labels, threshold)
