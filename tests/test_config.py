@@ -42,8 +42,10 @@ def test_impossible_settings_are_refused(assignment):
 
 def test_a_configuration_of_an_older_version_keeps_what_it_was_trained_with():
     values = json.loads(Config(relative_maps=True).to_json())
-    for name in ("white_level", "expected_power", "nearest_patches"):
+    for name in ("white_level", "expected_power", "nearest_patches", "stop_when_still"):
         del values[name]
+    values["schedule"] = "one_cycle"
     older = Config.from_json(json.dumps(values))
     assert (older.white_level, older.expected_power, older.nearest_patches) == (65535, 1.0, 0)
+    assert (older.stop_when_still, older.schedule) == (False, "averaged")
     assert Config.from_json(Config().to_json()) == Config()

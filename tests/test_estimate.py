@@ -29,7 +29,11 @@ def test_disk_is_what_the_mapped_rows_take(good_photos, tmp_path, monkeypatch):
 def test_more_steps_take_longer_and_a_budget_is_the_budget():
     few, many = (estimate(dataclasses.replace(TINY, steps=steps), 12).seconds for steps in (1, 10_000))
     assert many > 5 * few
-    assert estimate(dataclasses.replace(TINY, steps=None, minutes=5.0), 12).seconds == 300
+    budget = estimate(dataclasses.replace(TINY, steps=None, minutes=5.0), 12)
+    assert budget.seconds == budget.longest == 300 and "up to" not in str(budget)
+    adaptive = estimate(dataclasses.replace(TINY, steps=10_000, stop_when_still=True), 12)
+    assert few < adaptive.seconds < adaptive.longest and adaptive.longest == pytest.approx(many, rel=0.5)
+    assert "up to" in str(adaptive)
 
 
 def test_weights_that_are_not_here_are_missed_beforehand(tmp_path):

@@ -120,7 +120,7 @@ def test_it_does_without_defects_without_losses_and_without_a_judgement(card, ou
     (PRESETS["paper"], "<td>preset paper</td>"),
     (dataclasses.replace(PRESETS["paper"], layers=("layer1", "layer2")),
      "<td>preset paper, but layers=layer1,layer2 instead of null</td>"),
-    (Config(steps=600, batch_size=8, relative_maps=False),
+    (Config(steps=600, batch_size=8, stop_when_still=False, relative_maps=False),
      "<td>preset thorough, but relative_maps=false instead of true</td>"),
 ])
 def test_settings_are_told_from_the_nearest_preset(card, config, words):

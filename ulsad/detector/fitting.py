@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -20,6 +20,7 @@ from ulsad.compute.rows import Rows, batches
 from ulsad.detector.preparation import Photos, Prepared, preparing
 from ulsad.detector.references import References
 from ulsad.detector.snapshot import Parts, combination
+from ulsad.detector.standstill import FIRST, Standstill
 from ulsad.errors import InputError
 from ulsad.method.branches import BATCH, Branches, describe
 from ulsad.method.calibration import Calibration
@@ -108,12 +109,16 @@ class Fit:
     started: float = field(default_factory=time.monotonic)
     prepared: Prepared = field(init=False)
     references: References = field(init=False)
+    standstill: Standstill | None = field(init=False, default=None)
 
     def run(self, photos: Photos, held_out: Photos | None, weights: Path | str | None, device: str | None,
             scratch: Path | None) -> Fitted:
         """Raises `InputError` and `TrainingDiverged`."""
         with preparing(photos, held_out, self.config, weights, device, self._count, scratch) as prepared:
             self.prepared, self.references = prepared, _references(prepared)
+            if prepared.branches.config.stop_when_still:
+                looks = self.earlier.record.get("looks", []) if self.earlier else []
+                self.standstill = Standstill.of(prepared.held_out.images, self.config.seed, dict(looks))
             try:
                 return self._train()
             except Diverged as error:
@@ -137,7 +142,7 @@ class Fit:
         if self.earlier:
             self._go_on(training, self.earlier)
         step = None
-        for step in training:
+        for step in self._steps(training):
             watch.on_progress(Progress("training", step.step, step.steps, step))
             glimpses(training, step.steps)
             checkpoints(training, step.steps)
@@ -151,6 +156,31 @@ class Fit:
         result = self._exact(training, step.steps if step else training.done)
         self._count("calibrating", held_out, held_out)
         return result
+
+    def _steps(self, training: Training) -> Iterator[Step]:
+        """The planned steps; with `stop_when_still`, only as many of them as pay, in doubling stages."""
+        if self.standstill is None or training.planned is None:
+            yield from training
+            return
+        most = training.planned
+        for end in (2 * FIRST * 2**k for k in count()):
+            training.planned = min(end, most)
+            for step in training:
+                if step.step == FIRST:
+                    self._look(self.standstill, training)
+                yield step
+            if training.done > training.planned:
+                continue  # resumed after the end of this stage
+            if training.done > FIRST:
+                self._look(self.standstill, training)
+            if training.done == most or not self.standstill.pays:
+                return
+
+    def _look(self, standstill: Standstill, training: Training) -> None:
+        """The first of several processes looks; the others hear of it."""
+        if distributed.rank() == 0:
+            standstill.look(training.done, self.prepared.branches.fitted(self.prepared.good.images))
+        standstill.looks[training.done] = distributed.from_first(standstill.looks.get(training.done, 1.0))
 
     @property
     def seconds(self) -> float:
@@ -198,23 +228,27 @@ class Fit:
             "train": [path.name for path in prepared.good.paths],
             "held_out": [path.name for path in prepared.held_out.paths],
             "skipped": [item.reason for item in skipped.values()],
-            "notes": self._notes(),
+            "notes": self._notes(steps),
             "digests": _digests(prepared),
             "copies": len(prepared.data.images) - len(prepared.good.paths),
             "steps": steps,
             "planned_steps": planned,
+            "looks": sorted(self.standstill.looks.items()) if self.standstill else [],
             "seconds": round(self.seconds, 1),
             "created": time.strftime("%Y-%m-%d %H:%M:%S"),
             "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
         }
 
-    def _notes(self) -> list[str]:
+    def _notes(self, steps: int) -> list[str]:
         """Notes on all photos, without repetitions.
 
         A resumed training takes from the earlier one how the white level was found.
         """
         before = self.earlier.record.get("notes", []) if self.earlier else []
         found = [str(self.prepared.white)] if self.prepared.white else []
+        if self.standstill and self.standstill.pays and steps == self.config.steps:
+            found.append(f"Still getting better at the limit of {steps} steps: a longer training may pay "
+                         f"(steps={2 * steps}).")
         return list(dict.fromkeys(before + found + self.prepared.good.notes + self.prepared.held_out.notes))
 
 

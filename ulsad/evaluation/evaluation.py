@@ -25,8 +25,9 @@ from ulsad.method.calibration import Calibration
 from ulsad.photos.datasets import GOOD, LOGICAL, STRUCTURAL, LabelledPhoto, read_mask
 from ulsad.photos.images import Skipped
 
-NEAREST = "nearest"
-MAPS = ("combined", "local", "global", NEAREST)  # of a model, and of a nearest-neighbour search beside it
+MAPS = ("combined", "local", "global")
+NEAREST = "nearest"  # a nearest-neighbour search beside them
+ROWS = (*MAPS, NEAREST)
 
 OnPhoto = Callable[[int, int], None]
 
@@ -54,9 +55,9 @@ class Evaluation:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those of `MAPS` that there are."""
+        """Those of `ROWS` that there are."""
         missing = {"global": self.raw_global is None, NEAREST: self.nearest is None}
-        return tuple(name for name in MAPS if not missing.get(name))
+        return tuple(name for name in ROWS if not missing.get(name))
 
     def scores_of(self, name: str) -> np.ndarray:
         """(n,): scores of one of `names`."""

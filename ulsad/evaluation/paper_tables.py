@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ulsad.evaluation.evaluation import MAPS
+from ulsad.evaluation.evaluation import ROWS
 from ulsad.evaluation.published import ULSAD, MeanStd
 from ulsad.evaluation.tables import Cell, Figure, MeanInterval, Table, mean_std
 from ulsad.evaluation.trials import TrialStore, run_trial
@@ -47,9 +47,9 @@ def evaluation_table(results: Results, layout: str) -> Table:
                "best F1", "false rejects", "detected", "pixel AUROC", "AUPRO", "AUPIMO",
                "paper: image AUROC", "paper: pixel AUROC", "paper: AUPRO")
     rows = [_evaluation_row(name, map_, trials, layout) for name, trials in results.items()
-            for map_ in MAPS if map_ in trials[0]["maps"]]
+            for map_ in ROWS if map_ in trials[0]["maps"]]
     if len(results) > 1:
-        rows += [_mean_row(of_map, map_, layout) for map_ in MAPS
+        rows += [_mean_row(of_map, map_, layout) for map_ in ROWS
                  if (of_map := [row for row in rows if row.map == map_])]
     first = next(iter(results.values()))
     spread = SPREAD if len(first) > 1 else "Intervals: 95 %, bootstrap over the test photos"
@@ -113,7 +113,7 @@ def _rate(maps: list[dict[str, Any]], above: str, below: str, interval: str) -> 
 
 def kinds_table(results: Results) -> Table:
     """Image AUROC and AUPRO, percent, of each kind of defect vs. all good photos."""
-    columns = [(metric, map_) for metric in ("auroc", "aupro_of") for map_ in MAPS]
+    columns = [(metric, map_) for metric in ("auroc", "aupro_of") for map_ in ROWS]
     headings = [f"{'AUROC' if metric == 'auroc' else 'AUPRO'} {map_}" for metric, map_ in columns]
     rows = [(name, kind, trials[0]["photos"][kind] - trials[0]["good"],
              *(_of_kind(trials, map_, metric, kind) for metric, map_ in columns))

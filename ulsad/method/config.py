@@ -45,14 +45,19 @@ class Config:
     # --- training (Algorithm 1)
     # Augmented copies extend small sets to at most this many photos; 0: none. 16 photos: global map 78 → 97.
     augmented_photos: int = 240
-    steps: int | None = 280  # optimisation steps; exactly one of `steps`, `epochs`, `minutes` is set
+    steps: int | None = 960  # optimisation steps; exactly one of `steps`, `epochs`, `minutes` is set
     epochs: int | None = None  # passes over the training photos
     minutes: float | None = None  # as many steps as fit, including reading, features and calibration
+    # Stop sooner, after 240 or 480 steps, if self-made defects are located no better than after half as many,
+    # see `standstill`. Naming a length in `with_text` switches this off.
+    stop_when_still: bool = True
     batch_size: int = 4  # photos per step
     attention_queries: int | None = 256  # positions k of Eq. 5, drawn at random for each step; None: all
-    learning_rate: float = 1e-3  # Adam's; the peak when the schedule is "one_cycle"
+    learning_rate: float = 1e-3  # Adam's
     weight_decay: float = 2e-5  # Adam's L2 penalty
-    schedule: str = "one_cycle"  # or "constant"
+    # "averaged": the rate is constant after a short rise, and the networks are the mean of all weights so
+    # far, see `training.weight_of_step`, so training may be stopped at any time. "constant": the last step's.
+    schedule: str = "averaged"
     # Training arithmetic: "float32" (convolutions on GPUs: TF32), "bfloat16", or "auto": bfloat16 if native.
     precision: str = "auto"
     seed: int = 0  # for initial weights, order of photos, held-out split
@@ -117,6 +122,8 @@ class Config:
     def from_json(cls, text: str) -> Config:
         """A configuration written by `to_json`, or by an older version of this program."""
         values = _BEFORE | json.loads(text)
+        if values.get("schedule") == "one_cycle":  # no longer there; only a resumed training would notice
+            values["schedule"] = "averaged"
         unknown = set(values) - {field.name for field in fields(cls)}
         _require(not unknown, f"unknown setting: {', '.join(sorted(unknown))}")
         if values.get("layers") is not None:
@@ -135,10 +142,10 @@ class Config:
 
 
 def _one_length(changes: dict[str, Any]) -> dict[str, Any]:
-    """Setting one of `steps`, `epochs` and `minutes` clears the other two."""
+    """Setting one of `steps`, `epochs` and `minutes` clears the other two, and the length is kept."""
     lengths = ("steps", "epochs", "minutes")
     named = any(name in changes for name in lengths)
-    return {name: None for name in lengths} | changes if named else changes
+    return {name: None for name in lengths} | {"stop_when_still": False} | changes if named else changes
 
 
 def _parse(text: str) -> Any:
@@ -169,7 +176,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 # In older models, whose configuration lacks these settings.
-_BEFORE = {"white_level": 65535, "expected_power": 1.0, "nearest_patches": 0}
+_BEFORE = {"white_level": 65535, "expected_power": 1.0, "nearest_patches": 0, "stop_when_still": False}
 _NAMES = {field.name for field in fields(Config)}
 _CHOICES = {
     "frn_output": ("linear", "relu"),
@@ -177,7 +184,7 @@ _CHOICES = {
     "global_target": ("attention", "features", "none"),
     "local_metric": ("whitened", "plain"),
     "combination": ("sum", "maximum", "mean"),
-    "schedule": ("one_cycle", "constant"),
+    "schedule": ("averaged", "constant"),
     "precision": ("auto", "float32", "bfloat16"),
 }
 _POSITIVE = ("feature_dim", "frn_width", "frn_kernel", "autoencoder_width", "learning_rate")
@@ -188,7 +195,7 @@ CALIBRATION = ("blur_sigma", "combination", "global_weight", "alpha", "beta")
 PRESETS: dict[str, Config] = {
     "quick": Config(),
     # Four times as many photos: scores vary less, see assets/RESULTS.md. Sixteen times gained nothing.
-    "thorough": Config(steps=600, batch_size=8),
+    "thorough": Config(steps=600, batch_size=8, stop_when_still=False),
     # The published recipe; `frn_output` stays linear, see assets/EXPERIMENTS.md for "relu".
     "paper": Config(
         backbone="wide_resnet50_2",
@@ -198,6 +205,7 @@ PRESETS: dict[str, Config] = {
         fine_decoder=True,
         augmented_photos=0,
         steps=None,
+        stop_when_still=False,
         epochs=200,
         batch_size=8,
         attention_queries=None,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import repeat
 
 import torch
@@ -23,7 +24,9 @@ from ulsad.method.networks import Networks, Outputs
 
 Differentiate = Callable[[Tensor, Tensor | None], Tensor]  # photos, positions → losses
 
-WARM_UP = 0.1  # share of a one-cycle training in which the learning rate rises
+WARM_UP = 30  # steps in which the learning rate of an averaged training rises
+RECENCY = 8  # η of `weight_of_step`: half of the weight is on the last 7 % of the steps
+_LIVE = "live"
 
 
 class Diverged(ArithmeticError):
@@ -69,20 +72,13 @@ def queries(positions: int, config: Config) -> Iterator[Tensor | None]:
         yield torch.randperm(positions, generator=generator)[: config.attention_queries]
 
 
-def one_cycle(share: float) -> tuple[float, float]:
-    """Learning rate as a multiple of its peak, and Adam's β₁, after a share of the training.
+def weight_of_step(step: int) -> float:
+    """The share of this step's weights in the mean of the weights so far, (η + 1) / (t + η).
 
-    Both follow half cosines, as in torch's OneCycleLR: in the first tenth of training the rate rises from
-    1/25 while β₁ falls from 0.95 to 0.85; then the rate falls to 4·10⁻⁶ and β₁ rises again.
+    It is polynomial-decay averaging (Shamir and Zhang, 'Stochastic gradient descent for non-smooth
+    optimization', 2013), so the mean is good after any number of steps.
     """
-    if share < WARM_UP:
-        return _half_cosine(1 / 25, 1, share / WARM_UP), _half_cosine(0.95, 0.85, share / WARM_UP)
-    along = (share - WARM_UP) / (1 - WARM_UP)
-    return _half_cosine(1, 4e-6, along), _half_cosine(0.85, 0.95, along)
-
-
-def _half_cosine(first: float, last: float, along: float) -> float:
-    return last + (first - last) * (1 + math.cos(math.pi * along)) / 2
+    return (RECENCY + 1) / (step + RECENCY)
 
 
 @dataclass(frozen=True)
@@ -125,34 +121,46 @@ def steps_of(config: Config, photos: int) -> int | None:
 class Training:
     """A run of Algorithm 1: iterate over it to train the networks in place, step by step.
 
-    It ends after the planned number of steps or, under a time budget, when `time_used()`, the used share of
-    the budget, reaches 1. Photos, positions and rates of a step depend only on the configuration and the
-    step's number, so a training resumed from `state` ends as if it had not been interrupted.
+    It ends after the `planned` number of steps, which may be raised to go on, or, under a time budget, when
+    `time_used()`, the used share of the budget, reaches 1. Photos, positions and rates of a step depend only
+    on the configuration and the step's number, so a training resumed from `state` ends as if it had not been
+    interrupted.
+
+    With the schedule "averaged", steps change a copy of the networks, `live`, and the networks themselves are
+    the mean of its weights so far, see `weight_of_step`.
     """
 
     def __init__(self, networks: Networks, data: TrainingData, config: Config,
                  normalise: Callable[[Tensor], Tensor], time_used: Callable[[], float] = lambda: 0.0) -> None:
         """`normalise` maps uint8 photos to the networks' input."""
         self.networks, self.config, self.normalise, self.time_used = networks, config, normalise, time_used
+        self.live = copy.deepcopy(networks) if config.schedule == "averaged" else networks
         self.device = next(networks.parameters()).device
         self.data = data.to_gpu(self.device)
-        self.optimiser = torch.optim.Adam(networks.parameters(), config.learning_rate,
+        self.optimiser = torch.optim.Adam(self.live.parameters(), config.learning_rate,
                                           weight_decay=config.weight_decay, fused=True)
         self.done = 0
         self.planned = steps_of(config, len(data.images))
 
     def state(self) -> dict[str, Tensor]:
-        """Adam's moments: with the networks and the number of steps, all that is needed to resume."""
+        """Adam's moments, and weights that are not the networks' own: with the networks and the number of
+        steps, all that is needed to resume."""
         moments = self.optimiser.state_dict()["state"]
-        return {f"{i}.{name}": value for i, values in moments.items() for name, value in values.items()}
+        live = {} if self.live is self.networks else self.live.state_dict()
+        return {f"{i}.{name}": value for i, values in moments.items() for name, value in values.items()
+                } | {f"{_LIVE}.{name}": value for name, value in live.items()}
 
     def restore(self, state: dict[str, Tensor], done: int) -> None:
         """Resume from a `state` after `done` steps; the networks must already have their weights."""
-        moments: dict[int, dict[str, Tensor]] = {}
+        live, moments = dict(self.networks.state_dict()), dict[int, dict[str, Tensor]]()
         for key, value in state.items():
-            number, name = key.split(".")
-            moments.setdefault(int(number), {})[name] = value
-        for i, parameter in enumerate(self.networks.parameters()):
+            owner, _, name = key.partition(".")
+            if owner == _LIVE:
+                live[name] = value
+            else:
+                moments.setdefault(int(owner), {})[name] = value
+        self.live.load_state_dict(live)
+        for i, parameter in enumerate(self.live.parameters()):
             for name in ("exp_avg", "exp_avg_sq"):  # rounding of sums depends on the memory layout
                 moments[i][name] = torch.empty_like(parameter).copy_(moments[i][name])
         self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
@@ -160,14 +168,14 @@ class Training:
 
     def __iter__(self) -> Iterator[Step]:
         """Raises `Diverged` at the first loss that is not finite, before it reaches the weights."""
-        differentiate = self._differentiation()
         photos, positions = self._photos(), self._positions()
         started, share_at_start = time.monotonic(), self._share()
         share = share_at_start
         while share < 1:
-            rate = self._set_rate(share)
-            local, attention, local_global = self._step(differentiate, next(photos), next(positions))
+            rate = self._set_rate()
+            local, attention, local_global = self._step(next(photos), next(positions))
             self.done += 1
+            self._average()
             share = self._share()
             left = (time.monotonic() - started) * max(0.0, 1 - share) / max(share - share_at_start, 1e-9)
             steps = self.planned or max(self.done, round(self.done / share))
@@ -177,17 +185,18 @@ class Training:
         """The finished share of the training, from 0 to 1."""
         return self.done / self.planned if self.planned else distributed.from_first(self.time_used())
 
-    def _differentiation(self) -> Differentiate:
+    @cached_property
+    def _differentiate(self) -> Differentiate:
         """The fastest form of `differentiate` on this device."""
         if distributed.size() > 1:
             return partial(self.differentiate, DistributedDataParallel(
-                self.networks, forward_sync_buffers=False))
-        plainly = partial(self.differentiate, self.networks)
-        return Recorded(plainly, list(self.networks.buffers())) if self.data.on_gpu else plainly
+                self.live, forward_sync_buffers=False))
+        plainly = partial(self.differentiate, self.live)
+        return Recorded(plainly, list(self.live.buffers())) if self.data.on_gpu else plainly
 
-    def _step(self, differentiate: Differentiate, batch: Tensor, positions: Tensor | None) -> list[float]:
-        self.networks.train()  # a callback may have switched them to eval mode to draw maps
-        losses = distributed.mean(differentiate(batch, positions))
+    def _step(self, batch: Tensor, positions: Tensor | None) -> list[float]:
+        self.live.train()  # a callback may have switched them to eval mode to draw maps
+        losses = distributed.mean(self._differentiate(batch, positions))
         arrived = fetched(losses)
         # If found_inf is 1, Adam leaves the weights unchanged; torch reads this undeclared attribute.
         self.optimiser.found_inf = (~losses.isfinite().all()).float()  # type: ignore[attr-defined]
@@ -212,13 +221,22 @@ class Training:
             losses.sum().backward()
         return losses.detach()
 
-    def _set_rate(self, share: float) -> float:
-        if self.config.schedule == "constant":
-            return self.config.learning_rate
-        rate, momentum = one_cycle(share)
+    @torch.no_grad()
+    def _average(self) -> None:
+        if self.live is self.networks:
+            return
+        pairs = [pair for pair in zip(self.networks.state_dict().values(), self.live.state_dict().values())
+                 if pair[0].is_floating_point()]
+        torch._foreach_lerp_([mean for mean, _ in pairs], [live for _, live in pairs],
+                             weight_of_step(self.done))
+
+    def _set_rate(self) -> float:
+        rate = self.config.learning_rate
+        if self.config.schedule == "averaged":
+            rate *= min(1.0, (self.done + 1) / WARM_UP)
         for group in self.optimiser.param_groups:
-            group["lr"], group["betas"] = rate * self.config.learning_rate, (momentum, group["betas"][1])
-        return rate * self.config.learning_rate
+            group["lr"] = rate
+        return rate
 
     def _photos(self) -> Iterator[Tensor]:
         """This process's share of each full batch, from shuffled passes over the photos."""

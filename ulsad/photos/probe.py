@@ -6,7 +6,7 @@ is shown; boxes are (left, top, right, bottom).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -66,6 +66,13 @@ def swap(photo: Image.Image, box: Box, to: Point) -> Image.Image:
     other = photo.crop((x, y, x + right - left, y + bottom - top))
     middle = ((left + right) / 2 / photo.width, (top + bottom) / 2 / photo.height)
     return _pasted(_pasted(photo, photo.crop((left, top, right, bottom)), to), other, middle)
+
+
+def changed(photo: Image.Image, box: Box, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Change the region by a function that keeps its size."""
+    left, top, right, bottom = _pixels(photo, box)
+    middle = ((left + right) / 2 / photo.width, (top + bottom) / 2 / photo.height)
+    return _pasted(photo, change(photo.crop((left, top, right, bottom))), middle)
 
 
 def strokes(size: tuple[int, int], side: int, lines: Sequence[dict]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from ulsad.compute.rows import MEMORY
 from ulsad.detector.preparation import bytes_needed, choose_device, held_out_share
+from ulsad.detector.standstill import DEFECTS, FIRST
 from ulsad.method.augmentation import size_with_copies
 from ulsad.method.backbones import FeatureExtractor, load_backbone
 from ulsad.method.bank import FITTED_ON
@@ -38,12 +40,16 @@ _alone = Lock()
 class Estimate:
     """What a training run will need."""
 
-    seconds: float  # from pressing the button to the model
+    seconds: float  # from pressing the button to the model; with `stop_when_still`, at least
+    longest: float  # at most
     memory: int  # bytes, at its peak
     disk: int  # bytes in the run's folder during training, without the photos
 
     def __str__(self) -> str:
-        return (f"about {duration(self.seconds)}, {size(self.memory)} of memory, {size(self.disk)} of disk "
+        time = f"about {duration(self.seconds)}"
+        if self.longest > self.seconds:
+            time += f", up to {duration(self.longest)} if a longer training pays"
+        return (f"{time}; {size(self.memory)} of memory, {size(self.disk)} of disk "
                 "while it trains")
 
 
@@ -68,18 +74,27 @@ def estimate(
     extractor = load_backbone(config, weights).to(choose_device(device))
     with _alone:  # two parallel estimates would each measure a third of the speed
         pace = _pace(
-            replace(config, steps=1, epochs=None, minutes=None, seed=0, white_level=None), weights, device)
+            replace(config, steps=1, epochs=None, minutes=None, stop_when_still=False, seed=0,
+                    white_level=None), weights, device)
     kept_back = held_out or held_out_share(photos, config)
     trained_on = photos if held_out else photos - kept_back
     rows = size_with_copies(trained_on, config)
     room = bytes_needed(photos, config, extractor)
     networks = sum(parameter.numel() * 4 for parameter in _networks(config, extractor).parameters())
-    analysed = pace.features + pace.step / config.batch_size / 3  # the backward pass takes twice as long
-    seconds = (
-        START + (photos + held_out) * seconds_per_photo + rows * (pace.features + pace.target)
-        + (steps_of(config, rows) or 0) * pace.step * WATCHING + (FITTED_ON + kept_back) * (analysed + 0.02))
+    analysed = pace.features + pace.step / config.batch_size / 3 + 0.02  # backward takes twice as long
+    around = (START + (photos + held_out) * seconds_per_photo + rows * (pace.features + pace.target)
+              + (FITTED_ON + kept_back) * analysed)
+
+    def training(steps: int) -> float:
+        looks = math.log2(steps / FIRST) + 1 if config.stop_when_still and steps >= FIRST else 0
+        return steps * pace.step * WATCHING + looks * (FITTED_ON + DEFECTS) * analysed
+
+    most = steps_of(config, rows) or 0
+    least = min(most, 2 * FIRST) if config.stop_when_still else most
+    seconds, longest = ((60 * config.minutes,) * 2 if config.minutes else
+                        (around + training(least), around + training(most)))
     return Estimate(
-        60 * config.minutes if config.minutes else seconds,
+        seconds, longest,
         (PROCESS + (room if room <= MEMORY else 0) + 4 * networks
          + max(pace.activations, 2 * _kept(BATCH, config))),
         (bytes_needed(photos, config, extractor, per_value=2) if room > MEMORY else 0)

@@ -90,6 +90,9 @@ def _training(card: Card) -> dict[str, str]:
         "Held out": f"{len(record['held_out'])} good photos{_how_held_out(card)}",
         "Steps": f"{record['steps']} of {record['planned_steps']}",
     }
+    if looks := record.get("looks"):
+        rows["Misplaced in self-made defects"] = ", ".join(
+            f"{share:.1%} after {steps} steps" for steps, share in looks)
     if card.losses:
         last = card.losses[-1]
         rows["Last losses"] = ", ".join(  # 0 means that the settings exclude this loss

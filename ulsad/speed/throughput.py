@@ -114,7 +114,7 @@ def training(
     plainly, here = in_turns(plainly_done, lambda: next(steps))
     low_precision = uses_bfloat16(config.precision, device)
     with FlopCounterMode(display=False) as counter:
-        ours.differentiate(networks, torch.arange(config.batch_size), None)
+        ours.differentiate(ours.live, torch.arange(config.batch_size), None)
     operations = counter.get_total_flops()
     rate = matrix_rate(device, torch.bfloat16 if low_precision else torch.float32)
     note = (f"{config.backbone}: {operations / 1e9:.0f} GFLOP per step, which would take "

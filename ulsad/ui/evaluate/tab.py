@@ -83,8 +83,10 @@ def build(model: gr.Dropdown, tabs: gr.Tabs, inspected: Inspected, models_dir: P
                 numbers = gr.HTML(elem_id="evaluation-numbers")
                 curves = gr.Plot(show_label=False, elem_id="evaluation-curves")
                 with gr.Row():
-                    kinds = gr.Plot(show_label=False, elem_id="evaluation-kinds")
-                    grid = gr.Plot(show_label=False, elem_id="evaluation-grid")
+                    with gr.Column(scale=3):
+                        kinds = gr.Plot(show_label=False, elem_id="evaluation-kinds")
+                    with gr.Column(scale=2):
+                        grid = gr.Plot(show_label=False, elem_id="evaluation-grid")
                 share = gr.Slider(0, 0.2, FALSE_REJECT, step=0.01, label="Accepted false rejects",
                                   info="share of good parts expected above the threshold",
                                   elem_id="false-reject")
