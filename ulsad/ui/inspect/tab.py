@@ -18,10 +18,10 @@ from ulsad.ui.inspect.views import ALL, Controls, suggested_lines
 
 EXPLANATION = """
 **How to read this.** Both branches score every pixel; higher means more anomalous. The *local* branch
-reconstructs each patch from its surroundings and fails on **structural** defects: scratches, dents, dirt.
-The *global* branch looks at the whole photo and fails on **logical** defects: missing, surplus or misplaced
-parts. Each also detects some defects of the other kind, so the tab shows which branch *fired*, not what the
-defect *is*.
+compares each patch with those of good parts: it tries to reconstruct the patch, and looks for the most
+similar good one. It fails on **structural** defects: scratches, dents, dirt. The *global* branch looks at
+the whole photo and fails on **logical** defects: missing, surplus or misplaced parts. Each also detects
+defects of the other kind, so the tab shows which branch *fired*, not what the defect *is*.
 
 **α and β** bring both branches onto one scale. Of all pixels of held-out good photos, a share α scores below
 0 and a share β below 0.1. Raise α to darken normal structure; raise β so that only stronger deviations light
