@@ -13,7 +13,7 @@ from ulsad.method.calibration import AnomalyMaps
 
 # Normalised scores are shown from 0 (the α quantile of held-out good pixels) to 1, as in the paper.
 LOW, HIGH = 0.0, 1.0
-TITLES = ("photo", "local: structural", "global: logical", "combined")
+TITLES = ("photo", "local: patches", "global: whole photo", "combined")
 
 
 @cache

@@ -23,9 +23,9 @@ function show() {
     `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="local vs. global score">
      ${upright(x.px(local), TOP, BOTTOM, "line")}
      ${plain ? "" : `<line class="line" x1="${LEFT}" x2="${WIDTH - 12}" y1="${y.px(global)}" y2="${y.px(global)}"/>`}
-     ${quadrant(LEFT + 4, BOTTOM - 6, "neither", "start")}${quadrant(WIDTH - 14, BOTTOM - 6, "local: structural", "end")}
+     ${quadrant(LEFT + 4, BOTTOM - 6, "neither", "start")}${quadrant(WIDTH - 14, BOTTOM - 6, "local: patches", "end")}
      ${plain ? quadrant(LEFT + 4, TOP + 10, "this model has no global branch", "start")
-             : quadrant(LEFT + 4, TOP + 10, "global: logical", "start") + quadrant(WIDTH - 14, TOP + 10, "both", "end")}
+             : quadrant(LEFT + 4, TOP + 10, "global: whole photo", "start") + quadrant(WIDTH - 14, TOP + 10, "both", "end")}
      ${x.ticks.map((tick) => text(x.px(tick), BOTTOM + 14, tick, 'text-anchor="middle"')).join("")}
      ${y.ticks.map((tick) => text(LEFT - 6, y.px(tick) + 4, tick, 'text-anchor="end"')).join("")}
      ${text((LEFT + WIDTH) / 2, HEIGHT - 6, "local score", 'text-anchor="middle"')}

@@ -23,7 +23,7 @@ from ulsad.ui.batches import OpenBatch
 from ulsad.ui.component import component
 
 _NAMES = ("photo", "local", "global", "combined")
-_TITLES = ("Photo", "Local: structural", "Global: logical", "Combined")
+_TITLES = ("Photo", "Local: patches", "Global: whole photo", "Combined")
 _TOOLS = {"look": "Zoom and move", "scratch": "Probe: draw a scratch", "erase": "Probe: erase a part",
           "duplicate": "Probe: duplicate a part", "move": "Probe: move a part",
           "swap": "Probe: swap two parts", "ignore": "Paint areas to ignore"}

@@ -126,11 +126,12 @@ def _row(opened: OpenBatch, judged: Judged, index: int) -> dict[str, Any]:
 
 _FIRED = {
     NEITHER: "Neither branch fired.",
-    LOCAL: "The <b>local</b> branch fired: some patches differ from those of good parts. The usual cause is "
-           "a scratch, a dent or dirt.",
-    GLOBAL: "The <b>global</b> branch fired: the arrangement differs from that of good parts. Usually a part "
-            "is missing, surplus or misplaced.",
-    BOTH: "<b>Both</b> branches fired.",
+    LOCAL: "The <b>local</b> branch fired: some patches look like none of the good parts. That may be a "
+           "scratch, a dent or dirt, or a part that does not belong there.",
+    GLOBAL: "Only the <b>global</b> branch fired: the photo as a whole differs from good parts, but no "
+            "single patch does. Its map shows the place only roughly.",
+    BOTH: "<b>Both</b> branches fired: some patches look like none of the good parts, and the photo as a "
+          "whole differs too, as when a part is missing or misplaced, or the damage is large.",
 }
 
 
@@ -143,9 +144,9 @@ def _summary(opened: OpenBatch, judged: list[Judged], criterion: Criterion, inde
     warning = (f" <b>This is one of the model's own {seen_in} photos</b>, so its score means little."
                if seen_in else "")
     rows = [("Combined", one.score, criterion.review),
-            ("Local: structural", one.local_score, criterion.local)]
+            ("Local: patches", one.local_score, criterion.local)]
     if not math.isnan(one.global_score):
-        rows.append(("Global: logical", one.global_score, criterion.global_))
+        rows.append(("Global: whole photo", one.global_score, criterion.global_))
     cells = "".join(
         f"<div class='score {'fired' if score > threshold else ''}'><b>{name}</b><span>{score:.2f}</span>"
         f"<small>{_times(score, threshold)}</small></div>" for name, score, threshold in rows)
