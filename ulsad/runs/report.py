@@ -67,7 +67,8 @@ def write_report(
         f"branch scored a photo above its threshold.</p>{_overlap(batch, seen)}{_strange(batch)}"
         f"<h2>Run card</h2>{_card(detector, model, batch, criterion)}"
         f"<h2>The {len(figures)} strangest photos</h2><p>Photo, local map (single patches), global map (the "
-        f"whole photo) and combined map, all on one colour scale from 0 to {rendering.HIGH:g}.</p>{''.join(figures)}"
+        f"whole photo) and combined map, all on one colour scale from 0 to {rendering.HIGH:g}.</p>"
+        f"{''.join(figures)}"
         f"<h2>All photos</h2>{_scores(batch, judged, seen, order)}"
         f"{_lists(detector, batch)}"), encoding="utf-8", errors="replace")
 
