@@ -25,7 +25,7 @@ STYLE = {
     "legend.frameon": False, "legend.fontsize": 9.5,
     # Text stays text, which makes files small. Browsers without this font take a narrower one, which fits.
     "svg.fonttype": "none", "svg.hashsalt": "ulsad"}
-SETS = ("four screws", "toy figures", "magnetic tiles", "circuit boards", "demo tray")
+SETS = ("four screws", "toy figures", "magnetic tiles", "circuit boards", "demo tray", "turned trays")
 
 Table = list[dict[str, str]]  # rows, by the names of their columns
 
@@ -73,18 +73,18 @@ def row_of(table: Table, name: str) -> dict[str, str]:
 
 
 def auroc(found: dict[str, Table]) -> Figure:
-    """Image AUROC: two methods on five sets; below, many methods on one set."""
+    """Image AUROC: two methods on six sets; below, many methods on one set."""
     figure = Figure((WIDTH, 6.6), layout="constrained")
     above, below = figure.subplots(2, height_ratios=(4, 5))
     quick = found["quick, three seeds"]
     for name, column, colour, marker, offset in (
             ("quick", "combined", BLUE, "o", -0.15),
-            ("nearest: a bank of good patches", "nearest", GREY, "D", 0.15)):
+            ("nearest good patch", "nearest", GREY, "D", 0.15)):
         for i, of in enumerate(SETS):
             _across(above, value(row_of(quick, of)[column]), i + offset, colour, marker,
                     name if i == 0 else None)
     _rows(above, SETS)
-    above.set(xlim=(49, 101), xticks=range(50, 101, 10), title="Five photo sets, three seeds")
+    above.set(xlim=(49, 101), xticks=range(50, 101, 10), title="Six photo sets, three seeds")
     above.legend(loc="upper left")
     rows = [row for row in found["Other methods on the toy figures"] if value(row["image AUROC"])]
     rows.sort(key=lambda row: -value(row["image AUROC"]).middle)

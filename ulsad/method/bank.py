@@ -93,5 +93,5 @@ def nearest_distance(features: Tensor, patches: Tensor) -> Tensor:
 
 def _nearest(points: Tensor, patches: Tensor, squares: Tensor) -> Tensor:
     """√ of min ‖p‖² − 2 p·q + ‖q‖² over the patches q. The first term is added after the minimum."""
-    without = torch.addmm(squares, points, patches.T, alpha=-2).min(dim=1).values
+    without = torch.addmm(squares, points, patches.T, alpha=-2).amin(dim=1)
     return (without + points.square().sum(dim=1)).clamp_min(0).sqrt()
