@@ -100,6 +100,14 @@ def test_the_card_warns(card, outcome):
         card, record=card.record | {"held_out": ["x.png"] * 19}))
 
 
+def test_the_card_says_how_well_self_made_defects_were_located_and_whether_more_steps_may_pay(card):
+    record = card.record | {"held_out": ["x.png"] * 19}
+    still, better = (run_card(dataclasses.replace(card, record=record | {"looks": looks}))
+                     for looks in ([[6, 0.02], [12, 0.019]], [[6, 0.02], [12, 0.01]]))
+    assert "2.0% after 6 steps, 1.9% after 12 steps" in still and "may pay" not in still
+    assert "limit of 12 steps" in better and "steps=24" in better
+
+
 def test_held_out_photos_in_place_of_good_test_photos_are_admitted(card, outcome):
     text = run_card(dataclasses.replace(card, outcome=without_good(outcome), held_out_given=True))
     assert "with the 2 held-out good photos" in text and "unknown amount" in text and "given sep" in text

@@ -20,7 +20,7 @@ from ulsad.compute.rows import Rows, batches
 from ulsad.detector.preparation import Photos, Prepared, preparing
 from ulsad.detector.references import References
 from ulsad.detector.snapshot import Parts, combination
-from ulsad.detector.standstill import FIRST, Standstill
+from ulsad.detector.standstill import FIRST, Standstill, advice
 from ulsad.errors import InputError
 from ulsad.method.branches import BATCH, Branches, describe
 from ulsad.method.calibration import Calibration
@@ -246,9 +246,8 @@ class Fit:
         """
         before = self.earlier.record.get("notes", []) if self.earlier else []
         found = [str(self.prepared.white)] if self.prepared.white else []
-        if self.standstill and self.standstill.pays and steps == self.config.steps:
-            found.append(f"Still getting better at the limit of {steps} steps: a longer training may pay "
-                         f"(steps={2 * steps}).")
+        if self.standstill and steps == self.config.steps:
+            found += filter(None, [advice(self.standstill.looks, steps)])
         return list(dict.fromkeys(before + found + self.prepared.good.notes + self.prepared.held_out.notes))
 
 

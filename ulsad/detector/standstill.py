@@ -7,6 +7,7 @@ well the local map shows where.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,11 +46,23 @@ class Standstill:
 
     @property
     def pays(self) -> bool:
-        """Whether the last look was better enough than the one before. False before two looks."""
-        if len(self.looks) < 2:
-            return False
-        before, now = (self.looks[steps] for steps in sorted(self.looks)[-2:])
-        return now < (1 - GAIN) * before
+        return pays(self.looks)
+
+
+def pays(looks: Mapping[int, float]) -> bool:
+    """Whether the last look was better enough than the one before. False before two looks."""
+    if len(looks) < 2:
+        return False
+    before, now = (looks[steps] for steps in sorted(looks)[-2:])
+    return now < (1 - GAIN) * before
+
+
+def advice(looks: Mapping[int, float], steps: int) -> str:
+    """What to do about a training that ended at its limit of so many steps; "" if it had stopped to pay."""
+    if not pays(looks):
+        return ""
+    return (f"The maps were still getting better at the limit of {steps} steps. A longer training may pay: "
+            f"steps={2 * steps}.")
 
 
 def misplaced(distances: np.ndarray, masks: np.ndarray) -> float:

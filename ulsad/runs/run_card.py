@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ulsad.detector.criterion import FALSE_REJECT, promise
+from ulsad.detector.standstill import advice
 from ulsad.method.config import PRESETS, Config
 from ulsad.photos.datasets import GOOD
 from ulsad.runs.histogram import score_histogram
@@ -137,6 +138,8 @@ def _warnings(card: Card) -> Iterable[str]:
     if card.status == "stopped early":
         yield (f"Training ended after {record['steps']} of {record['planned_steps']} steps: it was stopped, "
                "or its losses diverged. This is the model at that point.")
+    elif said := advice(dict(record.get("looks", [])), record["steps"]):
+        yield said
     if (held_out := len(record["held_out"])) < ENOUGH_HELD_OUT:
         yield (f"Only {held_out} good photos were held out. With fewer than {ENOUGH_HELD_OUT} the thresholds "
                "are extrapolated from the spread of these few. Hold out more before you trust them.")
