@@ -164,10 +164,11 @@ def test_defects_among_the_good_parts_are_refused(page, demo_set, models_dir):
 
 def test_evaluate_on_labelled_photos_and_open_a_mistake(page, demo_set):
     page.locator("#model input").click()
-    page.locator("#model").get_by_role("option", name="my parts").click()  # a dozen steps: it makes mistakes
+    page.locator("#model").get_by_role("option", name="my parts").click()
     page.get_by_role("tab", name="Evaluate").click()
-    for slot, folder in (("test-good", "good"), ("test-defects", "logical_anomalies")):
-        photos = find_images(demo_set / "test" / folder)
+    good, defects = (find_images(demo_set / "test" / folder) for folder in ("good", "logical_anomalies"))
+    mistake = find_images(demo_set / "train/good")[0]  # no defect, so it is not found
+    for slot, photos in (("test-good", good), ("test-defects", [*defects, mistake])):
         drop(page, slot, photos)
         expect(page.locator(f"#{slot} .said")).to_have_text(f"{len(photos)} photos")
     page.locator("#evaluate").click()
