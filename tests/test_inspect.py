@@ -115,7 +115,9 @@ def test_histograms_of_held_out_pixels_are_numpys(key, detector):
     expected = 1 + np.log10(np.clip(counts / raw.size, 1e-6, 1)) / 6
     assert (branch["low"], branch["high"]) == pytest.approx((raw.min(), raw.max()), rel=1e-5)
     often = counts > 200
-    np.testing.assert_allclose(np.array(branch["heights"])[often], expected[often], atol=0.04)
+    off = np.abs(np.array(branch["heights"]) - expected)[often]
+    assert off[1:].max() <= 0.03
+    assert off[0] <= 0.04  # the lowest values lie between two stored levels of the quantile function
     assert branch["q_alpha"] == pytest.approx(np.quantile(raw, 0.9), rel=1e-3)
 
 
