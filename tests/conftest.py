@@ -20,7 +20,7 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets"
 DEMO_MODEL, DEMO_PHOTOS = ASSETS / "demo.safetensors", sorted((ASSETS / "demo").glob("*.jpg"))
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 TINY = Config(frn_width=32, autoencoder_width=16, augmented_photos=0, steps=12, batch_size=8,
-              precision="float32", stop_when_still=False)
+              precision="float32", stop_when_still=False, folds=1)
 BRIEF = replace(TINY, autoencoder_width=8, steps=2)  # for what has nothing to do with how well it is trained
 
 

@@ -100,9 +100,18 @@ def test_the_local_map_is_the_mean_of_both_in_units_of_their_spread(detector):
     branches = detector.branches
     photo = torch.randint(0, 256, (1, 3, 256, 256), generator=torch.Generator().manual_seed(9)).byte()
     features, _ = branches.forward(photo[0])
-    alone = replace(branches, bank=None).analyse(photo).distances
+    member, = branches.members
+    alone = replace(branches, bank=None, members=(replace(member, spread=None),)).analyse(photo).distances
     both = branches.analyse(photo).distances
-    expected = (alone[:, 0] / branches.spread.numpy() + branches.bank.distances(features).numpy()) / 2
+    expected = (alone[:, 0] / member.spread.numpy() + branches.bank.distances(features).numpy()) / 2
     np.testing.assert_allclose(both[:, 0], expected, rtol=1e-5)
     np.testing.assert_array_equal(both[:, 1], alone[:, 1])
     assert branches.bank.patches.shape == (4000, features.shape[1])
+
+
+def test_without_a_photo_the_bank_has_the_patches_of_the_others(features, bank):
+    photo_of = banks.draw(N * H * W, len(bank.patches), TINY.seed) // (H * W)
+    for photo in range(N):
+        others = bank.without(photo)
+        assert torch.equal(others.patches, bank.patches[photo_of != photo])
+        assert (others.spread, others.expected) == (bank.spread, bank.expected) and photo not in others.photo

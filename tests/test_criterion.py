@@ -17,6 +17,7 @@ from ulsad.detector.criterion import (
     Criterion,
     packed,
     rejected,
+    strange,
     threshold_at,
     unpacked,
 )
@@ -86,6 +87,41 @@ def test_with_few_photos_the_threshold_is_a_prediction_limit():
     outlier = np.append(np.full(30, 0.1), 5.0)  # where the limit would lie below the highest
     assert threshold_at(outlier, 0.03) == 5.0
     assert threshold_at(np.arange(1.0, 40.0), 0.05) == 38.0  # enough photos: one of 39 lies above
+
+
+def test_a_further_score_exceeds_it_as_often_as_asked_for():
+    """At the rank (1 − share)(n + 1), between scores in proportion, if none is strange."""
+    scores = np.random.default_rng(3).permutation(np.arange(1.0, 31.0))
+    assert threshold_at(scores, 0.1) == pytest.approx(0.9 * 31)
+    assert threshold_at(scores, 0.05) == pytest.approx(0.95 * 31)
+
+
+def test_strange_scores_are_those_far_above_all_others():
+    scores = np.random.default_rng(5).normal(size=30)
+    assert not len(strange(scores)) and not len(strange(scores[:6]))
+    scores[[7, 20]] = 9.0, 11.0  # one alone would be hidden by the other
+    assert strange(scores).tolist() == [20, 7]
+    others = np.delete(scores, [7, 20])
+    limit = others.mean() + stats.t.ppf(1 - 0.05 / 30, 27) * others.std(ddof=1) * math.sqrt(1 + 1 / 28)
+    for score, found in ((limit - 0.01, 1), (limit + 0.01, 2)):
+        scores[7] = score
+        assert len(strange(scores)) == found
+
+
+def test_strange_photos_use_up_their_part_of_the_share_and_the_others_set_the_threshold():
+    others = np.random.default_rng(5).normal(size=38)
+    scores = np.append(others, 12.0)  # one of 40 is 2.5 %
+    t = stats.t.ppf(1 - 0.075, 37)
+    limit = others.mean() + t * others.std(ddof=1) * math.sqrt(1 + 1 / 38)
+    assert threshold_at(scores, 0.1) == pytest.approx(limit)
+    assert others.max() <= threshold_at(scores, 0.03) < 12  # it is all that may be above
+    assert threshold_at(scores, 0.02) == 12  # not even one may
+
+
+def test_calling_photos_strange_does_not_reject_more_than_asked_for():
+    for draw, most in ((np.random.default_rng(1).normal, 0.06), (np.random.default_rng(2).exponential, 0.07)):
+        above = np.mean([draws[-1] > threshold_at(draws[:-1], 0.05) for draws in draw(size=(3000, 31))])
+        assert 0.035 < above < most
 
 
 @pytest.mark.parametrize(("count", "share"), [(3, 0.05), (6, 0.05), (6, 0.01), (15, 0.05)])

@@ -19,7 +19,7 @@ from ulsad.photos.images import find_images, read_squares
 
 
 def tensors(detector):
-    return {**detector.branches.networks.state_dict(), "mean": detector.branches.mean}
+    return {**detector.branches.members[0].networks.state_dict(), "mean": detector.branches.mean}
 
 
 def test_prediction_has_maps_at_the_photos_own_size(detector, demo_set):
@@ -122,9 +122,11 @@ def test_copies_are_trained_on_and_counted_and_never_held_out(good_photos):
 def test_distances_of_training_photos_are_about_one(detector, good_photos):
     """ψ's are multiples of what is usual there, or have the peak of these; the global ones too."""
     squares = read_squares([good_photos / name for name in detector.record["train"]], 256)[1]
-    branches = dataclasses.replace(detector.branches, bank=None)
-    patches = dataclasses.replace(branches, config=dataclasses.replace(TINY, expected_power=1.0))
-    found, relative = branches.analyse(squares).distances, patches.analyse(squares).distances
+    alone = dataclasses.replace(detector.branches.members[0], spread=None)
+    whole = dataclasses.replace(alone, config=dataclasses.replace(TINY, expected_power=1.0))
+    found, relative = (
+        dataclasses.replace(detector.branches, bank=None, members=(member,)).analyse(squares).distances
+        for member in (alone, whole))
     assert relative.mean(axis=(0, 2, 3)) == pytest.approx([1, 1], abs=0.15)
     np.testing.assert_allclose(found.max(axis=(2, 3)), relative.max(axis=(2, 3)), rtol=1e-5)
     np.testing.assert_array_equal(found[:, 1], relative[:, 1])

@@ -160,7 +160,7 @@ def test_other_test_photos_leave_model_and_threshold_as_they_are(category, tmp_p
         swapped.append(replace(photo, path=path, masks=()))
     models = [trained(TrialStore(tmp_path / name), replace(category, test=tuple(test)), BRIEF)
               for name, test in (("a", category.test), ("b", swapped))]
-    a, b = (model.branches.networks.state_dict() for model in models)
+    a, b = (model.branches.members[0].networks.state_dict() for model in models)
     assert all((a[name] == b[name]).all() for name in a)
     assert models[0].calibration.local.values.tolist() == models[1].calibration.local.values.tolist()
 

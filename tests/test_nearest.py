@@ -35,7 +35,7 @@ def test_scores_and_maps_are_those_of_the_nearest_neighbours(good_photos, demo_s
     bank = NearestNeighbours.fit(good_photos, TINY)
     test = find_images(demo_set / "test")[:3]
     scores, maps = bank.score(test)
-    good, _ = read_and_split(good_photos, None, TINY)
+    good, *_ = read_and_split(good_photos, None, TINY)
     trained = features_of(good.paths)
     mean, std = (getattr(trained, name)(axis=(0, 2, 3), keepdims=True) for name in ("mean", "std"))
     patches = averaged((trained - mean) / std).reshape(-1, trained.shape[1])
@@ -48,7 +48,7 @@ def test_scores_and_maps_are_those_of_the_nearest_neighbours(good_photos, demo_s
 
 
 def test_held_out_photos_are_those_of_ulsad_and_not_in_the_bank(good_photos, detector):
-    good, held_out = read_and_split(good_photos, None, TINY)
+    good, held_out, _ = read_and_split(good_photos, None, TINY)
     assert [path.name for path in good.paths] == detector.record["train"]
     assert [path.name for path in held_out.paths] == detector.record["held_out"]
     bank = NearestNeighbours.fit(good_photos, TINY)

@@ -159,15 +159,15 @@ def test_copies_in_a_file_are_those_in_memory(tmp_path):
 
 def test_no_more_are_held_out_than_are_of_use(good_photos, monkeypatch):
     monkeypatch.setattr(preparation, "MOST_HELD_OUT", 3)
-    config = dataclasses.replace(Config(), held_out=0.5)
-    good, held_out = read_and_split(good_photos, None, config)
+    config = dataclasses.replace(Config(), held_out=0.5, folds=1)
+    good, held_out, _ = read_and_split(good_photos, None, config)
     assert (len(good.paths), len(held_out.paths)) == (9, 3) and held_out_share(10_000, config) == 3
 
 
 def test_photos_that_show_the_same_never_stand_on_both_sides(copied):
     third = find_images(copied)[3]  # 'again' comes first
     for seed in range(5):
-        sides = read_and_split(copied, None, dataclasses.replace(Config(), seed=seed))
+        *sides, _ = read_and_split(copied, None, dataclasses.replace(Config(), seed=seed, folds=1))
         good, held_out = (set(side.digests) for side in sides)
         assert not good & held_out and len(good) + len(held_out) == 9
         assert [item.reason for item in sides[0].skipped] == [
@@ -175,7 +175,7 @@ def test_photos_that_show_the_same_never_stand_on_both_sides(copied):
 
 
 def test_more_photos_than_set_the_quantiles_all_have_their_scores(detector, good_photos, monkeypatch):
-    _, photos = read_and_split(good_photos, None, dataclasses.replace(detector.config, held_out=0.5))
+    _, photos, _ = read_and_split(good_photos, None, dataclasses.replace(detector.config, held_out=0.5))
     distances = fitting.held_out_distances(detector.branches, photos.images)
     ignored = np.zeros((256, 256), bool)
     ignored[:64] = True

@@ -73,7 +73,7 @@ def test_the_card_says_what_was_trained_and_what_it_came_to(card, outcome):
     area, (low, high) = outcome.aurocs["combined"]
     above = outcome.above(outcome.criterion.review)
     share = clopper_pearson(*above)
-    for words in ("10 photos of good parts", "2 good photos, a share of 15% drawn at random with seed 0",
+    for words in ("10 trained on, 2 held out", "2 good photos, a share of 15% drawn at random with seed 0",
                   "12 of 12", "local 0.2500, attention 0.1250, local-global 0.0625 at step 12",
                   f"{area:.1%} ({low:.1%} to {high:.1%})", "compared with the 3 good test photos",
                   f"{above.photos} of 7 ({share.low:.1%} to {share.high:.1%})", "logical_anomalies",

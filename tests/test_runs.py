@@ -77,8 +77,8 @@ def test_stopped_resumed_killed_and_resumed_again_a_run_ends_as_if_nothing_had_b
     for step in state.steps:
         for name in ("local", "attention", "local_global", "learning_rate"):
             assert step[name] == pytest.approx(getattr(losses[step["step"] - 1], name), abs=1e-6)
-    resumed = Ulsad.load(state.model).branches.networks.state_dict()
-    for name, values in whole.branches.networks.state_dict().items():
+    resumed = Ulsad.load(state.model).branches.members[0].networks.state_dict()
+    for name, values in whole.branches.members[0].networks.state_dict().items():
         assert torch.equal(values, resumed[name]), name
     assert json.loads((folder / directory.CONFIG).read_text())["frn_width"] == 32
     assert {file.name for file in folder.iterdir()} == {

@@ -36,7 +36,7 @@ def test_misplaced_is_the_share_of_pairs_in_which_a_sound_patch_is_the_stranger_
     ({}, False), ({120: 0.5}, False), ({120: 0.5, 240: 0.44}, True), ({120: 0.5, 240: 0.46}, False),
     ({480: 0.4, 120: 0.5, 240: 0.42}, False), ({120: 0.01, 240: 0.02}, False)])
 def test_training_pays_while_a_tenth_less_is_misplaced(looks, pays):
-    assert Standstill(torch.empty(0), np.empty(0), looks).pays is pays
+    assert Standstill(torch.empty(0), np.empty(0), looks=looks).pays is pays
 
 
 def test_a_real_look_is_a_share_and_photos_without_a_visible_defect_give_none(detector, good_photos):
@@ -94,8 +94,8 @@ def test_a_resumed_training_looks_as_if_it_had_not_been_interrupted(good_photos,
         resumed = Ulsad.fit(good_photos, resume=Ulsad.load(tmp_path / "part.safetensors"))
         assert part.record["steps"] == stopped and resumed.record["steps"] == 16
         assert resumed.record["looks"] == whole.record["looks"]
-        for name, values in whole.branches.networks.state_dict().items():
-            assert torch.equal(values, resumed.branches.networks.state_dict()[name]), (stopped, name)
+        networks, again = (one.branches.members[0].networks.state_dict() for one in (whole, resumed))
+        assert all(torch.equal(networks[name], again[name]) for name in networks), stopped
 
 
 def test_a_named_length_is_kept():

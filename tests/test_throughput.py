@@ -11,7 +11,7 @@ from ulsad.speed import plain, throughput
 
 def same_maps(detector: Ulsad, photo) -> None:
     backbone = plain.PublishedBackbone.pretrained(detector.config)
-    networks = plain.plain_networks(detector.branches.networks).eval()
+    networks = [plain.plain_networks(member.networks).eval() for member in detector.branches.members]
     prediction = next(detector.predict_many([photo]))
     quick = prediction.local_map, prediction.global_map, prediction.combined_map
     plainly = throughput.plain_maps(detector, backbone, networks, photo)

@@ -99,8 +99,11 @@ def take(rows: Rows, index: Tensor) -> Rows:
 
 
 def to_gpu(rows: Rows, device: torch.device) -> Rows:
-    """The rows in the memory of a GPU if they fit; otherwise, and for other devices, unchanged."""
-    if device.type != "cuda" or math.prod(rows.shape) * rows.dtype.itemsize > _free(device) * GPU_SHARE:
+    """The rows in the memory of a GPU if they fit; otherwise, for other devices, and if they are already
+    there, unchanged."""
+    if device.type != "cuda" or rows.device.type == "cuda":
+        return rows
+    if math.prod(rows.shape) * rows.dtype.itemsize > _free(device) * GPU_SHARE:
         return rows
     result = torch.empty(rows.shape, dtype=rows.dtype, device=device)
     for start in range(0, len(rows), AT_ONCE):

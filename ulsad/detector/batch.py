@@ -20,6 +20,11 @@ from ulsad.photos.images import Skipped
 COLUMNS = ("path", "score", "local_score", "global_score", "verdict", "fired", "seen_in", "notes")
 
 
+# What `Ulsad.seen_in` says, for people.
+SEEN = {"training": "the model was trained on this photo, so its score means little",
+        "held-out": "a good photo of the model, held out in training: its score helped to set the thresholds"}
+
+
 class Judged(NamedTuple):
     """One photo under a criterion."""
 

@@ -20,6 +20,8 @@ from ulsad.method.calibration import Calibration, Combination
 
 FALSE_REJECT = 0.05  # false rejects: the share of good parts expected above a suggested threshold
 SURER = 0.2  # of that share may fail rather than need a review
+STRANGE = 0.05  # probability that one of n photos of a normal distribution would be called strange
+MOST_STRANGE = 6  # one of so many photos may be
 PASS, REVIEW, FAIL = "pass", "review", "fail"
 LOCAL, GLOBAL, BOTH, NEITHER = "local", "global", "both", "neither"
 LINES = ("review", "fail", "local", "global_")  # the thresholds of a criterion
@@ -94,18 +96,50 @@ class Criterion:
 def threshold_at(held_out_scores: np.ndarray, false_reject: float) -> float:
     """A threshold above which a share `false_reject` of future good parts is expected.
 
-    With n held-out good photos and n + 1 ≥ 1 / `false_reject`, it is the lowest of their scores above which
-    at most that share of them lies; no distribution is assumed. With fewer photos this is impossible, as even
-    the highest of n scores is exceeded once in n + 1. Then it is the upper prediction limit for normally
-    distributed scores, mean + t s √(1 + 1/n), with Student's t of n − 1 degrees of freedom, but at least the
-    highest score. For a share of 0 it is the highest score.
+    With n held-out good photos and n + 1 ≥ 1 / `false_reject`, it is the quantile of their scores that a
+    further score of the same distribution, whichever it is, exceeds with this probability (Weibull's, at the
+    rank (1 - share)(n + 1)). With fewer photos there is none, as even the highest of n scores is exceeded
+    once in n + 1. Then it is `normal_limit`, but at least the highest score. For a share of 0 it is the
+    highest score.
+
+    A few good photos that are nothing like the others would raise the threshold above most defects. So
+    `strange` ones only use up their part of the share, and the others set the limit for the rest of it.
     """
     count = len(held_out_scores)
-    if not false_reject or count < 2 or (count + 1) * false_reject >= 1:
-        return float(np.quantile(held_out_scores, 1 - false_reject, method="higher"))
-    spread = held_out_scores.std(ddof=1) * np.sqrt(1 + 1 / count)
-    limit = held_out_scores.mean() + scipy.stats.t.ppf(1 - false_reject, count - 1) * spread
-    return float(max(limit, held_out_scores.max()))
+    if not false_reject or count < 2:
+        return float(held_out_scores.max())
+    allowed = int((count + 1) * false_reject + 1e-9)
+    apart = min(len(strange(held_out_scores)), allowed)
+    if apart:
+        others = np.sort(held_out_scores)[:-apart]
+        left = max(false_reject - apart / (count + 1), false_reject * SURER)
+        limit = normal_limit(others, left)
+        return max(limit, float(others[-1])) if apart == allowed else limit
+    if allowed:
+        return float(np.quantile(held_out_scores, 1 - false_reject, method="weibull"))
+    return max(normal_limit(held_out_scores, false_reject), float(held_out_scores.max()))
+
+
+def normal_limit(scores: np.ndarray, share: float) -> float:
+    """The upper prediction limit for normally distributed scores: mean + t s √(1 + 1/n), with Student's t of
+    n − 1 degrees of freedom. A further score lies above it with probability `share`."""
+    count = len(scores)
+    spread = scores.std(ddof=1) * np.sqrt(1 + 1 / count)
+    return float(scores.mean() + scipy.stats.t.ppf(1 - share, count - 1) * spread)
+
+
+def strange(held_out_scores: np.ndarray) -> np.ndarray:
+    """Indices of the good photos whose scores are far above all others, highest first: int (k,).
+
+    Each lies above `normal_limit` of all photos that are not strange, at a share of `STRANGE` divided by the
+    number of photos. At most a sixth of them are.
+    """
+    order = np.argsort(-held_out_scores, kind="stable")
+    ordered = held_out_scores[order]
+    for k in range(len(ordered) // MOST_STRANGE, 0, -1):
+        if ordered[k - 1] > normal_limit(ordered[k:], STRANGE / len(ordered)):
+            return order[:k]
+    return order[:0]
 
 
 @cache
@@ -138,7 +172,8 @@ def unpacked(text: str) -> np.ndarray | None:
 def rejected(held_out_scores: np.ndarray, threshold: float) -> tuple[int, Interval]:
     """How many of n held-out good photos lie above a threshold, and the 95 % interval of the true share.
 
-    The interval (Clopper-Pearson) is slightly too optimistic if the threshold comes from the same photos.
+    The interval is Clopper-Pearson's. Its upper end also holds if the threshold is one of these scores: of
+    n + 1 exchangeable scores each is as likely to have any rank.
     """
     count = int((held_out_scores > threshold).sum())
     return count, clopper_pearson(count, len(held_out_scores))

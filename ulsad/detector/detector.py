@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,17 +14,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ulsad.compute.rows import Rows
 from ulsad.compute.workers import in_parallel
 from ulsad.detector import model_file
 from ulsad.detector.criterion import Criterion
-from ulsad.detector.fitting import Fit, Fitted, Watch, calibrate, held_out_distances
+from ulsad.detector.fitting import Fit, Fitted, Watch, calibrate
 from ulsad.detector.prediction import Prediction
 from ulsad.detector.preparation import Photos, check_enough, choose_device, read_photos
 from ulsad.detector.references import References
 from ulsad.detector.snapshot import Parts, optimiser_of, rebuilt, tensors_of
 from ulsad.errors import InputError
 from ulsad.method.backbones import load_backbone
-from ulsad.method.branches import Branches
+from ulsad.method.branches import Analysis, Branches
 from ulsad.method.calibration import Calibration
 from ulsad.method.config import CALIBRATION, Config
 from ulsad.photos.images import (
@@ -143,15 +145,34 @@ class Ulsad:
         return [result if isinstance(result, Skipped) else next(predictions) for result in results]
 
     def _predict(self, photos: list[Square]) -> list[Prediction]:
-        distances, descriptors = self.branches.analyse(torch.stack([photo.pixels for photo in photos]))
+        digests = [digest(photo.pixels) for photo in photos]
+        distances, descriptors = self._analyse(torch.stack([photo.pixels for photo in photos]), digests)
         nearest = self.references.nearest(descriptors)
         strangeness = self.references.strangeness(descriptors).tolist()
         return [
             Prediction(photo.path, photo.size, distances[i], self.branches.resampling, self.calibration,
-                       self.config.alpha, self.config.beta, int(nearest[i]), digest(photo.pixels),
+                       self.config.alpha, self.config.beta, int(nearest[i]), digests[i],
                        self._notes(photo, strangeness[i]), strangeness[i])
             for i, photo in enumerate(photos)
         ]
+
+    def _analyse(self, images: Rows, digests: Sequence[str]) -> Analysis:
+        """Cross-fitted, training photos are analysed without the members and patches that know them, as for
+        the quantiles."""
+        known = self._training_photos
+        numbers = [known.get(of) for of in digests]
+        if not known or all(number is None for number in numbers):
+            return self.branches.analyse(images)
+        each = [self.branches.analyse(images[i:i + 1], None if number is None else [number])
+                for i, number in enumerate(numbers)]
+        return Analysis(*map(np.concatenate, zip(*each, strict=True)))
+
+    @cached_property
+    def _training_photos(self) -> dict[str, int]:
+        """The index of each photo that was held out in its turn, by its digest; none if not cross-fitted."""
+        if self.branches.folds is None:
+            return {}
+        return {of: i for i, of in enumerate(self.record["digests"]["train"])}
 
     def _notes(self, photo: Square, strangeness: float) -> tuple[str, ...]:
         """Notes on a photo to read before its score."""
@@ -161,7 +182,8 @@ class Ulsad:
         return notes
 
     def recalibrated(self, held_out: Photos, **changes: Any) -> Ulsad:
-        """The same networks with new quantiles from these good photos, which must not be training photos.
+        """The same networks with new quantiles from these good photos, which must not be training photos
+        unless the model is cross-fitted.
 
         Saved criteria are dropped: their thresholds belong to the old quantiles.
 
@@ -178,16 +200,17 @@ class Ulsad:
             "held_out": [path.name for path in photos.paths],
             "digests": self.record["digests"] | {"held_out": photos.digests},
             "notes": [*self.record.get("notes", []), *photos.notes]}
-        distances = held_out_distances(branches, photos.images)
+        distances = self._analyse(photos.images, photos.digests).distances
         calibration = calibrate(branches, distances, self.calibration.ignored)
         return Ulsad(branches, calibration, distances, self.references, record)
 
     def seen_in(self, prediction: Prediction) -> str:
-        """"training" or "held-out" if the model was made with this photo, else ""."""
+        """"training" or "held-out" if the model was made with this photo, else "". Photos that were held out
+        in their turn are "held-out", as their maps come from networks that do not know them."""
         digests = self.record["digests"]
-        if prediction.digest in digests["train"]:
-            return "training"
-        return "held-out" if prediction.digest in digests["held_out"] else ""
+        if prediction.digest in self._training_photos or prediction.digest in digests["held_out"]:
+            return "held-out"
+        return "training" if prediction.digest in digests["train"] else ""
 
     def ignoring(self, ignored: np.ndarray | None) -> Ulsad:
         """The same detector with these pixels, bool (s, s), left out everywhere; None: no pixels.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import chain, count
@@ -20,13 +20,15 @@ from ulsad.compute.rows import Rows, batches
 from ulsad.detector.preparation import Photos, Prepared, preparing
 from ulsad.detector.references import References
 from ulsad.detector.snapshot import Parts, combination
-from ulsad.detector.standstill import FIRST, Standstill, advice
+from ulsad.detector.standstill import Standstill, advice, first_look
 from ulsad.errors import InputError
+from ulsad.method.bank import FITTED_ON
 from ulsad.method.branches import BATCH, Branches, describe
 from ulsad.method.calibration import Calibration
 from ulsad.method.config import Config
 from ulsad.method.equations import resample
 from ulsad.method.training import Diverged, Step, Training
+from ulsad.method.turns import Turns
 
 Model = TypeVar("Model")
 
@@ -85,11 +87,11 @@ class Watch(Generic[Model]):
 class _Occasionally:
     """Runs an action at most every `seconds`, less often if it would take more than its share of time."""
 
-    def __init__(self, action: Callable[[Training, int], None] | None, seconds: float, wait: bool) -> None:
+    def __init__(self, action: Callable[[Turns, int], None] | None, seconds: float, wait: bool) -> None:
         self.action, self.seconds, self.cost = action, seconds, 0.0
         self.due = time.monotonic() + (seconds if wait else 0.0)
 
-    def __call__(self, training: Training, planned: int) -> None:
+    def __call__(self, training: Turns, planned: int) -> None:
         began = time.monotonic()
         if self.action is None or began < self.due or distributed.rank() > 0:
             return
@@ -118,7 +120,8 @@ class Fit:
             self.prepared, self.references = prepared, _references(prepared)
             if prepared.branches.config.stop_when_still:
                 looks = self.earlier.record.get("looks", []) if self.earlier else []
-                self.standstill = Standstill.of(prepared.held_out.images, self.config.seed, dict(looks))
+                self.standstill = Standstill.of(prepared.held_out.images, self.config.seed,
+                                                prepared.made_from is not None, dict(looks))
             try:
                 return self._train()
             except Diverged as error:
@@ -137,8 +140,11 @@ class Fit:
             assert budget is not None  # with a fixed number of steps this is not called
             return self.seconds / max(60 * budget - 1.2 * checkpoints.cost, 1e-9)
 
-        training = Training(prepared.branches.networks, prepared.data, self.config,
-                            prepared.branches.extractor.normalise, time_used)
+        branches = prepared.branches
+        data = prepared.data.to_gpu(branches.mean.device)
+        training = Turns([
+            Training(member.networks, data, member.config, branches.extractor.normalise, time_used,
+                     prepared.rows_of(i)) for i, member in enumerate(branches.members)])
         if self.earlier:
             self._go_on(training, self.earlier)
         step = None
@@ -157,26 +163,26 @@ class Fit:
         self._count("calibrating", held_out, held_out)
         return result
 
-    def _steps(self, training: Training) -> Iterator[Step]:
+    def _steps(self, training: Turns) -> Iterator[Step]:
         """The planned steps; with `stop_when_still`, only as many of them as pay, in doubling stages."""
         if self.standstill is None or training.planned is None:
             yield from training
             return
-        most = training.planned
-        for end in (2 * FIRST * 2**k for k in count()):
+        most, first = training.planned, first_look(len(training.trainings))
+        for end in (2 * first * 2**k for k in count()):
             training.planned = min(end, most)
             for step in training:
-                if step.step == FIRST:
+                if step.step == first:
                     self._look(self.standstill, training)
                 yield step
             if training.done > training.planned:
                 continue  # resumed after the end of this stage
-            if training.done > FIRST:
+            if training.done > first:
                 self._look(self.standstill, training)
             if training.done == most or not self.standstill.pays:
                 return
 
-    def _look(self, standstill: Standstill, training: Training) -> None:
+    def _look(self, standstill: Standstill, training: Turns) -> None:
         """The first of several processes looks; the others hear of it."""
         if distributed.rank() == 0:
             standstill.look(training.done, self.prepared.branches.fitted(self.prepared.good.images))
@@ -191,32 +197,34 @@ class Fit:
     def _count(self, phase: str, done: int, total: int) -> None:
         self.watch.on_progress(Progress(phase, done, total))
 
-    def _go_on(self, training: Training, earlier: Fitted) -> None:
+    def _go_on(self, training: Turns, earlier: Fitted) -> None:
         before, now = earlier.record["digests"], _digests(self.prepared)
         if before != now:
             raise InputError("The photos differ from those that this training began with, so it can't be "
                              "resumed. Put the original photos back, or start a new training.")
-        networks = earlier.parts.branches.networks
-        self.prepared.branches.networks.load_state_dict(networks.state_dict())
+        for mine, theirs in zip(self.prepared.branches.members, earlier.parts.branches.members, strict=True):
+            mine.networks.load_state_dict(theirs.networks.state_dict())
         training.restore(earlier.optimiser, earlier.record["steps"])
 
-    def _checkpoint(self, training: Training, planned: int) -> None:
+    def _checkpoint(self, training: Turns, planned: int) -> None:
         fitted = self._exact(training, planned)
         if self.watch.on_checkpoint:
             self.watch.on_checkpoint(fitted)
 
-    def _glimpse(self, training: Training, planned: int) -> None:
-        images, held_out = self.prepared.good.images, self.prepared.held_out.images
-        fitted = self._as_fitted(training, planned, images[:ROUGHLY], held_out[:ROUGHLY // 2])
+    def _glimpse(self, training: Turns, planned: int) -> None:
+        fitted = self._as_fitted(training, planned, ROUGHLY, ROUGHLY // 2)
         if self.watch.on_glimpse:
             self.watch.on_glimpse(fitted)
 
-    def _exact(self, training: Training, planned: int) -> Fitted:
-        return self._as_fitted(training, planned, self.prepared.good.images, self.prepared.held_out.images)
+    def _exact(self, training: Turns, planned: int) -> Fitted:
+        return self._as_fitted(training, planned, FITTED_ON, len(self.prepared.held_out.paths))
 
-    def _as_fitted(self, training: Training, planned: int, images: Rows, held_out: Rows) -> Fitted:
-        branches = self.prepared.branches.fitted(images)
-        distances = held_out_distances(branches, held_out)
+    def _as_fitted(self, training: Turns, planned: int, fitted_on: int, held_out: int) -> Fitted:
+        """Fitted on so many photos, and calibrated on the first so many held-out ones."""
+        prepared = self.prepared
+        branches = prepared.branches.fitted(prepared.good.images, fitted_on)
+        distances = held_out_distances(branches, prepared.held_out.images[:held_out],
+                                       prepared.made_from and prepared.made_from[:held_out])
         return Fitted(Parts(branches, calibrate(branches, distances), distances, self.references),
                       self._record(training.done, planned), training.state())
 
@@ -227,6 +235,7 @@ class Fit:
         return {
             "train": [path.name for path in prepared.good.paths],
             "held_out": [path.name for path in prepared.held_out.paths],
+            "folds": len(prepared.branches.members),
             "skipped": [item.reason for item in skipped.values()],
             "notes": self._notes(steps),
             "digests": _digests(prepared),
@@ -251,9 +260,14 @@ class Fit:
         return list(dict.fromkeys(before + found + self.prepared.good.notes + self.prepared.held_out.notes))
 
 
-def held_out_distances(branches: Branches, images: Rows) -> np.ndarray:
-    """Distances of held-out good photos, float32 (n, b, g, g). Raises `Diverged` if they are not finite."""
-    distances = branches.analyse(images).distances
+def held_out_distances(
+    branches: Branches, images: Rows, made_from: Sequence[int] | None = None
+) -> np.ndarray:
+    """Distances of held-out good photos, float32 (n, b, g, g), see `Branches.analyse`.
+
+    Raises `Diverged` if they are not finite.
+    """
+    distances = branches.analyse(images, made_from).distances
     if not np.isfinite(distances).all():
         raise Diverged("the maps of the held-out photos are not finite")
     return distances

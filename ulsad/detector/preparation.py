@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from ulsad.method.bank import Bank
 from ulsad.method.branches import BATCH, Branches
 from ulsad.method.config import Config
 from ulsad.method.equations import attention
+from ulsad.method.member import Member
 from ulsad.method.networks import Networks
 from ulsad.method.training import TrainingData
 from ulsad.photos import depth
@@ -28,6 +30,7 @@ from ulsad.photos.images import Skipped, Square, digest, find_images, read_squar
 
 MINIMUM_PHOTOS = 8
 READ_AT_ONCE = 4  # photos between two progress reports
+FEW = 120  # good photos; up to so many are cross-fitted
 MOST_HELD_OUT = 500  # photos split off; more would add no information, and are better used for training
 
 Photos = Path | str | Sequence[Path]
@@ -49,15 +52,35 @@ class PhotoSet:
                         [self.digests[i] for i in indices], self.skipped, self.notes)
 
 
+class Split(NamedTuple):
+    """The photos that the networks are trained on, and those that set the quantiles."""
+
+    good: PhotoSet
+    held_out: PhotoSet
+    folds: Tensor | None  # cross-fitted, see `folds_of`: both are the same photos
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Everything a training and its calibration need; the networks are seeded but untrained."""
 
     good: PhotoSet
-    held_out: PhotoSet
+    held_out: PhotoSet  # cross-fitted: the same photos
     branches: Branches
     data: TrainingData
     white: depth.White | None  # the white level, if it was found from the photos
+
+    @property
+    def made_from(self) -> range | None:
+        """The training photo that each held-out photo is, see `Branches.analyse`; None: not trained on."""
+        return None if self.branches.folds is None else range(len(self.held_out.paths))
+
+    def rows_of(self, member: int) -> Tensor:
+        """The indices of the photos and copies in `data` that a member is trained on."""
+        rows, folds = torch.arange(len(self.data.images)), self.branches.folds
+        if folds is None:
+            return rows
+        return rows[folds[rows % len(folds)] != member]  # copies come in the order of the photos, repeatedly
 
 
 @contextmanager
@@ -78,23 +101,25 @@ def preparing(
     with TemporaryDirectory(prefix="features-", dir=scratch) as folder:
         space = Space(Path(folder) if is_large else None)
         config, white = with_white_level(config, paths, held_out, on_count)
-        good, kept_back = read_and_split(paths, held_out, config, on_count, space)
-        yield _prepared(good, kept_back, config, extractor, space, on_count, white)
+        split = read_and_split(paths, held_out, config, on_count, space)
+        yield _prepared(split, config, extractor, space, on_count, white)
 
 
 def _prepared(
-    good: PhotoSet, held_out: PhotoSet, config: Config, extractor: FeatureExtractor, space: Space,
-    on_count: OnCount, white: depth.White | None,
+    split: Split, config: Config, extractor: FeatureExtractor, space: Space, on_count: OnCount,
+    white: depth.White | None,
 ) -> Prepared:
+    good, held_out, folds = split
     images = with_copies(good.images, config, space)
     features = extract_features(extractor, images, on_count, space)
     mean, std = feature_statistics(features)
     device = extractor.pixel_mean.device
     data = TrainingData(images, features, standardise(features, mean, std, config, space, device))
-    networks = _seeded_networks(config, extractor).to(device)
+    members = tuple(Member(seeded, _seeded_networks(seeded, extractor).to(device))
+                    for seeded in _seeds(config, 1 if folds is None else config.folds))
     bank = Bank.of(take(features, torch.arange(len(good.paths))), config, device
                    ) if config.nearest_patches else None
-    branches = Branches(config, extractor, networks, mean.to(device), std.to(device), bank)
+    branches = Branches(config, extractor, members, mean.to(device), std.to(device), bank, folds)
     return Prepared(good, held_out, branches, data, white)
 
 
@@ -133,16 +158,17 @@ def bytes_needed(photos: int, config: Config, extractor: FeatureExtractor, per_v
 def read_and_split(
     photos: Photos, held_out: Photos | None, config: Config, on_count: OnCount = lambda *counts: None,
     space: Space = IN_MEMORY,
-) -> tuple[PhotoSet, PhotoSet]:
-    """The training photos, and the held-out ones: given ones or a seeded share."""
+) -> Split:
+    """The training photos, and the held-out ones: given ones, all in turns, or a seeded share."""
     good = read_photos(photos, config, on_count, space, "good")
     check_enough(good)
     if held_out is None:
-        return split_held_out(good, config)
+        folds = folds_of(len(good.paths), config)
+        return Split(good, good, folds) if folds is not None else Split(*split_held_out(good, config), None)
     kept_back = read_photos(held_out, config, on_count, space, "held-out")
     check_enough(kept_back, minimum=2)
     _refuse_overlap(good, kept_back)
-    return good, kept_back
+    return Split(good, kept_back, None)
 
 
 def _refuse_overlap(good: PhotoSet, held_out: PhotoSet) -> None:
@@ -169,6 +195,11 @@ def choose_device(name: str | None) -> torch.device:
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
     return device
+
+
+def _seeds(config: Config, members: int) -> Iterator[Config]:
+    """The configuration of each member, with a seed of its own."""
+    return (replace(config, seed=(config.seed + i * 10_007) % 2**63) for i in range(members))
 
 
 def _seeded_networks(config: Config, extractor: FeatureExtractor) -> Networks:
@@ -248,8 +279,19 @@ def split_held_out(photos: PhotoSet, config: Config) -> tuple[PhotoSet, PhotoSet
     return photos.subset(order[held_out:].sort().values), photos.subset(order[:held_out].sort().values)
 
 
+def folds_of(photos: int, config: Config) -> Tensor | None:
+    """The fold of each of so many good photos, seeded: int (n,), from 0; None if they are not cross-fitted.
+
+    Folds have equally many photos, give or take one.
+    """
+    if config.folds == 1 or photos > FEW:
+        return None
+    order = torch.randperm(photos, generator=torch.Generator().manual_seed(config.seed))
+    return torch.empty(photos, dtype=torch.long).scatter_(0, order, torch.arange(photos) % config.folds)
+
+
 def held_out_share(photos: int, config: Config) -> int:
-    """How many of `photos` photos are held out."""
+    """How many of `photos` photos are held out, without cross-fitting."""
     return min(max(2, round(config.held_out * photos)), MOST_HELD_OUT)
 
 

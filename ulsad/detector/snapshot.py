@@ -14,9 +14,10 @@ from ulsad.method.bank import Bank
 from ulsad.method.branches import Branches
 from ulsad.method.calibration import Calibration, Combination, QuantileFunction
 from ulsad.method.config import Config
+from ulsad.method.member import Member, prefix_of
 from ulsad.method.networks import Networks
 
-_NETWORKS, _OPTIMISER, _BANK = "networks.", "optimiser.", "bank."
+_NETWORKS, _OPTIMISER, _BANK, _FOLDS = "networks.", "optimiser.", "bank.", "folds"
 
 
 class Parts(NamedTuple):
@@ -31,8 +32,7 @@ class Parts(NamedTuple):
 def tensors_of(parts: Parts, optimiser: dict[str, Tensor]) -> dict[str, Tensor]:
     """All data of the parts that is not in the configuration or the backbone, plus the optimiser's state."""
     branches, calibration, held_out, references = parts
-    tensors = {_NETWORKS + name: value for name, value in branches.networks.state_dict().items()}
-    tensors |= {"mean": branches.mean, "std": branches.std, "held_out": torch.from_numpy(held_out),
+    tensors = {"mean": branches.mean, "std": branches.std, "held_out": torch.from_numpy(held_out),
                 "quantiles.local": torch.from_numpy(calibration.local.values)}
     tensors |= _joined("frontier", [torch.from_numpy(points) for points in calibration.frontiers])
     tensors |= _joined("references", [torch.frombuffer(bytearray(jpeg), dtype=torch.uint8)
@@ -42,16 +42,26 @@ def tensors_of(parts: Parts, optimiser: dict[str, Tensor]) -> dict[str, Tensor]:
         tensors["quantiles.global"] = torch.from_numpy(calibration.global_.values)
     if calibration.ignored is not None:
         tensors["ignored"] = torch.from_numpy(calibration.ignored)
-    if branches.whitening is not None:
-        tensors["whitening"] = branches.whitening
-    if branches.expected is not None:
-        tensors["expected"] = torch.stack(branches.expected)
+    for i, member in enumerate(branches.members):
+        tensors |= {prefix_of(i) + name: value for name, value in _member_tensors(member).items()}
+    if branches.folds is not None:
+        tensors[_FOLDS] = branches.folds
     if branches.bank is not None:
         tensors |= {_BANK + name: value for name, value in vars(branches.bank).items() if value is not None}
         tensors[_BANK + "patches"] = branches.bank.patches.half()
-    if branches.spread is not None:
-        tensors["spread"] = branches.spread
     return tensors | {_OPTIMISER + name: value for name, value in optimiser.items()}
+
+
+
+def _member_tensors(member: Member) -> dict[str, Tensor]:
+    tensors = {_NETWORKS + name: value for name, value in member.networks.state_dict().items()}
+    if member.whitening is not None:
+        tensors["whitening"] = member.whitening
+    if member.expected is not None:
+        tensors["expected"] = torch.stack(member.expected)
+    if member.spread is not None:
+        tensors["spread"] = member.spread
+    return tensors
 
 
 def optimiser_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -81,17 +91,29 @@ def combination(config: Config) -> Combination:
 
 
 def _branches(config: Config, extractor: FeatureExtractor, tensors: dict[str, Tensor]) -> Branches:
-    networks = Networks(config, extractor.channels, extractor.grid)
-    networks.load_state_dict(_named(_NETWORKS, tensors))
-    device = extractor.pixel_mean.device
-    whitening = tensors["whitening"].to(device) if config.local_metric == "whitened" else None
-    expected = tuple(tensors["expected"].to(device)) if config.relative_maps else None
-    bank, spread = None, None
+    device, folds = extractor.pixel_mean.device, tensors.get(_FOLDS)
+    members = tuple(_member(config, extractor, tensors, prefix_of(i))
+                    for i in range(1 if folds is None else int(folds.max()) + 1))
+    bank = None
     if config.nearest_patches:
-        bank = Bank(**{name: value.float().to(device) for name, value in _named(_BANK, tensors).items()})
-        spread = tensors["spread"].to(device)
-    return Branches(config, extractor, networks.to(device), tensors["mean"].to(device),
-                    tensors["std"].to(device), bank, whitening, expected, spread)
+        found = {name: value.to(device) for name, value in _named(_BANK, tensors).items()}
+        bank = Bank(**found | {"patches": found["patches"].float()})
+    return Branches(config, extractor, members, tensors["mean"].to(device), tensors["std"].to(device), bank,
+                    folds)
+
+
+def _member(config: Config, extractor: FeatureExtractor, tensors: dict[str, Tensor], prefix: str) -> Member:
+    networks = Networks(config, extractor.channels, extractor.grid)
+    networks.load_state_dict(_named(prefix + _NETWORKS, tensors))
+    device = extractor.pixel_mean.device
+
+    def tensor(name: str) -> Tensor:
+        return tensors[prefix + name].to(device)
+
+    return Member(config, networks.to(device),
+                  tensor("whitening") if config.local_metric == "whitened" else None,
+                  tuple(tensor("expected")) if config.relative_maps else None,
+                  tensor("spread") if config.nearest_patches else None)
 
 
 def _calibration(config: Config, tensors: dict[str, Tensor]) -> Calibration:

@@ -7,7 +7,7 @@ well the local map shows where.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +19,7 @@ from ulsad.compute.rows import Rows
 from ulsad.method.branches import Branches
 from ulsad.photos.self_made import self_made
 
-FIRST = 120  # steps before the first look; each further look comes after twice as many
+FIRST, FIRST_OF_SEVERAL = 120, 50  # steps of each network before the first look; then after twice as many
 DEFECTS = 64
 PHOTOS = 32  # held-out photos that are damaged, at most
 GAIN = 0.1  # a training pays if `misplaced` falls by more than this share from one look to the next
@@ -32,21 +32,31 @@ class Standstill:
 
     damaged: Tensor  # uint8 (n, 3, s, s)
     masks: np.ndarray  # bool (n, s, s)
+    made_from: Sequence[int] | None = None  # see `Branches.analyse`
     looks: dict[int, float] = field(default_factory=dict)  # `misplaced` by the number of steps
 
     @classmethod
-    def of(cls, held_out: Rows, seed: int, looks: dict[int, float] | None = None) -> Standstill:
-        """For these held-out photos, uint8 (n, 3, s, s); `looks` are those before an interruption."""
-        return cls(*self_made(held_out[:PHOTOS], DEFECTS, seed), dict(looks or {}))
+    def of(cls, held_out: Rows, seed: int, cross_fitted: bool = False,
+           looks: dict[int, float] | None = None) -> Standstill:
+        """For these held-out photos, uint8 (n, 3, s, s), which may also be trained on (cross-fitted); `looks`
+        are those before an interruption."""
+        damaged, masks, made_from = self_made(held_out[:PHOTOS], DEFECTS, seed)
+        return cls(damaged, masks, made_from if cross_fitted else None, dict(looks or {}))
 
     def look(self, steps: int, branches: Branches) -> None:
         """Measure fitted branches, see `Branches.fitted`."""
         if len(self.damaged):
-            self.looks[steps] = misplaced(branches.analyse(self.damaged).distances[:, 0], self.masks)
+            distances = branches.analyse(self.damaged, self.made_from).distances
+            self.looks[steps] = misplaced(distances[:, 0], self.masks)
 
     @property
     def pays(self) -> bool:
         return pays(self.looks)
+
+
+def first_look(networks: int) -> int:
+    """The number of steps, of all networks together, before the first look."""
+    return FIRST if networks == 1 else FIRST_OF_SEVERAL * networks
 
 
 def pays(looks: Mapping[int, float]) -> bool:

@@ -51,7 +51,7 @@ class NearestNeighbours:
         """From the photos that `Ulsad.fit` would train on; the ones it would hold out are not used."""
         extractor = load_backbone(config, weights).to(choose_device(device))
         config, _ = with_white_level(config, photos, held_out)
-        good, _ = read_and_split(photos, held_out, config)
+        good = read_and_split(photos, held_out, config).good
         features = extract_features(extractor, good.images, lambda *counts: None)
         mean, std = feature_statistics(features)
         features = (features[:] - mean) / std

@@ -24,6 +24,7 @@ from ulsad.compute.workers import in_parallel
 from ulsad.errors import InputError
 from ulsad.method.config import Config
 
+Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -108,7 +109,7 @@ class FeatureExtractor(nn.Module):
         """Photos per forward pass: few on a CPU, so that activations stay in its caches."""
         return 2 if self.on_cpu else 16
 
-    def each(self, function: Callable[[Tensor], Result], pieces: Iterable[Tensor]) -> Iterator[Result]:
+    def each(self, function: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Iterator[Result]:
         """function(piece) for all pieces, in order: in parallel on a CPU, else one after the other."""
         return in_parallel(function, pieces) if self.on_cpu else map(function, pieces)
 

@@ -7,7 +7,7 @@ assets/EXPERIMENTS.md. Similar to PatchCore (Roth et al. 2022), with a random ba
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,7 @@ class Bank:
     patches: Tensor  # float32 (m, c*), rounded to float16: see `averaged`
     spread: Tensor  # (): standard deviation of the distances of good patches
     expected: Tensor | None = None  # (3,), see `residuals.expected_coefficients`; None without relative maps
+    photo: Tensor | None = None  # int (m,): index of the photo that each patch is from; None in old models
 
     @classmethod
     def of(cls, features: Rows, config: Config, device: torch.device) -> Bank:
@@ -43,7 +44,13 @@ class Bank:
                                for k, i in enumerate(some)])
         coefficients = expected_coefficients(distances, seen, False) if config.relative_maps else None
         spread = _relative(distances, seen, coefficients).std().clamp_min(1e-12)
-        return cls(patches, spread, coefficients)
+        return cls(patches, spread, coefficients, photo.to(torch.int32).to(device))
+
+    def without(self, photo: int) -> Bank:
+        """The same bank without the patches of one photo."""
+        assert self.photo is not None
+        kept = self.photo != photo
+        return replace(self, patches=self.patches[kept], photo=self.photo[kept])
 
     def distances(self, features: Tensor) -> Tensor:
         """Distances to the nearest patch, as multiples of their usual spread: (n, c*, h, w) → (n, h, w).

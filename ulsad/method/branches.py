@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -16,19 +18,12 @@ from ulsad.compute.rows import Rows, batches
 from ulsad.method.backbones import FeatureExtractor
 from ulsad.method.bank import FITTED_ON, Bank
 from ulsad.method.config import Config
-from ulsad.method.equations import distance, resampling_matrix
-from ulsad.method.networks import Networks, Outputs
-from ulsad.method.residuals import (
-    expected,
-    expected_coefficients,
-    whitened_distance,
-    whitening,
-    with_peaks,
-)
+from ulsad.method.equations import resampling_matrix
+from ulsad.method.member import Member
+from ulsad.method.networks import Outputs
 
 BATCH = 16  # photos processed at a time; bounds memory and affects nothing else
 FIELDS = 16  # 4 × 4 fields of a photo, whose means describe it
-WHOLE_PHOTO = (False, True)  # local, global: whether the expected distance depends on the patch or the photo
 
 
 class Analysis(NamedTuple):
@@ -45,71 +40,69 @@ def describe(features: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Branches:
-    """Backbone, standardisation and networks of one model, with their expected errors.
+    """Backbone, standardisation, networks and bank of one model.
 
-    `mean` and `std` are μ and σ of the training features, float32 (1, c*, 1, 1). `whitening` (c*, c*),
-    `expected`, (3,) for each branch, and `spread`, the standard deviation of ψ's distances, come from
-    `fitted`; None if the configuration does not use them.
+    `mean` and `std` are μ and σ of the training features, float32 (1, c*, 1, 1). A model has one member; or,
+    cross-fitted, several, each trained without its own fold of the photos, and its maps are the mean of
+    theirs. `folds`, int (n,), then says which member does not know each of the n training photos.
     """
 
     config: Config
     extractor: FeatureExtractor
-    networks: Networks
+    members: tuple[Member, ...]
     mean: Tensor
     std: Tensor
     bank: Bank | None = None
-    whitening: Tensor | None = None
-    expected: tuple[Tensor, ...] | None = None
-    spread: Tensor | None = None
+    folds: Tensor | None = None
 
     @torch.no_grad()
-    def fitted(self, images: Rows) -> Branches:
-        """A copy whose expected errors come from these training photos, uint8 (n, 3, s, s), without copies.
+    def fitted(self, images: Rows, most: int = FITTED_ON) -> Branches:
+        """A copy whose members are fitted on at most so many of the training photos, uint8 (n, 3, s, s),
+        without copies, and each member only on photos that it was trained on."""
+        config = self.config
+        if config.local_metric == "plain" and not config.relative_maps and not config.nearest_patches:
+            return self  # nothing to measure
+        folds = torch.full((len(images),), -1) if self.folds is None else self.folds
+        some = folds.argsort(stable=True)[:: math.ceil(len(images) / most)]
+        features, outputs = self._forward_all(images[some])
 
-        If the networks' outputs are not finite, nothing is fitted; their maps will show it.
-        """
-        fitted = replace(self, whitening=None, expected=None, spread=None)
-        if self.config.local_metric == "plain" and not self.config.relative_maps and self.bank is None:
-            return fitted
-        some = torch.arange(0, len(images), math.ceil(len(images) / FITTED_ON))
-        features, outputs = fitted._forward_all(images[some])
-        if not all(output is None or output.isfinite().all() for output in outputs):
-            return fitted
-        if self.config.local_metric == "whitened":
-            fitted = replace(fitted, whitening=whitening(outputs.reconstruction - features))
-        distances = fitted._distances(features, outputs)
-        if self.config.relative_maps:
-            fitted = replace(fitted, expected=tuple(
-                expected_coefficients(d, features, whole) for d, whole in zip(distances, WHOLE_PHOTO)))
-        if self.bank is not None:
-            local = fitted._relative(distances, features)[0]
-            fitted = replace(fitted, spread=local.std().clamp_min(1e-12))
-        return fitted
+        def known(member: int, values: Tensor) -> Tensor:
+            return values[(folds[some] != member).to(values.device)]
+
+        return replace(self, members=tuple(
+            member.fitted(known(i, features), of_all.map(partial(known, i)))
+            for i, (member, of_all) in enumerate(zip(self.members, outputs, strict=True))))
 
     @torch.no_grad()
-    def analyse(self, images: Rows) -> Analysis:
-        """The networks' results for uint8 (n, 3, s, s), on the grid.
+    def analyse(self, images: Rows, made_from: Sequence[int] | None = None) -> Analysis:
+        """The result for uint8 (n, 3, s, s), on the grid.
+
+        `made_from` gives the training photo that each of them is, or was made from. It is then analysed
+        without the members and the patches that know this photo, see `without`.
 
         Always in float32, so that a model trained in bfloat16 gives the same maps on other machines.
         """
-        self.networks.eval()
-        pieces = batches(images, self.extractor.at_once)
-        distances, descriptors = zip(*self.extractor.each(self._analysed, pieces), strict=True)
+        pieces = batches(images, 1 if made_from is not None else self.extractor.at_once)
+        judges = (self.without(photo) for photo in made_from) if made_from is not None else repeat(self)
+        distances, descriptors = zip(*self.extractor.each(_analysed, zip(judges, pieces)), strict=True)
         return Analysis(np.concatenate(distances), np.concatenate(descriptors))
 
-    @torch.no_grad()
-    def _analysed(self, images: Tensor) -> Analysis:
-        features, outputs = self._forward(images)
-        distances = torch.stack(self.distances(features, outputs), dim=1)
-        return Analysis(distances.cpu().numpy(), describe(features).cpu().numpy())
+    def without(self, photo: int) -> Branches:
+        """The same branches without the members and patches that know a training photo, given by its index.
+
+        Raises `ValueError` if all members know it, as in a model that is not cross-fitted.
+        """
+        if self.folds is None:
+            raise ValueError("every network of this model was trained on this photo")
+        member = self.members[int(self.folds[photo])]
+        return replace(self, members=(member,), bank=self.bank and self.bank.without(photo), folds=None)
 
     @torch.no_grad()
     def forward(self, square: Tensor) -> tuple[Tensor, Outputs]:
-        """Standardised features of one photo, uint8 (3, s, s), and the networks' outputs, as batches of one
-        on the CPU."""
-        self.networks.eval()
+        """Standardised features of one photo, uint8 (3, s, s), and the networks' outputs (the mean of all
+        members'), as batches of one on the CPU."""
         features, outputs = self._forward(square[None])
-        return features.cpu(), outputs.map(Tensor.cpu)
+        return features.cpu(), Outputs.mean(outputs).map(Tensor.cpu)
 
     @cached_property
     def resampling(self) -> np.ndarray:
@@ -117,49 +110,34 @@ class Branches:
         `equations.resample`."""
         return resampling_matrix(self.extractor.grid, self.config.image_size, self.config.blur_sigma).numpy()
 
-    @torch.no_grad()
-    def _forward(self, images: Tensor) -> tuple[Tensor, Outputs]:
-        """Standardised features, and the networks' outputs."""
-        normalised = self.extractor.normalise(images.to(self.mean.device))
-        features = (self.extractor(normalised) - self.mean) / self.std
-        return features, self.networks(normalised, features)
-
-    def _forward_all(self, images: Rows) -> tuple[Tensor, Outputs]:
-        self.networks.eval()
-        pieces = batches(images, self.extractor.at_once)
-        features, outputs = zip(*self.extractor.each(self._forward, pieces), strict=True)
-        return torch.cat(features), Outputs.joined(outputs)
-
-    def distances(self, features: Tensor, outputs: Outputs) -> list[Tensor]:
-        """Local and, if there is one, global distances at every position, (n, h*, w*) each.
+    def distances(self, features: Tensor, outputs: Sequence[Outputs]) -> list[Tensor]:
+        """Local and, if there is one, global distances at every position, (n, h*, w*) each: the means of the
+        members', for the outputs of each.
 
         With a bank, the local one is the mean of ψ's distance and of the one to the nearest good patch, each
         in units of its spread over good patches.
         """
-        distances = self._relative(self._distances(features, outputs), features)
-        if self.bank is None or self.spread is None:
-            return distances
-        return [(distances[0] / self.spread + self.bank.distances(features)) / 2, *distances[1:]]
+        each = [member.distances(features, of_all)
+                for member, of_all in zip(self.members, outputs, strict=True)]
+        local, *whole = (torch.stack(distances).mean(dim=0) for distances in zip(*each, strict=True))
+        return [local if self.bank is None else (local + self.bank.distances(features)) / 2, *whole]
 
-    def _distances(self, features: Tensor, outputs: Outputs) -> list[Tensor]:
-        """The networks' own distances, Eq. 7 and 8, the first one possibly whitened."""
-        local = self._local_distance(features, outputs.reconstruction)
-        if outputs.global_features is None:
-            return [local]
-        counterpart = features if outputs.second is None else outputs.second
-        return [local, distance(counterpart, outputs.global_features, self.config.lambda_g)]
+    @torch.no_grad()
+    def _forward(self, images: Tensor) -> tuple[Tensor, list[Outputs]]:
+        """Standardised features, and the outputs of every member's networks."""
+        normalised = self.extractor.normalise(images.to(self.mean.device))
+        features = (self.extractor(normalised) - self.mean) / self.std
+        return features, [member.networks.eval()(normalised, features) for member in self.members]
 
-    def _relative(self, distances: list[Tensor], features: Tensor) -> list[Tensor]:
-        """The same distances as multiples of the expected ones, if there are any."""
-        if self.expected is None:
-            return distances
-        usual = [expected(features, coefficients, whole)
-                 for coefficients, whole in zip(self.expected, WHOLE_PHOTO)]
-        relative = [d / e for d, e in zip(distances, usual)]
-        place = distances[0] / usual[0] ** self.config.expected_power
-        return [with_peaks(place, relative[0]), *relative[1:]]
+    def _forward_all(self, images: Rows) -> tuple[Tensor, list[Outputs]]:
+        pieces = batches(images, self.extractor.at_once)
+        features, outputs = zip(*self.extractor.each(self._forward, pieces), strict=True)
+        return torch.cat(features), [Outputs.joined(parts) for parts in zip(*outputs, strict=True)]
 
-    def _local_distance(self, features: Tensor, reconstruction: Tensor) -> Tensor:
-        if self.whitening is None:
-            return distance(reconstruction, features, self.config.lambda_l)
-        return whitened_distance(reconstruction - features, self.whitening)
+
+@torch.no_grad()
+def _analysed(piece: tuple[Branches, Tensor]) -> Analysis:
+    branches, images = piece
+    features, outputs = branches._forward(images)
+    distances = torch.stack(branches.distances(features, outputs), dim=1)
+    return Analysis(distances.cpu().numpy(), describe(features).cpu().numpy())

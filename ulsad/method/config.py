@@ -78,7 +78,12 @@ class Config:
     nearest_patches: int = 4000
 
     # --- calibration (Eq. 9)
-    held_out: float = 0.15  # share of the good photos held out from training to set the quantiles
+    # Cross-fitting, with at most `preparation.FEW` good photos and none held out separately: so many networks
+    # are trained, each without its fold of the photos, and every photo is held out once; `steps` are those of
+    # all networks together. 1: a single network, and a share of the photos held out. Thresholds from 18
+    # photos: with 95 % confidence at most 18 % of good parts lie above them, instead of 71 %.
+    folds: int = 3
+    held_out: float = 0.15  # otherwise: share of the good photos held out from training to set the quantiles
     # Of both normalised maps, per pixel, see `calibration.Combination`; "mean": as in the paper. With "sum"
     # the combined map is hardly ever behind the better of the two; "maximum" was up to 10 points behind.
     combination: str = "sum"
@@ -111,6 +116,7 @@ class Config:
         _require(self.white_level is None or 0 < self.white_level < math.inf,
                  "white_level must be greater than 0, or null to find it from the photos")
         _require(self.layers is None or len(self.layers) == 2, "layers must name two layers")
+        _require(1 <= self.folds <= 10, "folds must be from 1 to 10")
         _require(0 < self.held_out <= 0.5, "held_out must be greater than 0 and at most 0.5")
         _require(0 <= self.seed < 2**63, "seed must be 0 or more, and below 2**63")
         _require(0 <= self.alpha < self.beta <= 1, "alpha must be below beta, both from 0 to 1")
@@ -176,7 +182,8 @@ def _require(condition: bool, message: str) -> None:
 
 
 # In older models, whose configuration lacks these settings.
-_BEFORE = {"white_level": 65535, "expected_power": 1.0, "nearest_patches": 0, "stop_when_still": False}
+_BEFORE = {"white_level": 65535, "expected_power": 1.0, "nearest_patches": 0, "stop_when_still": False,
+           "folds": 1}
 _NAMES = {field.name for field in fields(Config)}
 _CHOICES = {
     "frn_output": ("linear", "relu"),
@@ -215,6 +222,7 @@ PRESETS: dict[str, Config] = {
         local_metric="plain",
         relative_maps=False,
         nearest_patches=0,
+        folds=1,
         combination="mean",
         global_weight=1.0,
         blur_sigma=4.0,

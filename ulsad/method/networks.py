@@ -27,10 +27,20 @@ class Outputs(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence[Outputs]) -> Outputs:
-        """Join the outputs of several batches."""
-        second, global_features = (None if some[0] is None else torch.cat(some)
+        """The outputs for several batches, joined."""
+        return cls._of_each(parts, torch.cat)
+
+    @classmethod
+    def mean(cls, parts: Sequence[Outputs]) -> Outputs:
+        """The mean of several networks' outputs for the same batch."""
+        return cls._of_each(parts, lambda outputs: torch.stack(outputs).mean(dim=0))
+
+    @classmethod
+    def _of_each(cls, parts: Sequence[Outputs], function: Callable[[tuple[Tensor, ...]], Tensor]) -> Outputs:
+        """The function of all parts' reconstructions, and likewise for the outputs that are not None."""
+        second, global_features = (None if some[0] is None else function(some)
                                    for some in zip(*(part[1:] for part in parts), strict=True))
-        return cls(torch.cat([part.reconstruction for part in parts]), second, global_features)
+        return cls(function(tuple(part.reconstruction for part in parts)), second, global_features)
 
 
 class Networks(nn.Module):

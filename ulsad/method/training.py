@@ -24,7 +24,7 @@ from ulsad.method.networks import Networks, Outputs
 
 Differentiate = Callable[[Tensor, Tensor | None], Tensor]  # photos, positions → losses
 
-WARM_UP = 30  # steps in which the learning rate of an averaged training rises
+WARM_UP = 10  # steps in which the learning rate of an averaged training rises
 RECENCY = 8  # η of `weight_of_step`: half of the weight is on the last 7 % of the steps
 _LIVE = "live"
 
@@ -131,16 +131,19 @@ class Training:
     """
 
     def __init__(self, networks: Networks, data: TrainingData, config: Config,
-                 normalise: Callable[[Tensor], Tensor], time_used: Callable[[], float] = lambda: 0.0) -> None:
-        """`normalise` maps uint8 photos to the networks' input."""
+                 normalise: Callable[[Tensor], Tensor], time_used: Callable[[], float] = lambda: 0.0,
+                 photos: Tensor | None = None) -> None:
+        """`normalise` maps uint8 photos to the networks' input. `photos`: the indices of those to train on,
+        int (m,); None: all."""
         self.networks, self.config, self.normalise, self.time_used = networks, config, normalise, time_used
         self.live = copy.deepcopy(networks) if config.schedule == "averaged" else networks
         self.device = next(networks.parameters()).device
         self.data = data.to_gpu(self.device)
         self.optimiser = torch.optim.Adam(self.live.parameters(), config.learning_rate,
                                           weight_decay=config.weight_decay, fused=True)
+        self.photos = torch.arange(len(data.images)) if photos is None else photos
         self.done = 0
-        self.planned = steps_of(config, len(data.images))
+        self.planned = steps_of(config, len(self.photos))
 
     def state(self) -> dict[str, Tensor]:
         """Adam's moments, and weights that are not the networks' own: with the networks and the number of
@@ -160,20 +163,22 @@ class Training:
             else:
                 moments.setdefault(int(owner), {})[name] = value
         self.live.load_state_dict(live)
+        self.done = done
+        if not done:  # Adam has no moments yet
+            return
         for i, parameter in enumerate(self.live.parameters()):
             for name in ("exp_avg", "exp_avg_sq"):  # rounding of sums depends on the memory layout
                 moments[i][name] = torch.empty_like(parameter).copy_(moments[i][name])
         self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
-        self.done = done
 
     def __iter__(self) -> Iterator[Step]:
         """Raises `Diverged` at the first loss that is not finite, before it reaches the weights."""
-        photos, positions = self._photos(), self._positions()
+        batches, positions = self._batches(), self._positions()
         started, share_at_start = time.monotonic(), self._share()
         share = share_at_start
         while share < 1:
             rate = self._set_rate()
-            local, attention, local_global = self._step(next(photos), next(positions))
+            local, attention, local_global = self._step(next(batches), next(positions))
             self.done += 1
             self._average()
             share = self._share()
@@ -238,14 +243,14 @@ class Training:
             group["lr"] = rate
         return rate
 
-    def _photos(self) -> Iterator[Tensor]:
+    def _batches(self) -> Iterator[Tensor]:
         """This process's share of each full batch, from shuffled passes over the photos."""
-        generator, photos = torch.Generator().manual_seed(self.config.seed), len(self.data.images)
+        generator, photos = torch.Generator().manual_seed(self.config.seed), len(self.photos)
         size = min(self.config.batch_size, photos)
         waiting = torch.empty(0, dtype=torch.long)
         for step in range(2**62):
             if len(waiting) < size:
-                waiting = torch.cat([waiting, torch.randperm(photos, generator=generator)])
+                waiting = torch.cat([waiting, self.photos[torch.randperm(photos, generator=generator)]])
             if step >= self.done:
                 yield distributed.share_of(waiting[:size])
             waiting = waiting[size:]

@@ -4,6 +4,7 @@ the place of a defect."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,9 +20,17 @@ FEWEST = 40  # pixels of a defect; fewer can't be seen
 TRIES = 8  # for each defect: a region of a plain surface hardly changes when it is erased or moved
 
 
-def self_made(squares: Tensor, count: int, seed: int) -> tuple[Tensor, np.ndarray]:
-    """Up to `count` damaged copies of good photos, uint8 (n, 3, s, s), taken in turns, and the masks of their
-    defects, bool (m, s, s): uint8 (m, 3, s, s). Each kind of damage comes equally often."""
+class Damaged(NamedTuple):
+    """m photos with defects made on purpose."""
+
+    squares: Tensor  # uint8 (m, 3, s, s)
+    masks: np.ndarray  # bool (m, s, s)
+    made_from: list[int]  # (m,): index of the good photo
+
+
+def self_made(squares: Tensor, count: int, seed: int) -> Damaged:
+    """Up to `count` damaged copies of good photos, uint8 (n, 3, s, s), taken in turns. Each kind of damage
+    comes equally often."""
     rng = np.random.default_rng(seed)
     found = []
     for i in range(count):
@@ -31,11 +40,12 @@ def self_made(squares: Tensor, count: int, seed: int) -> tuple[Tensor, np.ndarra
             damaged = np.asarray(damage(photo, rng))
             mask = np.abs(damaged.astype(int) - np.asarray(photo)).max(axis=2) > SEEN
             if mask.sum() >= FEWEST:
-                found.append((torch.from_numpy(damaged.copy()).permute(2, 0, 1), mask))
+                found.append((torch.from_numpy(damaged.copy()).permute(2, 0, 1), mask, i % len(squares)))
                 break
     if not found:
-        return squares[:0], np.empty((0, *squares.shape[2:]), bool)
-    return torch.stack([damaged for damaged, _ in found]), np.array([mask for _, mask in found])
+        return Damaged(squares[:0], np.empty((0, *squares.shape[2:]), bool), [])
+    damaged_squares, masks, made_from = zip(*found, strict=True)
+    return Damaged(torch.stack(damaged_squares), np.array(masks), list(made_from))
 
 
 def _region(rng: np.random.Generator) -> Box:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ulsad.compute.rows import MEMORY
-from ulsad.detector.preparation import bytes_needed, choose_device, held_out_share
-from ulsad.detector.standstill import DEFECTS, FIRST
+from ulsad.detector.preparation import bytes_needed, choose_device, folds_of, held_out_share
+from ulsad.detector.standstill import DEFECTS, first_look
 from ulsad.method.augmentation import size_with_copies
 from ulsad.method.backbones import FeatureExtractor, load_backbone
 from ulsad.method.bank import FITTED_ON
@@ -76,21 +76,24 @@ def estimate(
         pace = _pace(
             replace(config, steps=1, epochs=None, minutes=None, stop_when_still=False, seed=0,
                     white_level=None), weights, device)
-    kept_back = held_out or held_out_share(photos, config)
-    trained_on = photos if held_out else photos - kept_back
+    is_crossed = not held_out and folds_of(photos, config) is not None
+    members = config.folds if is_crossed else 1
+    kept_back = held_out or (photos if is_crossed else held_out_share(photos, config))
+    trained_on = photos if held_out or is_crossed else photos - kept_back
     rows = size_with_copies(trained_on, config)
     room = bytes_needed(photos, config, extractor)
-    networks = sum(parameter.numel() * 4 for parameter in _networks(config, extractor).parameters())
+    networks = members * sum(parameter.numel() * 4 for parameter in _networks(config, extractor).parameters())
     analysed = pace.features + pace.step / config.batch_size / 3 + 0.02  # backward takes twice as long
     around = (START + (photos + held_out) * seconds_per_photo + rows * (pace.features + pace.target)
-              + (FITTED_ON + kept_back) * analysed)
+              + (members * FITTED_ON + kept_back) * analysed)
 
     def training(steps: int) -> float:
-        looks = math.log2(steps / FIRST) + 1 if config.stop_when_still and steps >= FIRST else 0
-        return steps * pace.step * WATCHING + looks * (FITTED_ON + DEFECTS) * analysed
+        looks = math.log2(steps / first) + 1 if config.stop_when_still and steps >= first else 0
+        return steps * pace.step * WATCHING + looks * (members * FITTED_ON + DEFECTS) * analysed
 
-    most = steps_of(config, rows) or 0
-    least = min(most, 2 * FIRST) if config.stop_when_still else most
+    first, most = first_look(members), steps_of(config, rows) or 0
+    most *= members if config.epochs else 1
+    least = min(most, 2 * first) if config.stop_when_still else most
     seconds, longest = ((60 * config.minutes,) * 2 if config.minutes else
                         (around + training(least), around + training(most)))
     return Estimate(

@@ -210,7 +210,7 @@ def _too_few(check: PhotoCheck) -> Iterator[str]:
                f"needed, and {FEW_GOOD} or more for a useful model. Add photos.")
     if held_out < 2 and any(slot.photos for slot in check.slots if slot.name == HELD_OUT):
         yield (f"Too few held-out good parts: {held_out} readable, not counting copies. At least 2 are "
-               "needed. Add photos, or leave the slot empty: then some of the good parts are held out.")
+               "needed. Add photos, or leave the slot empty: then good parts are held out.")
 
 
 def _few(check: PhotoCheck) -> Iterator[str]:

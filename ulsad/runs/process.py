@@ -35,6 +35,7 @@ from ulsad.photos.intake import Intake, is_kept, kept, take_in
 from ulsad.runs import directory
 from ulsad.runs.outcome import Outcome, judge
 from ulsad.runs.queue import wait_for_turn
+from ulsad.runs.report import used
 from ulsad.runs.run_card import Card, run_card
 
 PREVIEW_SIDE = 320  # px, the longer side of each picture in a preview
@@ -250,8 +251,8 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 def _print_result(detector: Ulsad, out: Path, outcome: Outcome | None) -> None:
     record = detector.record
     scores = detector.calibration.held_out_scores(detector.config.alpha, detector.config.beta)
-    print(f"{out}: {len(record['train'])} photos trained on, {len(record['held_out'])} held out, "
-          f"{record['steps']} of {record['planned_steps']} steps, {record['seconds']:.0f} s")
+    print(f"{out}: {used(record)}; {record['steps']} of {record['planned_steps']} steps, "
+          f"{record['seconds']:.0f} s")
     print(f"highest score of a held-out good photo: {scores[:, 0].max():.3f}")
     if outcome and outcome.aurocs:
         against = "held-out good photos" if outcome.is_against_held_out else "good test photos"

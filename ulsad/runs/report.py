@@ -10,11 +10,12 @@ from html import escape
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from ulsad.detector import rendering
-from ulsad.detector.batch import Batch, Judged, Table, strange_photos_warning, tally
+from ulsad.detector.batch import SEEN, Batch, Judged, Table, strange_photos_warning, tally
 from ulsad.detector.criterion import Criterion, rejected
 from ulsad.detector.detector import Ulsad
 from ulsad.errors import InputError
@@ -80,6 +81,29 @@ def page(title: str, body: str) -> str:
             f"<style>{_CSS}</style><h1>{title}</h1>{body}</html>")
 
 
+def is_cross_fitted(record: dict[str, Any]) -> bool:
+    """Whether each good photo of a model with this record was held out in its turn."""
+    return record.get("folds", 1) > 1
+
+
+def used(record: dict[str, Any]) -> str:
+    """How many good photos set what, for example '17 trained on, 3 held out for quantiles and thresholds'."""
+    if is_cross_fitted(record):
+        return (f"{len(record['train'])} good photos, each held out once in training {record['folds']} "
+                "networks: all set the weights, the quantiles and the thresholds")
+    return (f"{len(record['train'])} trained on, {len(record['held_out'])} held out for quantiles and "
+            "thresholds")
+
+
+def good_photos(record: dict[str, Any]) -> str:
+    """Collapsed lists of the good photos that set the weights, and of those that set the quantiles."""
+    if is_cross_fitted(record):
+        return foldout("Trained on, and held out in turns: photos that set weights, quantiles and suggested "
+                       "thresholds", record["train"])
+    return (foldout("Trained on: photos that set the weights", record["train"])
+            + foldout("Held out: photos that set quantiles and suggested thresholds", record["held_out"]))
+
+
 def facts(rows: dict[str, str]) -> str:
     """An HTML table of names and plain texts."""
     cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows.items())
@@ -102,7 +126,7 @@ def _figure(
 ) -> str:
     prediction = batch.predictions[index]
     maps = prediction.maps(criterion.alpha, criterion.beta, criterion.combine)
-    note = f" (in the model's {seen_in} photos)" if seen_in else ""
+    note = f" ({SEEN[seen_in]})" if seen_in else ""
     remarks = "".join(f"<p class='warning'>{escape(remark)}</p>" for remark in prediction.notes)
     caption = (f"{remarks}<b>{escape(batch.names[index])}</b>{note}: "
                f"<span class='{judged.verdict}'>{judged.verdict}</span>, "
@@ -127,8 +151,8 @@ def _overlap(batch: Batch, seen: Sequence[str]) -> str:
     names = [name for name, where in zip(batch.names, seen, strict=True) if where]
     if not names:
         return ""
-    return (f"<p class='warning'>{len(names)} of these photos were used to make the model, so their scores "
-            f"mean little: {escape(', '.join(names[:10]))}{' …' if len(names) > 10 else ''}.</p>")
+    return (f"<p class='warning'>{len(names)} of these photos were used to make the model, so they are no "
+            f"test of it: {escape(', '.join(names[:10]))}{' …' if len(names) > 10 else ''}.</p>")
 
 
 def _strange(batch: Batch) -> str:
@@ -149,8 +173,7 @@ def _card(detector: Ulsad, model: str, batch: Batch, criterion: Criterion) -> st
         "Model": f"{model}, made {record['created']}, {record['steps']} of {record['planned_steps']} steps, "
                  f"seed {config.seed}",
         "Backbone": f"{config.backbone}, weights {detector.branches.extractor.weights_hash[:16]}…",
-        "Photos": f"{len(record['train'])} trained on, {len(record['held_out'])} held out for quantiles and "
-                  f"thresholds, {len(batch)} tested, {len(batch.skipped)} unreadable",
+        "Photos": f"{used(record)}; {len(batch)} tested, {len(batch.skipped)} unreadable",
         "α, β": f"{criterion.alpha:g}, {criterion.beta:g}",
         "Combined map": f"{criterion.combine.kind} of both, the global map with weight "
                         f"{criterion.combine.global_weight:g}",
@@ -178,8 +201,5 @@ def _scores(batch: Batch, judged: Sequence[Judged], seen: Sequence[str], order: 
 
 def _lists(detector: Ulsad, batch: Batch) -> str:
     """The photos that set the weights, those that set the quantiles, and the tested ones."""
-    parts = (("Trained on: photos that set the weights", detector.record["train"]),
-             ("Held out: photos that set quantiles and suggested thresholds", detector.record["held_out"]),
-             ("Tested", batch.names),
-             ("Unreadable", [item.reason for item in batch.skipped]))
-    return "".join(foldout(title, names) for title, names in parts)
+    parts = (("Tested", batch.names), ("Unreadable", [item.reason for item in batch.skipped]))
+    return good_photos(detector.record) + "".join(foldout(title, names) for title, names in parts)

@@ -16,7 +16,7 @@ from ulsad.method.config import PRESETS, Config
 from ulsad.photos.datasets import GOOD
 from ulsad.runs.histogram import score_histogram
 from ulsad.runs.outcome import Above, Auroc, Outcome
-from ulsad.runs.report import facts, foldout, page
+from ulsad.runs.report import facts, good_photos, is_cross_fitted, page, used
 
 ENOUGH_HELD_OUT = round(1 / FALSE_REJECT) - 1  # below that a threshold is extrapolated, see `threshold_at`
 LOSSES = ("local", "attention", "local_global")
@@ -53,13 +53,11 @@ def run_card(card: Card) -> str:
     settings = {name: _written(value) for name, value in asdict(config).items()}
     return _encodable(page(
         f"Run card: {escape(card.name)}",
-        f"<p>A detector trained on {len(record['train'])} photos of good parts; "
-        f"{len(record['held_out'])} more, held out from training, set its thresholds.</p>"
+        f"<p>A detector of defects. Photos: {used(record)}.</p>"
         + "".join(f"<p class='warning'>{escape(text)}</p>" for text in _warnings(card))
         + f"<h2>Result</h2>{result(card.outcome)}<h2>How it was made</h2>{facts(rows)}"
         f"<details><summary>All settings ({len(settings)})</summary>{facts(settings)}</details>"
-        + foldout("Trained on: photos that set the weights", record["train"])
-        + foldout("Held out: photos that set quantiles and suggested thresholds", record["held_out"])
+        + good_photos(record)
         + f"<h2>Use and limits</h2><p>{_LIMITS}</p>"))
 
 
@@ -103,6 +101,8 @@ def _training(card: Card) -> dict[str, str]:
 
 
 def _how_held_out(card: Card) -> str:
+    if is_cross_fitted(card.record):
+        return f", in turns: each of {card.record['folds']} networks was trained without its share of them"
     if card.held_out_given is None:
         return ""
     return (", given separately" if card.held_out_given else
@@ -142,7 +142,7 @@ def _warnings(card: Card) -> Iterable[str]:
         yield said
     if (held_out := len(record["held_out"])) < ENOUGH_HELD_OUT:
         yield (f"Only {held_out} good photos were held out. With fewer than {ENOUGH_HELD_OUT} the thresholds "
-               "are extrapolated from the spread of these few. Hold out more before you trust them.")
+               "are extrapolated from the spread of these few. Add photos before you trust them.")
     if record["skipped"]:
         yield f"Unreadable photos, left out of training: {_few(record['skipped'])}"
     if outcome and outcome.skipped:

@@ -128,7 +128,7 @@ def inference(detector: Ulsad, name: str, files: Sequence[Path], weights: Path |
     """Time from photo files to three maps at the photos' own size, for one photo and for sixteen."""
     device = detector.branches.mean.device
     backbone = plain.PublishedBackbone.pretrained(detector.config, weights).to(device)
-    networks = plain.plain_networks(detector.branches.networks).eval()
+    networks = [plain.plain_networks(member.networks).eval() for member in detector.branches.members]
     for count in (1, 16):
         some = list(islice(files, count))
         seconds = in_turns(partial(each_plainly, detector, backbone, networks, some),
@@ -146,7 +146,7 @@ def three_maps(detector: Ulsad, files: Sequence[Path]) -> None:
 
 
 def each_plainly(
-    detector: Ulsad, backbone: plain.PublishedBackbone, networks: Networks, files: Sequence[Path]
+    detector: Ulsad, backbone: plain.PublishedBackbone, networks: Sequence[Networks], files: Sequence[Path]
 ) -> None:
     """The same as `three_maps`, one photo after the other."""
     for file in files:
@@ -155,7 +155,7 @@ def each_plainly(
 
 @torch.no_grad()
 def plain_maps(
-    detector: Ulsad, backbone: plain.PublishedBackbone, networks: Networks, file: Path
+    detector: Ulsad, backbone: plain.PublishedBackbone, networks: Sequence[Networks], file: Path
 ) -> list[Image.Image]:
     """Local, global and combined map of one photo, computed step by step: float32 images of its size."""
     branches, config = detector.branches, detector.config
@@ -163,7 +163,7 @@ def plain_maps(
     square = to_square(photo, config.image_size)[None].to(branches.mean.device)
     image = branches.extractor.normalise(square)
     features = (backbone(image) - branches.mean) / branches.std
-    distances = branches.distances(features, networks(image, features))
+    distances = branches.distances(features, [each(image, features) for each in networks])
     raw = [_blurred(F.interpolate(d[:, None], config.image_size, mode="bilinear"), config.blur_sigma)
            for d in distances]
     local, whole = (r[0, 0].cpu().numpy() for r in raw)

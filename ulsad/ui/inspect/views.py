@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ulsad.detector.batch import Judged, strange_photos_warning, tally
+from ulsad.detector.batch import SEEN, Judged, strange_photos_warning, tally
 from ulsad.detector.criterion import BOTH, GLOBAL, LINES, LOCAL, NEITHER, Criterion, promise
 from ulsad.detector.detector import Ulsad
 from ulsad.method.calibration import LEVELS, Combination, QuantileFunction
@@ -141,8 +141,7 @@ def _summary(opened: OpenBatch, judged: list[Judged], criterion: Criterion, inde
     prediction = opened.batch.predictions[index]
     seen_in = opened.detector.seen_in(prediction)
     notes = "".join(f"<div class='note'>⚠ {escape(note)}</div>" for note in _notes(opened, index))
-    warning = (f" <b>This is one of the model's own {seen_in} photos</b>, so its score means little."
-               if seen_in else "")
+    warning = f" <b>Note: {SEEN[seen_in]}.</b>" if seen_in else ""
     rows = [("Combined", one.score, criterion.review),
             ("Local: patches", one.local_score, criterion.local)]
     if not math.isnan(one.global_score):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from ulsad.detector.preparation import held_out_share
+from ulsad.detector.preparation import FEW
 from ulsad.errors import InputError
 from ulsad.method.backbones import BACKBONES
 from ulsad.method.config import PRESETS, Config
@@ -45,8 +45,9 @@ def slots(data_root: Path | None) -> Slots:
             _, held_out = slot.build("Held-out good parts (optional)", "held-out")
         with gr.Column(min_width=240):
             _, defects = slot.build("Known defects (optional)", "known-defects")
-    gr.Markdown("Without held-out good parts, one photo in seven is held out from training to measure how "
-                "much good parts vary. Known defects only test the finished model; the kind of a defect is "
+    gr.Markdown("To measure how much good parts vary, photos are held out from training. Without held-out "
+                f"good parts, up to {FEW} good parts take turns, so that each is held out once; of more, one "
+                "in seven is held out. Known defects only test the finished model; the kind of a defect is "
                 "the name of its folder. The layouts of MVTec AD, LOCO, BTAD, MPDD and VisA are recognised.")
     with gr.Accordion(f"… or folders on the server, below {data_root}", open=False,
                       visible=data_root is not None):
@@ -130,8 +131,7 @@ def check(
                gr.Accordion(visible=False), skip)
         return
     here = incoming.recalled(key)
-    held_out = held_out_share(here.check.usable(GOOD_PARTS), Config())
-    yield (slots, key, train_views.found(here, held_out), gr.Button(visible=False),
+    yield (slots, key, train_views.found(here), gr.Button(visible=False),
            gr.Accordion(visible=True), here.check.contact_sheet)
 
 

@@ -8,6 +8,8 @@ from html import escape
 
 import pandas as pd
 
+from ulsad.detector.preparation import folds_of, held_out_share
+from ulsad.method.config import Config
 from ulsad.photos.datasets import UNNAMED_DEFECT
 from ulsad.photos.intake import DEFECTS, GOOD_PARTS, HELD_OUT
 from ulsad.runs.directory import RunState
@@ -27,14 +29,14 @@ def progress(text: str, done: int = 0, total: int = 0) -> str:
             f"<b>{text}{count}</b></div>")
 
 
-def found(incoming: Incoming, held_out: int) -> str:
-    """What the slots hold and what is wrong with it; `held_out` good photos will be split off."""
+def found(incoming: Incoming) -> str:
+    """What the slots hold and what is wrong with it."""
     check, intake = incoming.check, incoming.intake
     good_tests = sum(photo.is_good for photo in intake.test)
     kinds = Counter(photo.kind for photo in intake.test if not photo.is_good)
     masks = sum(bool(photo.masks) for photo in intake.test)
     notes = {
-        GOOD_PARTS: "" if intake.held_out else f"{held_out} of them will be held out, drawn with the seed",
+        GOOD_PARTS: "" if intake.held_out else _held_out(check.usable(GOOD_PARTS)),
         HELD_OUT: "for quantiles and thresholds, not for training",
         DEFECTS: ", ".join([*(f"{count} {escape(kind)}" for kind, count in sorted(kinds.items())[:6]
                               if kind != UNNAMED_DEFECT),
@@ -57,6 +59,13 @@ def _sizes(sizes: dict[tuple[int, int], int]) -> str:
     if first is None:
         return "–"
     return f"{first[0]} × {first[1]}" + (f" and {len(sizes) - 1} more" if len(sizes) > 1 else "")
+
+
+def _held_out(photos: int) -> str:
+    """How the default settings hold out some of so many good photos."""
+    if folds_of(photos, Config()) is not None:
+        return "each will be held out once"
+    return f"{held_out_share(photos, Config())} of them will be held out, drawn with the seed"
 
 
 def cost(estimate: Estimate, free: int) -> str:

@@ -1,0 +1,132 @@
+"""Cross-fitting: every good photo is held out once, and judged only by what does not know it."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+from made_up import made_up_training
+
+from ulsad import Config, Ulsad
+from ulsad.detector.preparation import FEW, folds_of, preparing
+from ulsad.method.augmentation import with_copies
+from ulsad.method.bank import Bank
+from ulsad.method.training import Training
+from ulsad.method.turns import Turns
+from ulsad.photos.images import find_images, read_squares
+
+CROSSED = dataclasses.replace(TINY, folds=3)
+
+
+@pytest.fixture(scope="module")
+def crossed(good_photos) -> Ulsad:
+    return Ulsad.fit(good_photos, CROSSED)
+
+
+@pytest.mark.parametrize(("photos", "folds"), [(12, 3), (19, 3), (FEW, 5), (8, 2)])
+def test_folds_are_as_large_as_each_other_and_seeded(photos, folds):
+    config = dataclasses.replace(CROSSED, folds=folds)
+    found = folds_of(photos, config)
+    assert len(found) == photos and set(found.tolist()) == set(range(folds))
+    sizes = found.bincount()
+    assert sizes.max() - sizes.min() <= 1
+    assert torch.equal(found, folds_of(photos, config))
+    assert not torch.equal(found, folds_of(photos, dataclasses.replace(config, seed=1)))
+
+
+def test_many_photos_and_a_single_fold_are_not_cross_fitted():
+    assert folds_of(FEW + 1, CROSSED) is None and folds_of(20, TINY) is None
+
+
+def test_no_network_is_trained_on_its_own_fold_nor_on_copies_of_it(good_photos):
+    config = dataclasses.replace(CROSSED, augmented_photos=24, batch_size=3)
+    with preparing(good_photos, None, config, None, "cpu") as prepared:
+        data, folds = prepared.data, prepared.branches.folds
+        assert len(data.images) == 24 and len(prepared.branches.members) == 3
+        np.testing.assert_array_equal(data.images, with_copies(prepared.good.images, config))
+        weights = [member.networks.frn[0].weight for member in prepared.branches.members]
+        assert not torch.equal(weights[0], weights[1])
+        for member in range(3):
+            rows = prepared.rows_of(member)
+            assert rows.tolist() == [row for row in range(24) if folds[row % 12] != member]
+            training = Training(prepared.branches.members[member].networks, data, config,
+                                prepared.branches.extractor.normalise, photos=rows)
+            drawn = torch.cat(list(islice(training._batches(), 2 * len(rows))))
+            assert set(drawn.tolist()) == set(rows.tolist())
+
+
+def test_the_map_of_a_good_photo_comes_from_what_does_not_know_it(crossed, good_photos):
+    """By hand: ψ and φ of the member without its fold, and the patches of the other photos."""
+    branches = crossed.branches
+    squares = read_squares(find_images(good_photos), 256)[1]
+    assert crossed.record["train"] == crossed.record["held_out"] == [
+        path.name for path in find_images(good_photos)]
+    for i, square in enumerate(squares):
+        member, bank = branches.members[branches.folds[i]], branches.bank
+        others = Bank(bank.patches[bank.photo != i], bank.spread, bank.expected)
+        with torch.no_grad():
+            image = branches.extractor.normalise(square[None])
+            features = (branches.extractor(image) - branches.mean) / branches.std
+            local, whole = member.distances(features, member.networks.eval()(image, features))
+            local = (local + others.distances(features)) / 2
+        np.testing.assert_allclose(crossed.held_out[i], torch.cat([local, whole]), rtol=1e-4, atol=1e-6)
+
+
+def test_other_photos_are_judged_by_all_members(crossed, demo_set):
+    photo = find_images(demo_set / "test/good")[0]
+    branches = crossed.branches
+    apart = [dataclasses.replace(branches, members=(member,)).analyse(read_squares([photo], 256)[1])
+             for member in branches.members]
+    np.testing.assert_allclose(crossed.predict(photo).distances,
+                               np.mean([one.distances[0] for one in apart], axis=0), rtol=1e-5)
+    assert not np.array_equal(apart[0].distances, apart[1].distances)
+
+
+def test_a_loaded_model_judges_its_own_photos_as_at_calibration(crossed, good_photos, demo_set, tmp_path):
+    crossed.save(tmp_path / "m.safetensors")
+    again = Ulsad.load(tmp_path / "m.safetensors")
+    other, *photos = find_images(demo_set / "test/good")[0], *find_images(good_photos)
+    scores = again.calibration.held_out_scores(TINY.alpha, TINY.beta)[:, 0]
+    predictions = list(again.predict_many([other, *photos]))
+    np.testing.assert_allclose([one.score for one in predictions[1:]], scores, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(predictions[0].distances, crossed.predict(other).distances)
+    assert [again.seen_in(one) for one in predictions] == ["", *["held-out"] * len(photos)]
+    recalibrated = again.recalibrated(good_photos)  # the same photos give the same quantiles
+    np.testing.assert_allclose(recalibrated.calibration.local.values, again.calibration.local.values,
+                               rtol=1e-4, atol=1e-5)
+
+
+def test_held_out_photos_that_are_given_leave_one_network(good_photos, demo_set):
+    detector = Ulsad.fit(good_photos, dataclasses.replace(CROSSED, steps=1), demo_set / "validation/good")
+    assert len(detector.branches.members) == 1 and detector.record["folds"] == 1
+    assert len(detector.record["held_out"]) == 2
+
+
+def test_trainings_take_turns_until_all_planned_steps_are_done():
+    trainings = [made_up_training("cpu", dataclasses.replace(TINY, steps=7)) for _ in range(3)]
+    turns = Turns(trainings)
+    steps = list(islice(turns, 5))
+    assert [training.done for training in trainings] == [2, 2, 1] and turns.done == 5
+    steps += list(turns)
+    assert [step.step for step in steps] == list(range(1, 8)) and {step.steps for step in steps} == {7}
+    assert [training.done for training in trainings] == [3, 2, 2]
+    turns.planned = 10
+    assert [step.steps for step in turns] == [10] * 3
+    assert [training.done for training in trainings] == [4, 3, 3] and list(turns) == []
+
+
+def test_with_epochs_each_network_has_its_own():
+    config = dataclasses.replace(TINY, steps=None, epochs=2)
+    assert Turns([made_up_training("cpu", config) for _ in range(3)]).planned == 3 * 5  # 10 photos, 4 at once
+
+
+def test_the_paper_has_one_network_and_quick_has_three():
+    from ulsad.method.config import PRESETS
+
+    assert (Config().folds, PRESETS["thorough"].folds, PRESETS["paper"].folds) == (3, 3, 1)
+    old = Config.from_json('{"steps": 5}')
+    assert old.folds == 1
