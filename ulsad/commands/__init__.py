@@ -11,6 +11,7 @@ COMMANDS = {
     "evaluate": "test on a labelled data set: every metric, with intervals",
     "ablate": "repeat the paper's ablations on a data set",
     "compare": "compare other methods with this one on the same photos",
+    "promises": "check whether thresholds from few photos keep what they promise",
     "demo": "draw a synthetic data set to try everything on",
     "bench": "measure how fast this machine is",
 }

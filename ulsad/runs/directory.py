@@ -10,6 +10,7 @@ preview.png             one photo and its current maps
 checkpoint.safetensors  the latest intermediate model, from which training can resume
 model.safetensors       the final model
 outcome.json            the model's scores on held-out good photos and known defects
+strangest/              pictures of the good photos with the highest scores
 run-card.html           a readable summary
 log.txt                 everything the process printed
 """
@@ -37,7 +38,7 @@ ORDER, CONFIG, EVENTS, HEARTBEAT, STOP = "order.json", "config.json", "events.js
 MODEL, CHECKPOINT, PHOTOS, PREVIEW = "model.safetensors", "checkpoint.safetensors", "photos", "preview.png"
 WEIGHTS = "weights"  # a folder beside the runs, for backbones' published weights files
 SUFFIX = ".safetensors"  # of a model file beside the runs that belongs to no run
-OUTCOME, CARD, LOG = "outcome.json", "run-card.html", "log.txt"
+OUTCOME, CARD, LOG, STRANGEST = "outcome.json", "run-card.html", "log.txt", "strangest"
 
 _SILENCE = 15.0  # seconds without a heartbeat after which a process counts as dead
 _ENDINGS = ("finished", "stopped", "failed")

@@ -23,6 +23,7 @@ from PIL import Image
 from ulsad.compute import distributed
 from ulsad.compute.memory import peak_memory_mb
 from ulsad.detector import model_file, rendering
+from ulsad.detector.criterion import strange
 from ulsad.detector.detector import Ulsad
 from ulsad.detector.fitting import Progress, TrainingDiverged, Watch
 from ulsad.detector.terminal import print_progress
@@ -37,6 +38,7 @@ from ulsad.runs.outcome import Outcome, judge
 from ulsad.runs.queue import wait_for_turn
 from ulsad.runs.report import used
 from ulsad.runs.run_card import Card, run_card
+from ulsad.runs.strangest import draw, strangest
 
 PREVIEW_SIDE = 320  # px, the longer side of each picture in a preview
 
@@ -153,6 +155,8 @@ def _run(folder: Path, order: Order, queue: bool, out: Path) -> None:
         show(detector)
         outcome = judge(detector, intake.test, lambda done, total: report(Progress("testing", done, total)))
         outcome.write(folder / directory.OUTCOME)
+        draw(folder / directory.STRANGEST, detector, intake.held_out or intake.good,
+             strangest(outcome, record))
         card = Card(folder.name, detector.config, record, outcome, directory.read(folder).steps,
                     bool(intake.held_out))
         write_text(folder / directory.CARD, run_card(card))
@@ -254,6 +258,9 @@ def _print_result(detector: Ulsad, out: Path, outcome: Outcome | None) -> None:
     print(f"{out}: {used(record)}; {record['steps']} of {record['planned_steps']} steps, "
           f"{record['seconds']:.0f} s")
     print(f"highest score of a held-out good photo: {scores[:, 0].max():.3f}")
+    for index in strange(scores[:, 0]):
+        print(f"{record['held_out'][index]} scores {scores[index, 0]:.3f}, far above all other good photos: "
+              "is it really good? If not, leave it out and train again")
     if outcome and outcome.aurocs:
         against = "held-out good photos" if outcome.is_against_held_out else "good test photos"
         print(f"known defects vs. {against}, image AUROC: "

@@ -17,6 +17,7 @@ from ulsad.photos.datasets import GOOD
 from ulsad.runs.histogram import score_histogram
 from ulsad.runs.outcome import Above, Auroc, Outcome
 from ulsad.runs.report import facts, good_photos, is_cross_fitted, page, used
+from ulsad.runs.strangest import strangest
 
 ENOUGH_HELD_OUT = round(1 / FALSE_REJECT) - 1  # below that a threshold is extrapolated, see `threshold_at`
 LOSSES = ("local", "attention", "local_global")
@@ -55,7 +56,7 @@ def run_card(card: Card) -> str:
         f"Run card: {escape(card.name)}",
         f"<p>A detector of defects. Photos: {used(record)}.</p>"
         + "".join(f"<p class='warning'>{escape(text)}</p>" for text in _warnings(card))
-        + f"<h2>Result</h2>{result(card.outcome)}<h2>How it was made</h2>{facts(rows)}"
+        + f"<h2>Result</h2>{result(card.outcome)}{_strangest(card)}<h2>How it was made</h2>{facts(rows)}"
         f"<details><summary>All settings ({len(settings)})</summary>{facts(settings)}</details>"
         + good_photos(record)
         + f"<h2>Use and limits</h2><p>{_LIMITS}</p>"))
@@ -206,6 +207,18 @@ def _promise(outcome: Outcome) -> str:
     scores = np.array([one.combined for one in outcome.held_out])
     return (f"<p>{promise(scores, outcome.criterion)} The thresholds come from these same photos, so the "
             "true shares may be a little higher.</p>")
+
+
+def _strangest(card: Card) -> str:
+    """The good photos to look at again."""
+    if card.outcome is None:
+        return ""
+    rows = "".join(
+        f"<tr><th>{escape(one.name)}</th><td>{one.score:.3f}</td>"
+        f"<td>{'far above all others' if one.is_far_above else ''}</td></tr>"
+        for one in strangest(card.outcome, card.record))
+    return (f"<p>The good photos with the highest scores. If one of them shows a defect, leave it out and "
+            f"train again:</p><table>{rows}</table>")
 
 
 def _figures(outcome: Outcome | None) -> dict[str, str]:

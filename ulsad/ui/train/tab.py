@@ -21,10 +21,11 @@ from ulsad.ui.batches import Request
 from ulsad.ui.component import Update, renewed
 from ulsad.ui.inspect.tab import Inspected
 from ulsad.ui.slot import Slot
-from ulsad.ui.train import incoming, runs_list
+from ulsad.ui.train import doubts, incoming, runs_list
 from ulsad.ui.train import order as train_order
 from ulsad.ui.train import views as train_views
 
+VIEWS = 16  # values that `_watch` returns
 LIVE, QUIET = 1.0, 3.0  # seconds between two looks at a run that is training, and at any other
 
 _SHOW_RUN = "() => document.getElementById('run-status').scrollIntoView({block: 'center'})"
@@ -69,6 +70,7 @@ def build(
             with gr.Column(visible=False) as after:
                 gr.Markdown("### Result")
                 outcome = gr.HTML(elem_id="outcome")
+                strange = doubts.build()
                 with gr.Row():
                     take_model = gr.DownloadButton("Model file", elem_id="take-model")
                     take_card = gr.DownloadButton("Run card", elem_id="take-card")
@@ -98,10 +100,12 @@ def build(
     resume.click(library.show_errors(partial(_resume, models_dir)), run, [seen, mine])
     inspect.click(library.show_errors(partial(_open, models_dir)), run,
                   [model, tabs, inspected.wanted, inspected.slot])
+    strange.again.click(library.show_errors(partial(_leave_out, models_dir)), [run, strange.left_out],
+                        [run, mine]).success(None, js=_SHOW_RUN)
     run.input(_remembered, run, mine)
     timer = gr.Timer(LIVE)
-    views = [status, plot, preview, stop, resume, inspect, after, outcome, take_model, take_card, timer,
-             changed, seen]
+    views = [status, plot, preview, stop, resume, inspect, after, outcome, take_model, take_card,
+             *strange.shown, timer, changed, seen]
     gr.on([timer.tick, run.change], library.show_errors(partial(_watch, models_dir)), [run, seen],
           views, show_progress="hidden", concurrency_id="watch")
     gr.on(None, library.show_errors(partial(_mine, models_dir)), mine, run)
@@ -147,12 +151,12 @@ def _watch(models_dir: Path, run: str | None, seen: tuple[Any, ...]) -> list[Upd
     folder = next((folder for folder in folders if folder.name == run), None)
     if folder is None:
         nothing = run, there
-        return [gr.skip()] * 13 if nothing == seen else [*_no_run(run), gr.Timer(QUIET), nothing, nothing]
+        return [gr.skip()] * VIEWS if nothing == seen else [*_no_run(run), gr.Timer(QUIET), nothing, nothing]
     state, preview = directory.read(folder), folder / directory.PREVIEW
     drawn = preview.stat().st_mtime_ns if preview.exists() else 0
     now = (run, there, state.status, state.ahead, state.stopping, state.phase, state.done, drawn)
     if now == seen:
-        return [gr.skip()] * 13
+        return [gr.skip()] * VIEWS
     return [train_views.status(state), train_views.losses(state),
             _preview(preview, drawn) if not seen or drawn != seen[-1] else gr.skip(),
             gr.Button(interactive=state.is_live and not state.stopping),
@@ -179,11 +183,18 @@ def _after(state: directory.RunState) -> tuple[Update, ...]:
     written = places.new(places.shown()) / directory.CARD
     write_text(written, run_card(card))  # written anew, as the run may have been renamed
     return (gr.Column(visible=True), result(card.outcome),
-            gr.DownloadButton(value=str(places.copy_of(state.model))), gr.DownloadButton(value=str(written)))
+            gr.DownloadButton(value=str(places.copy_of(state.model))), gr.DownloadButton(value=str(written)),
+            *doubts.of(state.folder, card))
 
 
 def _nothing_after() -> tuple[Update, ...]:
-    return gr.Column(visible=False), "", gr.skip(), gr.skip()
+    return gr.Column(visible=False), "", gr.skip(), gr.skip(), *doubts.none()
+
+
+def _leave_out(models_dir: Path, run: str | None, names: list[str]) -> tuple[Update, ...]:
+    """Show the run that trains again without these photos."""
+    again = doubts.leave_out(models_dir, run, names)
+    return gr.Dropdown(_names(models_dir), value=again), again
 
 
 def _models(models_dir: Path, model: str) -> gr.Dropdown:
