@@ -11,6 +11,7 @@ from browser import drop, drop_on, give_folder, keep, needs_chromium, picture, s
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from ulsad.demo.dataset import write_demo
 from ulsad.photos.images import find_images
 from ulsad.runs import directory
 
@@ -206,3 +207,31 @@ def test_evaluate_without_defects_says_what_is_missing(page):
 
 def test_the_browser_met_no_error(page):
     assert page.problems == []
+
+
+def test_eighteen_photos_promise_for_eighteen_and_a_defect_among_them_is_pointed_out(page, tmp_path):
+    write_demo(tmp_path / "tray", seed=8, train=17, validation=2, test_good=2, per_kind=1)
+    photos = tmp_path / "photos"
+    shutil.copytree(tmp_path / "tray/train/good", photos)
+    shutil.copy(find_images(tmp_path / "tray/test/logical_anomalies")[0], photos / "missing.png")
+    page.reload()
+    page.get_by_role("tab", name="Train").click()
+    drop(page, "good-parts", find_images(photos))
+    found = page.locator("#found")
+    expect(found).to_contain_text("each will be held out once", timeout=180_000)
+    set_steps(page, 30)
+    page.get_by_label("Name of the model").fill("eighteen")
+    page.locator("#train").click()
+    status = page.locator("#run-status")
+    expect(status).to_contain_text("Finished", timeout=240_000)
+    expect(page.locator("#outcome")).to_contain_text("of 18 held-out good photos score above 'review'")
+    expect(page.locator("#strangest figcaption").first).to_contain_text("missing.png")
+    expect(page.locator("#strangest figcaption").first).to_contain_text("far above all others")
+    expect(page.locator("#left-out").get_by_label("missing.png")).to_be_checked()  # chosen already
+    keep(page, "7-train-strangest")
+    page.locator("#train-again").click()
+    expect(page.get_by_label("Run", exact=True)).to_have_value(re.compile(r"eighteen without \d"))
+    expect(status).to_contain_text(re.compile("Reading|Computing|Training"), timeout=60_000)
+    page.locator("#stop-run").click()
+    expect(status).to_contain_text("Stopped", timeout=60_000)
+    assert not page.problems

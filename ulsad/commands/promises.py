@@ -36,7 +36,9 @@ def run(options: argparse.Namespace) -> None:
                 continue
             seeds = [replace(config, seed=config.seed + i) for i in range(options.seeds)]
             if options.planted:
-                hidden = [promises.planted(category, photos, seed.seed, options.planted) for seed in seeds]
+                hidden = [promises.planted(category, photos, seed.seed, options.planted,
+                                           store.folder / category.name / f"planted-seed-{seed.seed}")
+                          for seed in seeds]
                 found = [promises.ranks(promises.trial(store, mixed, seed, tests=False), bad, seed)
                          for seed, (mixed, bad) in zip(seeds, hidden, strict=True)]
                 rows.append(promises.planted_row(category.name, photos, options.planted, found))

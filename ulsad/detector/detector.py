@@ -147,7 +147,7 @@ class Ulsad:
     def _predict(self, photos: list[Square]) -> list[Prediction]:
         digests = [digest(photo.pixels) for photo in photos]
         distances, descriptors = self._analyse(torch.stack([photo.pixels for photo in photos]), digests)
-        nearest = self.references.nearest(descriptors)
+        nearest = self.references.nearest(descriptors, [self._good_photos.get(of) for of in digests])
         strangeness = self.references.strangeness(descriptors).tolist()
         return [
             Prediction(photo.path, photo.size, distances[i], self.branches.resampling, self.calibration,
@@ -166,6 +166,11 @@ class Ulsad:
         each = [self.branches.analyse(images[i:i + 1], None if number is None else [number])
                 for i, number in enumerate(numbers)]
         return Analysis(*map(np.concatenate, zip(*each, strict=True)))
+
+    @cached_property
+    def _good_photos(self) -> dict[str, str]:
+        """The name of each photo that the networks were trained on, by its digest."""
+        return dict(zip(self.record["digests"]["train"], self.record["train"]))
 
     @cached_property
     def _training_photos(self) -> dict[str, int]:

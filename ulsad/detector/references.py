@@ -46,10 +46,16 @@ class References:
         return cls(tuple(paths[i].name for i in indices), descriptors[list(indices)].astype(np.float16),
                    tuple(_jpeg(paths[i], white_level) for i in indices))
 
-    def nearest(self, descriptors: np.ndarray) -> np.ndarray:
-        """Index of the nearest reference (Euclidean) for each of the descriptors (m, d): int (m,)."""
+    def nearest(self, descriptors: np.ndarray, names: Sequence[str | None] = ()) -> np.ndarray:
+        """Index of the nearest reference (Euclidean) for each of the descriptors (m, d): int (m,).
+
+        `names` are those of photos that are themselves good photos of the model: another one is found.
+        """
         squares = (descriptors[:, None] - self.descriptors[None].astype(np.float32)) ** 2
-        return squares.sum(axis=2).argmin(axis=1)
+        distances = squares.sum(axis=2)
+        for row, name in zip(distances, names):
+            row[np.array(self.names) == name] = np.inf
+        return distances.argmin(axis=1)
 
     @cached_property
     def limit(self) -> float:

@@ -22,7 +22,7 @@ from ulsad.evaluation.tables import Table, mean_std
 from ulsad.evaluation.trials import TrialStore
 from ulsad.method.config import Config
 from ulsad.photos.datasets import Category
-from ulsad.photos.files import write_text
+from ulsad.photos.files import link_or_copy, write_text
 from ulsad.photos.images import Skipped, digest, read_square
 
 SHARES = (0.05, 0.1)  # of good parts that may lie above the threshold
@@ -46,11 +46,19 @@ def cut(category: Category, photos: int, seed: int) -> Category:
 
 
 def planted(
-    category: Category, photos: int, seed: int, defects: int
+    category: Category, photos: int, seed: int, defects: int, folder: Path
 ) -> tuple[Category, tuple[Path, ...]]:
-    """The same, but so many of the photos are test photos with a defect, and which."""
+    """The same, but so many of the photos are test photos with a defect, and which.
+
+    They are linked into a folder, as `Ulsad.fit` refuses a data set's test photos.
+    """
     rest = cut(category, photos - defects, seed)
-    bad = _drawn(tuple(photo.path for photo in category.test if not photo.is_good), defects, seed)
+    drawn = _drawn(tuple(photo.path for photo in category.test if not photo.is_good), defects, seed)
+    bad = tuple(folder / f"{number}-{path.name}" for number, path in enumerate(drawn))
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, place in zip(drawn, bad, strict=True):
+        if not place.exists():
+            link_or_copy(path, place)
     return replace(rest, train=(*rest.train, *bad)), bad
 
 

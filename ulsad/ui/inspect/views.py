@@ -71,7 +71,8 @@ def suggested_lines(
 
 
 def _scores_value(judged: list[Judged], held_out: np.ndarray, criterion: Criterion) -> dict[str, Any]:
-    return {"held_out": held_out[:, 0].round(4).tolist(), "batch": [round(of.score, 4) for of in judged],
+    # Unrounded: the highest score of a held-out photo may be the threshold itself.
+    return {"held_out": held_out[:, 0].tolist(), "batch": [of.score for of in judged],
             "review": criterion.review, "fail": criterion.fail}
 
 
