@@ -56,7 +56,8 @@ def scripted(monkeypatch):
         left = list(values)
         monkeypatch.setattr("ulsad.detector.standstill.misplaced", lambda *maps: left.pop(0))
 
-    monkeypatch.setattr("ulsad.detector.fitting.FIRST", 4)
+    monkeypatch.setattr("ulsad.detector.standstill.FIRST", 4)
+    monkeypatch.setattr("ulsad.detector.standstill.DEFECTS", 2)
     return script
 
 

@@ -94,30 +94,28 @@ class Criterion:
 
 
 def threshold_at(held_out_scores: np.ndarray, false_reject: float) -> float:
-    """A threshold above which a share `false_reject` of future good parts is expected.
+    """A threshold above which at most a share `false_reject` of future good parts is expected.
 
-    With n held-out good photos and n + 1 ≥ 1 / `false_reject`, it is the quantile of their scores that a
-    further score of the same distribution, whichever it is, exceeds with this probability (Weibull's, at the
-    rank (1 - share)(n + 1)). With fewer photos there is none, as even the highest of n scores is exceeded
-    once in n + 1. Then it is `normal_limit`, but at least the highest score. For a share of 0 it is the
-    highest score.
+    Of n held-out good photos and a further one, each is as likely to have any rank of its score. So the r-th
+    highest of the n is exceeded with probability r / (n + 1), whatever the distribution, and the threshold is
+    the one with the largest r that the share allows. If it allows none, as n + 1 < 1 / `false_reject`, it is
+    `normal_limit`, but at least the highest score. For a share of 0 it is the highest score.
 
     A few good photos that are nothing like the others would raise the threshold above most defects. So
     `strange` ones only use up their part of the share, and the others set the limit for the rest of it.
     """
-    count = len(held_out_scores)
+    count, ordered = len(held_out_scores), np.sort(held_out_scores)[::-1]
     if not false_reject or count < 2:
-        return float(held_out_scores.max())
+        return float(ordered[0])
     allowed = int((count + 1) * false_reject + 1e-9)
     apart = min(len(strange(held_out_scores)), allowed)
     if apart:
-        others = np.sort(held_out_scores)[:-apart]
-        left = max(false_reject - apart / (count + 1), false_reject * SURER)
-        limit = normal_limit(others, left)
-        return max(limit, float(others[-1])) if apart == allowed else limit
+        others, left = ordered[apart:], false_reject - apart / (count + 1)
+        limit = normal_limit(others, max(left, false_reject * SURER))
+        return max(limit, float(others[0])) if apart == allowed else limit
     if allowed:
-        return float(np.quantile(held_out_scores, 1 - false_reject, method="weibull"))
-    return max(normal_limit(held_out_scores, false_reject), float(held_out_scores.max()))
+        return float(ordered[allowed - 1])
+    return max(normal_limit(held_out_scores, false_reject), float(ordered[0]))
 
 
 def normal_limit(scores: np.ndarray, share: float) -> float:

@@ -160,6 +160,7 @@ class Fit:
         held_out = len(prepared.held_out.paths)
         self._count("calibrating", 0, held_out)
         result = self._exact(training, step.steps if step else training.done)
+        result.record["self_made"] = self._self_made(result.parts, training.done)
         self._count("calibrating", held_out, held_out)
         return result
 
@@ -187,6 +188,14 @@ class Fit:
         if distributed.rank() == 0:
             standstill.look(training.done, self.prepared.branches.fitted(self.prepared.good.images))
         standstill.looks[training.done] = distributed.from_first(standstill.looks.get(training.done, 1.0))
+
+    def _self_made(self, parts: Parts, steps: int) -> list[float]:
+        """Combined scores of good photos with self-made defects, if the last step was followed by a look."""
+        standstill, config = self.standstill, parts.branches.config
+        if standstill is None or standstill.last is None or steps not in standstill.looks:
+            return []
+        points = frontiers(*_raw(parts.branches, standstill.last))
+        return parts.calibration.scores(points, config.alpha, config.beta)[:, 0].tolist()
 
     @property
     def seconds(self) -> float:

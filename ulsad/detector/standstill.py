@@ -34,6 +34,7 @@ class Standstill:
     masks: np.ndarray  # bool (n, s, s)
     made_from: Sequence[int] | None = None  # see `Branches.analyse`
     looks: dict[int, float] = field(default_factory=dict)  # `misplaced` by the number of steps
+    last: np.ndarray | None = None  # float32 (n, b, g, g): distances at the last look of this process
 
     @classmethod
     def of(cls, held_out: Rows, seed: int, cross_fitted: bool = False,
@@ -46,8 +47,8 @@ class Standstill:
     def look(self, steps: int, branches: Branches) -> None:
         """Measure fitted branches, see `Branches.fitted`."""
         if len(self.damaged):
-            distances = branches.analyse(self.damaged, self.made_from).distances
-            self.looks[steps] = misplaced(distances[:, 0], self.masks)
+            self.last = branches.analyse(self.damaged, self.made_from).distances
+            self.looks[steps] = misplaced(self.last[:, 0], self.masks)
 
     @property
     def pays(self) -> bool:

@@ -14,6 +14,7 @@ from ulsad.detector.criterion import FALSE_REJECT, promise
 from ulsad.detector.standstill import advice
 from ulsad.method.config import PRESETS, Config
 from ulsad.photos.datasets import GOOD
+from ulsad.runs.curve import curve_html, learning_curve
 from ulsad.runs.histogram import score_histogram
 from ulsad.runs.outcome import Above, Auroc, Outcome
 from ulsad.runs.report import facts, good_photos, is_cross_fitted, page, used
@@ -56,7 +57,8 @@ def run_card(card: Card) -> str:
         f"Run card: {escape(card.name)}",
         f"<p>A detector of defects. Photos: {used(record)}.</p>"
         + "".join(f"<p class='warning'>{escape(text)}</p>" for text in _warnings(card))
-        + f"<h2>Result</h2>{result(card.outcome)}{_strangest(card)}<h2>How it was made</h2>{facts(rows)}"
+        + f"<h2>Result</h2>{result(card.outcome)}{_strangest(card)}{curve_of(card)}"
+        f"<h2>How it was made</h2>{facts(rows)}"
         f"<details><summary>All settings ({len(settings)})</summary>{facts(settings)}</details>"
         + good_photos(record)
         + f"<h2>Use and limits</h2><p>{_LIMITS}</p>"))
@@ -219,6 +221,15 @@ def _strangest(card: Card) -> str:
         for one in strangest(card.outcome, card.record))
     return (f"<p>The good photos with the highest scores. If one of them shows a defect, leave it out and "
             f"train again:</p><table>{rows}</table>")
+
+
+def curve_of(card: Card) -> str:
+    """Whether more photos would help, as an HTML fragment; "" with fewer than four held-out ones."""
+    if card.outcome is None or len(card.outcome.held_out) < 4:
+        return ""
+    held_out = np.array([one.combined for one in card.outcome.held_out])
+    points = learning_curve(held_out, np.array(card.record.get("self_made", [])))
+    return f"<h3>Would more photos help?</h3>{curve_html(points)}"
 
 
 def _figures(outcome: Outcome | None) -> dict[str, str]:

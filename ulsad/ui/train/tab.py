@@ -15,7 +15,7 @@ import gradio as gr
 from ulsad.photos.files import write_text
 from ulsad.photos.intake import kept
 from ulsad.runs import directory
-from ulsad.runs.run_card import result, run_card
+from ulsad.runs.run_card import curve_of, result, run_card
 from ulsad.ui import library, places
 from ulsad.ui.batches import Request
 from ulsad.ui.component import Update, renewed
@@ -25,7 +25,7 @@ from ulsad.ui.train import doubts, incoming, runs_list
 from ulsad.ui.train import order as train_order
 from ulsad.ui.train import views as train_views
 
-VIEWS = 16  # values that `_watch` returns
+VIEWS = 17  # values that `_watch` returns
 LIVE, QUIET = 1.0, 3.0  # seconds between two looks at a run that is training, and at any other
 
 _SHOW_RUN = "() => document.getElementById('run-status').scrollIntoView({block: 'center'})"
@@ -71,6 +71,7 @@ def build(
                 gr.Markdown("### Result")
                 outcome = gr.HTML(elem_id="outcome")
                 strange = doubts.build()
+                more = gr.HTML(elem_id="more-photos")
                 with gr.Row():
                     take_model = gr.DownloadButton("Model file", elem_id="take-model")
                     take_card = gr.DownloadButton("Run card", elem_id="take-card")
@@ -105,7 +106,7 @@ def build(
     run.input(_remembered, run, mine)
     timer = gr.Timer(LIVE)
     views = [status, plot, preview, stop, resume, inspect, after, outcome, take_model, take_card,
-             *strange.shown, timer, changed, seen]
+             *strange.shown, more, timer, changed, seen]
     gr.on([timer.tick, run.change], library.show_errors(partial(_watch, models_dir)), [run, seen],
           views, show_progress="hidden", concurrency_id="watch")
     gr.on(None, library.show_errors(partial(_mine, models_dir)), mine, run)
@@ -184,11 +185,11 @@ def _after(state: directory.RunState) -> tuple[Update, ...]:
     write_text(written, run_card(card))  # written anew, as the run may have been renamed
     return (gr.Column(visible=True), result(card.outcome),
             gr.DownloadButton(value=str(places.copy_of(state.model))), gr.DownloadButton(value=str(written)),
-            *doubts.of(state.folder, card))
+            *doubts.of(state.folder, card), curve_of(card))
 
 
 def _nothing_after() -> tuple[Update, ...]:
-    return gr.Column(visible=False), "", gr.skip(), gr.skip(), *doubts.none()
+    return gr.Column(visible=False), "", gr.skip(), gr.skip(), *doubts.none(), ""
 
 
 def _leave_out(models_dir: Path, run: str | None, names: list[str]) -> tuple[Update, ...]:
