@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # How sums are rounded is amplified by Adam's first steps at a high rate, and by BatchNorm over photos that
 # are nearly the same; one process on two threads instead of one differs just as much then.
 SETTINGS = {"frn_width": 32, "autoencoder_width": 16, "augmented_photos": 30, "precision": "float32",
-            "batch_size": 8, "steps": 6, "schedule": "constant", "learning_rate": 1e-4}
+            "folds": 3, "batch_size": 8, "steps": 6, "schedule": "constant", "learning_rate": 1e-4}
 
 
 def torchrun(*command: object, seconds: float = 180) -> subprocess.CompletedProcess:
@@ -82,7 +82,7 @@ def test_two_processes_train_and_score_as_one(good_photos, demo_set, tmp_path):
     assert done.stdout.count(f"{state.model}: ") == 1 and "2 processes" in state.machine
     assert {file.name for file in folder.iterdir()} == {
         directory.CARD, directory.CONFIG, directory.EVENTS, directory.HEARTBEAT, directory.MODEL,
-        directory.ORDER, directory.OUTCOME, directory.PREVIEW}
+        directory.ORDER, directory.OUTCOME, directory.PREVIEW, directory.STRANGEST}
 
     assert main(["predict", str(DEMO_MODEL), str(tested), "--out", str(tmp_path / "alone")]) == 0
     shared, alone = (spreadsheet.read(tmp_path / place / "scores.csv") for place in ("scores", "alone"))

@@ -39,7 +39,7 @@ def test_losses_of_the_paper_preset_are_those_of_the_plain_procedure(good_photos
     twin = plain.plain_networks(networks)
     training = Training(networks, data, config, extractor.normalise)
     expected = plain.train(twin, backbone, extractor.normalise(squares), mean, std, config,
-                           list(islice(training._photos(), STEPS)))
+                           list(islice(training._batches(), STEPS)))
     all_losses = []
     for step, losses in zip(training, expected, strict=True):
         found = torch.tensor((step.local, step.attention, step.local_global))

@@ -22,7 +22,7 @@ from ulsad.runs import directory
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = ["--set", "frn_width=32", "autoencoder_width=16", "augmented_photos=0", "batch_size=8",
-            "precision=float32"]
+            "precision=float32", "folds=1"]
 
 
 def wait_for(condition, seconds=120):
@@ -83,7 +83,7 @@ def test_stopped_resumed_killed_and_resumed_again_a_run_ends_as_if_nothing_had_b
     assert json.loads((folder / directory.CONFIG).read_text())["frn_width"] == 32
     assert {file.name for file in folder.iterdir()} == {
         directory.CARD, directory.CONFIG, directory.EVENTS, directory.HEARTBEAT, directory.LOG,
-        directory.MODEL, directory.ORDER, directory.OUTCOME, directory.PREVIEW}
+        directory.MODEL, directory.ORDER, directory.OUTCOME, directory.PREVIEW, directory.STRANGEST}
 
     assert main(["train", str(good_photos), *SETTINGS, "--run-dir", str(folder)]) == 2
     assert "already holds a run" in capsys.readouterr().err
@@ -145,8 +145,8 @@ def test_interrupting_the_command_keeps_a_model(good_photos, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "ulsad", "train", good_photos, "--out", tmp_path / "m.safetensors", *SETTINGS,
          "steps=100000"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    while "features 10/10" not in process.stderr.readline():
-        assert process.poll() is None
+    while "features 10/10" not in (line := process.stderr.readline()):
+        assert process.poll() is None and "training" not in line
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0 and "stopping and saving the model" in errors
