@@ -105,8 +105,9 @@ def curve_html(points: list[Point]) -> str:
             f"<table class='numbers'><tr><th>photos</th><th>good parts above review: at most</th>{made}</tr>"
             f"{rows}</table><p><small>From the scores of the held-out good photos"
             f"{', and of copies of them that were damaged on purpose' if made else ''}. More photos would "
-            "also show the networks more variation, which does not count here: <code>python -m ulsad check PHOTOS --curve</code> trains on half of "
-            "them to measure it.</small></p>")
+            "also show the networks more variation, which does not count here: "
+            "<code>python -m ulsad check PHOTOS --curve</code> trains on half of them to measure it.</small>"
+            "</p>")
 
 
 def _cells(one: Point) -> str:
