@@ -32,3 +32,5 @@ def test_new_choices_leave_a_choice_alone_that_is_still_there():
     for names in (["a", "b"], [("A", "a"), ("B", "b")]):
         assert "value" not in renewed(names, "a", "b").constructor_args
         assert renewed(names, "gone", "b").constructor_args["value"] == "b"
+        assert renewed(names, "gone", None).constructor_args["value"] is None
+        assert "value" not in renewed(names, None, None).constructor_args  # nothing is chosen yet

@@ -22,7 +22,9 @@ def component(scripts: list[str], template: str, elem_id: str, first: str | None
 def renewed(names: Sequence[str | tuple[str, str]], chosen: str | None, instead: str | None) -> gr.Dropdown:
     """A dropdown's new choices, as names or (label, name). `instead` replaces a chosen name that is gone.
 
-    A name that is still there is not sent: it would undo a choice that the user makes in the meantime.
+    A name that is still there is not sent, nor that nothing is chosen: it would undo a choice that the user
+    makes in the meantime.
     """
     is_there = chosen in [name if isinstance(name, str) else name[1] for name in names]
-    return gr.Dropdown(list(names)) if is_there else gr.Dropdown(list(names), value=instead)
+    stays = is_there or chosen == instead
+    return gr.Dropdown(list(names)) if stays else gr.Dropdown(list(names), value=instead)
