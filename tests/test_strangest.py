@@ -93,3 +93,17 @@ def test_what_can_not_be_left_out(run, tmp_path):
         train_without(run, [])
     with pytest.raises(InputError, match=r"Remove a\.png, b\.png from your folder"):
         train_without(tmp_path / "elsewhere", ["a.png", "b.png"])
+
+
+def test_names_of_further_trainings_stay_short_and_free(run, monkeypatch):
+    monkeypatch.setattr(directory, "start", lambda folder, arguments: None)
+    names = [kept(run / directory.PHOTOS).good[0].name]
+    assert train_without(run, names).name == "parts without 1"
+    second = train_without(run, names)
+    assert second.name == "parts without 1 (2)"
+    long = second.rename(run.with_name("ä" * 48))  # 96 of 100 bytes
+    (long / directory.ORDER).write_text((run / directory.ORDER).read_text())
+    again = train_without(long, [kept(long / directory.PHOTOS).good[0].name])
+    assert again.name == "ä" * 40 + " without 1"
+    (again / directory.ORDER).write_text((run / directory.ORDER).read_text())
+    assert train_without(again, names).name == "ä" * 40 + " without 1 (2)"

@@ -145,9 +145,10 @@ class Ulsad:
         return [result if isinstance(result, Skipped) else next(predictions) for result in results]
 
     def _predict(self, photos: list[Square]) -> list[Prediction]:
-        digests = [digest(photo.pixels) for photo in photos]
+        digests, known = [digest(photo.pixels) for photo in photos], self._training_photos
         distances, descriptors = self._analyse(torch.stack([photo.pixels for photo in photos]), digests)
-        nearest = self.references.nearest(descriptors, [self._good_photos.get(of) for of in digests])
+        names = [self.record["train"][known[of]] if of in known else None for of in digests]
+        nearest = self.references.nearest(descriptors, names)
         strangeness = self.references.strangeness(descriptors).tolist()
         return [
             Prediction(photo.path, photo.size, distances[i], self.branches.resampling, self.calibration,
@@ -159,24 +160,16 @@ class Ulsad:
     def _analyse(self, images: Rows, digests: Sequence[str]) -> Analysis:
         """Cross-fitted, training photos are analysed without the members and patches that know them, as for
         the quantiles."""
-        known = self._training_photos
-        numbers = [known.get(of) for of in digests]
-        if not known or all(number is None for number in numbers):
+        numbers = [self._training_photos.get(of) for of in digests]
+        if self.branches.folds is None or all(number is None for number in numbers):
             return self.branches.analyse(images)
         each = [self.branches.analyse(images[i:i + 1], None if number is None else [number])
                 for i, number in enumerate(numbers)]
         return Analysis(*map(np.concatenate, zip(*each, strict=True)))
 
     @cached_property
-    def _good_photos(self) -> dict[str, str]:
-        """The name of each photo that the networks were trained on, by its digest."""
-        return dict(zip(self.record["digests"]["train"], self.record["train"]))
-
-    @cached_property
     def _training_photos(self) -> dict[str, int]:
-        """The index of each photo that was held out in its turn, by its digest; none if not cross-fitted."""
-        if self.branches.folds is None:
-            return {}
+        """The index of each training photo, by its digest."""
         return {of: i for i, of in enumerate(self.record["digests"]["train"])}
 
     def _notes(self, photo: Square, strangeness: float) -> tuple[str, ...]:
@@ -212,10 +205,11 @@ class Ulsad:
     def seen_in(self, prediction: Prediction) -> str:
         """"training" or "held-out" if the model was made with this photo, else "". Photos that were held out
         in their turn are "held-out", as their maps come from networks that do not know them."""
-        digests = self.record["digests"]
-        if prediction.digest in self._training_photos or prediction.digest in digests["held_out"]:
+        is_trained_on = prediction.digest in self._training_photos
+        if prediction.digest in self.record["digests"]["held_out"] or (
+                is_trained_on and self.branches.folds is not None):
             return "held-out"
-        return "training" if prediction.digest in digests["train"] else ""
+        return "training" if is_trained_on else ""
 
     def ignoring(self, ignored: np.ndarray | None) -> Ulsad:
         """The same detector with these pixels, bool (s, s), left out everywhere; None: no pixels.
