@@ -12,7 +12,8 @@ from conftest import TINY
 from made_up import made_up_training
 
 from ulsad import Config, Ulsad
-from ulsad.detector.preparation import FEW, folds_of, preparing
+from ulsad.detector.photo_sets import FEW, folds_of
+from ulsad.detector.preparation import preparing
 from ulsad.method.augmentation import with_copies
 from ulsad.method.bank import Bank
 from ulsad.method.training import Training

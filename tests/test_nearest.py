@@ -12,7 +12,8 @@ from conftest import TINY
 from sklearn.neighbors import NearestNeighbors
 
 from ulsad import InputError
-from ulsad.detector.preparation import extract_features, read_and_split
+from ulsad.detector.photo_sets import read_and_split
+from ulsad.detector.preparation import extract_features
 from ulsad.evaluation.nearest import NearestNeighbours
 from ulsad.method.backbones import load_backbone
 from ulsad.photos.images import find_images, read_squares

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from ulsad import Config, InputError
 from ulsad.demo.dataset import render
-from ulsad.detector.preparation import with_white_level
+from ulsad.detector.photo_sets import with_white_level
 from ulsad.photos.images import find_images
 from ulsad.photos.intake import DEFECTS, HELD_OUT
 from ulsad.photos.intake import GOOD_PARTS as GOOD

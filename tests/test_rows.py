@@ -17,9 +17,9 @@ from PIL import Image
 from ulsad import Config, InputError
 from ulsad.compute import rows
 from ulsad.compute.rows import MappedRows, Space, batches, take
-from ulsad.detector import fitting, preparation
+from ulsad.detector import fitting, photo_sets
 from ulsad.detector.fitting import Fit, Progress, Watch
-from ulsad.detector.preparation import held_out_share, read_and_split
+from ulsad.detector.photo_sets import held_out_share, read_and_split
 from ulsad.method.augmentation import with_copies
 from ulsad.photos.images import find_images
 
@@ -158,7 +158,7 @@ def test_copies_in_a_file_are_those_in_memory(tmp_path):
 
 
 def test_no_more_are_held_out_than_are_of_use(good_photos, monkeypatch):
-    monkeypatch.setattr(preparation, "MOST_HELD_OUT", 3)
+    monkeypatch.setattr(photo_sets, "MOST_HELD_OUT", 3)
     config = dataclasses.replace(Config(), held_out=0.5, folds=1)
     good, held_out, _ = read_and_split(good_photos, None, config)
     assert (len(good.paths), len(held_out.paths)) == (9, 3) and held_out_share(10_000, config) == 3

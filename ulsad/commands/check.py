@@ -12,7 +12,7 @@ import numpy as np
 from ulsad.commands.options import add_machine, add_photos, order
 from ulsad.detector.detector import Ulsad
 from ulsad.detector.fitting import Watch
-from ulsad.detector.preparation import MINIMUM_PHOTOS
+from ulsad.detector.photo_sets import MINIMUM_PHOTOS
 from ulsad.detector.terminal import print_progress
 from ulsad.errors import InputError
 from ulsad.photos.intake import GOOD_PARTS, HELD_OUT

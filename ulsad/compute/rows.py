@@ -122,6 +122,11 @@ def batches(rows: Rows, size: int) -> Iterator[Tensor]:
     return (rows[start:start + size] for start in range(0, len(rows), size))
 
 
+def each_row(rows: Rows) -> Iterator[Tensor]:
+    """All rows, one by one; those of a file are read `AT_ONCE` at a time."""
+    return (row for batch in batches(rows, AT_ONCE) for row in batch)
+
+
 def _allocate(file: Path, size: int) -> None:
     """Allocate the disk space first: writing to a mapped page on a full disk would kill the process
     silently."""

@@ -19,8 +19,9 @@ from ulsad.compute.workers import in_parallel
 from ulsad.detector import model_file
 from ulsad.detector.criterion import Criterion
 from ulsad.detector.fitting import Fit, Fitted, Watch, calibrate
+from ulsad.detector.photo_sets import Photos, check_enough, read_photos
 from ulsad.detector.prediction import Prediction
-from ulsad.detector.preparation import Photos, check_enough, choose_device, read_photos
+from ulsad.detector.preparation import choose_device
 from ulsad.detector.references import References
 from ulsad.detector.snapshot import Parts, optimiser_of, rebuilt, tensors_of
 from ulsad.errors import InputError

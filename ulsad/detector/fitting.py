@@ -17,7 +17,8 @@ from torch import Tensor
 from ulsad.compute import distributed
 from ulsad.compute.frontier import frontiers
 from ulsad.compute.rows import Rows, batches
-from ulsad.detector.preparation import Photos, Prepared, preparing
+from ulsad.detector.photo_sets import Photos
+from ulsad.detector.preparation import Prepared, preparing
 from ulsad.detector.references import References
 from ulsad.detector.snapshot import Parts, combination
 from ulsad.detector.standstill import Standstill, advice, first_look

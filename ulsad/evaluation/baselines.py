@@ -29,7 +29,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ulsad.compute.memory import peak_memory_mb
-from ulsad.detector.preparation import choose_device, with_white_level
+from ulsad.detector.photo_sets import with_white_level
+from ulsad.detector.preparation import choose_device
 from ulsad.errors import InputError
 from ulsad.method.backbones import BACKBONES, pretrained_stages
 from ulsad.method.config import Config

@@ -78,7 +78,7 @@ class Config:
     nearest_patches: int = 4000
 
     # --- calibration (Eq. 9)
-    # Cross-fitting, with at most `preparation.FEW` good photos and none held out separately: so many networks
+    # Cross-fitting, with at most `photo_sets.FEW` good photos and none held out separately: so many networks
     # are trained, each without its fold of the photos, and every photo is held out once; `steps` are those of
     # all networks together. 1: a single network, and a share of the photos held out. Thresholds from 18
     # photos: with 95 % confidence at most 18 % of good parts lie above them, instead of 71 %.

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from ulsad.detector.preparation import MINIMUM_PHOTOS
+from ulsad.detector.photo_sets import MINIMUM_PHOTOS
 from ulsad.detector.rendering import fit_within
 from ulsad.errors import InputError
 from ulsad.photos import depth

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from ulsad.detector.preparation import FEW
+from ulsad.detector.photo_sets import FEW
 from ulsad.errors import InputError
 from ulsad.method.backbones import BACKBONES
 from ulsad.method.config import PRESETS, Config

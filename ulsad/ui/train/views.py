@@ -8,7 +8,7 @@ from html import escape
 
 import pandas as pd
 
-from ulsad.detector.preparation import folds_of, held_out_share
+from ulsad.detector.photo_sets import folds_of, held_out_share
 from ulsad.method.config import Config
 from ulsad.photos.datasets import UNNAMED_DEFECT
 from ulsad.photos.intake import DEFECTS, GOOD_PARTS, HELD_OUT
