@@ -39,18 +39,22 @@ def test_photos_are_drawn_with_the_seed_and_defects_take_the_place_of_some(categ
 def test_a_promise_is_kept_if_no_more_good_photos_are_rejected_than_shown():
     held_out = {str(i): score for i, score in enumerate(np.linspace(0, 1, 19))}
     threshold = threshold_at(np.linspace(0, 1, 19), 0.1)  # the second highest: one lies above
-    scores = promises.Scores(held_out, (0.1, threshold, 0.99), (0.5, 2.0, 3.0, threshold), 12.0)
-    kept = promises.kept(scores, 0.1)
-    assert kept == promises.Kept(1 / 3, clopper_pearson(1, 19).high, 0.5) and not kept.is_kept
-    assert dataclasses.replace(kept, rejected=0.2).is_kept
-    row = promises.promise_row("set", 19, 0.1, [scores, scores])
-    assert row[:3] == ("set", 19, "10%") and row[5] == "0 of 2" and row[3].mean == pytest.approx(100 / 3)
+    scores = promises.Scores(held_out, (0.2, 0.3, 1.5, 0.4), (0.1, threshold, 0.99),
+                             (0.5, 2.0, 3.0, threshold), 12.0)
+    shown = clopper_pearson(1, 19).high  # 26 %
+    assert promises.kept(scores, 0.1) == promises.Kept(shown, 0.25, 1 / 3, 0.5)
+    nothing_left = dataclasses.replace(scores, left_over=())
+    row = promises.promise_row("set", 19, 0.1, [scores, scores, nothing_left])
+    assert row[:3] == ("set", 19, "10%") and row[3].mean == pytest.approx(100 * shown)
+    assert (row[4].mean, row[5]) == (25, "2 of 2")
+    assert (row[6].mean, row[7]) == (pytest.approx(100 / 3), "0 of 3")
+    assert promises.promise_row("set", 19, 0.1, [nothing_left])[4:6] == ("–", "–")
 
 
 def test_ranks_of_photos_by_their_score(category):
     paths = [photo.path for photo in category.test][:4]
     names = [digest(read_square(path, 256).pixels) for path in paths]
-    scores = promises.Scores({names[2]: 3.0, names[0]: 1.0, "other": 2.0}, (), (), 0.0)
+    scores = promises.Scores({names[2]: 3.0, names[0]: 1.0, "other": 2.0}, (), (), (), 0.0)
     assert promises.ranks(scores, paths[:1], BRIEF) == [3]
     assert promises.ranks(scores, [paths[0], paths[2]], BRIEF) == [1, 3]
     assert promises.ranks(scores, [paths[3]], BRIEF) == []
@@ -63,11 +67,13 @@ def test_trials_are_real_and_not_run_twice(category, tmp_path):
     store = TrialStore(tmp_path)
     config = dataclasses.replace(BRIEF, folds=3)
     nine = promises.cut(category, 9, seed=0)
-    first = promises.trial(store, nine, config)
-    assert len(first.held_out) == 9
+    left_over = promises.left_over(category, nine, 0)
+    assert set(left_over) == {*category.train, *category.held_out} - set(nine.train)
+    first = promises.trial(store, nine, config, left_over)
+    assert len(first.held_out) == 9 and len(first.left_over) == len(left_over)
     assert [len(first.good), len(first.defects)] == [
         sum(photo.is_good is is_good for photo in category.test) for is_good in (True, False)]
-    again = promises.trial(dataclasses.replace(store, on_trial=pytest.fail), nine, config)
+    again = promises.trial(dataclasses.replace(store, on_trial=pytest.fail), nine, config, left_over)
     assert again.held_out == first.held_out and list(again.good) == list(first.good)
 
 

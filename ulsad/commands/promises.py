@@ -9,6 +9,9 @@ from ulsad.commands.labelled import add_common, announce, set_up, write_table
 from ulsad.commands.options import words
 from ulsad.errors import InputError
 from ulsad.evaluation import promises
+from ulsad.evaluation.trials import TrialStore
+from ulsad.method.config import Config
+from ulsad.photos.datasets import Category
 
 EXAMPLE = "tray --photos 15,30 --seeds 3"
 
@@ -43,9 +46,14 @@ def run(options: argparse.Namespace) -> None:
                          for seed, (mixed, bad) in zip(seeds, hidden, strict=True)]
                 rows.append(promises.planted_row(category.name, photos, options.planted, found))
             else:
-                trials = [promises.trial(store, promises.cut(category, photos, seed.seed), seed)
-                          for seed in seeds]
+                trials = [_trial(store, category, photos, seed) for seed in seeds]
                 rows += [promises.promise_row(category.name, photos, share, trials)
                          for share in promises.SHARES]
     table = promises.planted_table if options.planted else promises.promise_table
     write_table(options.out, "planted" if options.planted else "promises", table(rows))
+
+
+def _trial(store: TrialStore, category: Category, photos: int, config: Config) -> promises.Scores:
+    """Train on so many of the category's photos, and score the others."""
+    cut = promises.cut(category, photos, config.seed)
+    return promises.trial(store, cut, config, promises.left_over(category, cut, config.seed))

@@ -20,7 +20,8 @@ from ulsad.method.calibration import Calibration, Combination
 
 FALSE_REJECT = 0.05  # false rejects: the share of good parts expected above a suggested threshold
 SURER = 0.2  # of that share may fail rather than need a review
-STRANGE = 0.05  # probability that one of n photos of a normal distribution would be called strange
+STRANGE = 0.05  # probability that one of n photos of a normal distribution is called strange
+SET_ASIDE = 0.2  # the same, for those that don't set a threshold
 MOST_STRANGE = 6  # one of so many photos may be
 PASS, REVIEW, FAIL = "pass", "review", "fail"
 LOCAL, GLOBAL, BOTH, NEITHER = "local", "global", "both", "neither"
@@ -102,17 +103,18 @@ def threshold_at(held_out_scores: np.ndarray, false_reject: float) -> float:
     `normal_limit`, but at least the highest score. For a share of 0 it is the highest score.
 
     A few good photos that are nothing like the others would raise the threshold above most defects. So
-    `strange` ones only use up their part of the share, and the others set the limit for the rest of it.
+    `strange` ones only use up their part of the share, and the others set the limit for the rest of it. One
+    may do so even where its part, 1 / (n + 1), is up to twice the share.
     """
     count, ordered = len(held_out_scores), np.sort(held_out_scores)[::-1]
     if not false_reject or count < 2:
         return float(ordered[0])
     allowed = int((count + 1) * false_reject + 1e-9)
-    apart = min(len(strange(held_out_scores)), allowed)
+    apart = min(len(strange(held_out_scores, SET_ASIDE)), allowed or round((count + 1) * false_reject))
     if apart:
         others, left = ordered[apart:], false_reject - apart / (count + 1)
         limit = normal_limit(others, max(left, false_reject * SURER))
-        return max(limit, float(others[0])) if apart == allowed else limit
+        return limit if apart < allowed else max(limit, float(others[0]))
     if allowed:
         return float(ordered[allowed - 1])
     return max(normal_limit(held_out_scores, false_reject), float(ordered[0]))
@@ -126,16 +128,16 @@ def normal_limit(scores: np.ndarray, share: float) -> float:
     return float(scores.mean() + scipy.stats.t.ppf(1 - share, count - 1) * spread)
 
 
-def strange(held_out_scores: np.ndarray) -> np.ndarray:
+def strange(held_out_scores: np.ndarray, level: float = STRANGE) -> np.ndarray:
     """Indices of the good photos whose scores are far above all others, highest first: int (k,).
 
-    Each lies above `normal_limit` of all photos that are not strange, at a share of `STRANGE` divided by the
+    Each lies above `normal_limit` of all photos that are not strange, at a share of `level` divided by the
     number of photos. At most a sixth of them are.
     """
     order = np.argsort(-held_out_scores, kind="stable")
     ordered = held_out_scores[order]
     for k in range(len(ordered) // MOST_STRANGE, 0, -1):
-        if ordered[k - 1] > normal_limit(ordered[k:], STRANGE / len(ordered)):
+        if ordered[k - 1] > normal_limit(ordered[k:], level / len(ordered)):
             return order[:k]
     return order[:0]
 
