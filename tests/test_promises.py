@@ -86,4 +86,5 @@ def test_the_command_writes_both_tables(demo_set, tmp_path, capsys):
     assert "| 9 | 5% |" in out.out and "has only 12 good photos, not 40" in out.err
     assert main(["promises", str(demo_set), *settings, "--planted", "1"]) == 0
     assert "| tray | 9 | 1 |" in (tmp_path / "planted.md").read_text(encoding="utf-8")
-    assert main(["promises", str(demo_set), "--photos", "many"]) == 2
+    assert main(["promises", str(demo_set), "--photos", "many", "--out", str(tmp_path / "no")]) == 2
+    assert not (tmp_path / "no").exists()

@@ -28,9 +28,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write one table; results already in --out are reused."""
-    categories, config, store = set_up(options)
     if not all(text.isdigit() for text in options.photos):
         raise InputError(f"--photos must be numbers, as in 15,30, not {','.join(options.photos)}.")
+    categories, config, store = set_up(options)
     rows = []
     for category in categories:
         for photos in map(int, options.photos):
