@@ -43,6 +43,17 @@ def keep(page: Page, name: str) -> None:
         page.screenshot(path=Path(folder) / f"{name}.png")
 
 
+def panel(page: Page, tab: str) -> None:
+    """Show a tab of the panel beside the views."""
+    page.locator("#panel").get_by_role("tab", name=tab, exact=True).click()
+
+
+def choose_tool(page: Page, tool: str) -> None:
+    """What the mouse does on the photo."""
+    panel(page, "Probe")
+    page.locator(f"#probe input[value={tool}]").check()
+
+
 def picture(page: Page, place: str) -> str:
     """The address of the picture shown in a component; it changes with its content."""
     image = page.locator(f"#{place} img").first

@@ -10,7 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import drop_on, give_folder, keep, needs_chromium, nudge, open_photos, said
+from browser import (
+    choose_tool,
+    drop_on,
+    give_folder,
+    keep,
+    needs_chromium,
+    nudge,
+    open_photos,
+    panel,
+    said,
+)
 from conftest import ASSETS, DEMO_MODEL
 from PIL import Image
 from playwright.sync_api import Page, expect
@@ -47,7 +57,7 @@ def draw(
     page: Page, tool: str, *points: tuple[float, float], then: tuple[float, float] | None = None
 ) -> None:
     """Draw on the photo with a tool, from point to point in shares of it, and click afterwards."""
-    page.locator("#viewer .tool").select_option(tool)
+    choose_tool(page, tool)
     stage = page.locator("#viewer [data-name=photo] .stage")
     stage.scroll_into_view_if_needed()
     box = stage.bounding_box()
@@ -74,7 +84,8 @@ def test_inspect_opens_with_the_demo_strangest_first(page):
     keep(page, "0-inspect")
     shown = [float(text.split()[-1]) for text in page.locator("#batch .row b").all_inner_texts()]
     assert shown == sorted(shown, reverse=True)
-    reference = page.locator("#viewer .expected .photo")
+    panel(page, "Reference")
+    reference = page.locator("#reference .photo")
     assert reference.evaluate("image => image.decode().then(() => image.naturalWidth)") == 384
 
 
@@ -102,7 +113,7 @@ def test_hover_reads_the_maps_and_the_wheel_zooms_all_views(page):
     expect(page.locator("#viewer .readout")).to_contain_text(re.compile(r"x 3(19|20), y 2(39|40): local \d"))
     page.mouse.wheel(0, -400)
     transforms = [sheet.evaluate("sheet => sheet.style.transform")
-                  for sheet in page.locator("#viewer .sheet").all()]
+                  for sheet in page.locator("#workspace .sheet").all()]
     assert len(transforms) == 5 and len(set(transforms)) == 1 and "scale(2.7" in transforms[0]
     page.locator("#viewer [data-name=combined] .stage").dblclick()
     assert "scale(1)" in page.locator("#viewer .sheet").first.evaluate("sheet => sheet.style.transform")
@@ -110,13 +121,14 @@ def test_hover_reads_the_maps_and_the_wheel_zooms_all_views(page):
 
 def test_alpha_moves_colours_histograms_and_verdicts(page):
     choose(page, "0 good.jpg")
+    panel(page, "Maps")
     photo, before, table = heat(page, "photo"), heat(page, "combined"), rows(page)
     marks = page.locator("#pixels .label").all_text_contents()
     nudge(page, "alpha", "Home", 1)
     nudge(page, "beta", "Home", 1)  # must stay above α
     expect(page.locator("#viewer [data-name=combined] .heat")).not_to_have_attribute("src", before)
     expect(page.locator("#summary .flips")).to_contain_text("turn")
-    expect(page.locator("#scores .tally b").first).to_have_text("0 pass")  # thresholds stay, scores soar
+    expect(page.locator("#summary .flips")).to_contain_text("0 pass")  # thresholds stay, scores soar
     assert heat(page, "photo") == photo
     assert page.locator("#pixels .label").all_text_contents() != marks
     assert rows(page) != table
@@ -131,6 +143,7 @@ def test_the_model_dropdown_brings_its_own_settings_back(page):
 
 
 def test_dragging_a_threshold_moves_the_tally(page):
+    panel(page, "Threshold")
     before = tally(page)
     assert sum(before) == 8 and before[2] > 3
     grip = page.locator("#scores [data-line=fail] path")
@@ -149,6 +162,7 @@ def test_dragging_a_threshold_moves_the_tally(page):
 
 
 def test_arrow_keys_move_a_threshold_step_by_step(page):
+    panel(page, "Threshold")
     grip = page.locator("#scores [data-line=fail]")
     grip.focus()
     before = float(grip.get_attribute("aria-valuenow"))
@@ -165,6 +179,7 @@ def test_arrow_keys_move_a_threshold_step_by_step(page):
 
 def test_a_click_in_the_scatter_selects_the_row(page):
     choose(page, "0 good.jpg")
+    panel(page, "Maps")
     target = page.locator("#batch .row").first
     point = page.locator(f"#scatter circle[data-index='{target.get_attribute('data-index')}']")
     point.scroll_into_view_if_needed()
@@ -172,6 +187,61 @@ def test_a_click_in_the_scatter_selects_the_row(page):
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     expect(page.locator("#batch .row").first).to_have_class("row selected")
     expect(page.locator("#summary .verdict")).to_contain_text(target.locator(".name").inner_text())
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1280, 720)])
+def test_nothing_that_belongs_to_a_photo_needs_scrolling(page, width, height):
+    before = page.viewport_size
+    page.set_viewport_size({"width": width, "height": height})
+    views = page.locator("#viewer .stage").all()
+    panel(page, "Threshold")
+    expect(page.locator("#viewer .controls")).to_be_in_viewport(ratio=0.98)
+    assert len(views) == 4
+    for part in (*views, *(page.locator(place) for place in (
+            "#summary .verdict", "#alpha", "#beta", "#weight", "#batch .row.selected", "#scores .chart"))):
+        expect(part).to_be_in_viewport(ratio=0.98)  # but for the fraction of a pixel
+    box = views[0].bounding_box()
+    assert box["width"] / box["height"] == pytest.approx(4 / 3, rel=0.01) and box["width"] > width / 5
+    assert page.evaluate("document.documentElement.scrollHeight <= window.innerHeight")
+    page.set_viewport_size(before)
+
+
+def test_on_a_phone_views_are_swiped_one_by_one(page):
+    before = page.viewport_size
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(page.locator("#viewer [data-name=photo]")).to_be_in_viewport()
+    expect(page.locator("#viewer [data-name=local]")).not_to_be_in_viewport()
+    page.locator("#viewer .views").evaluate("views => views.scrollBy(400, 0)")
+    expect(page.locator("#viewer [data-name=local]")).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.set_viewport_size(before)
+
+
+def test_keys_step_through_photos_and_change_what_is_shown(page):
+    names = page.locator("#batch .row .name").all_inner_texts()
+    choose(page, names[0])
+    page.locator("#summary").click()
+    page.keyboard.press("j")
+    expect(page.locator("#summary .verdict")).to_contain_text(names[1])
+    page.keyboard.press("k")
+    expect(page.locator("#summary .verdict")).to_contain_text(names[0])
+    page.keyboard.down("g")
+    expect(page.locator("#viewer .good")).to_be_visible()
+    page.keyboard.up("g")
+    expect(page.locator("#viewer .good")).to_be_hidden()
+    page.keyboard.press("h")
+    expect(page.locator("#viewer .opacity")).to_have_value("0")
+    page.keyboard.press("h")
+    expect(page.locator("#viewer .opacity")).to_have_value("0.6")
+    page.keyboard.press("o")
+    expect(page.locator("#viewer [data-name=combined] .contour").last).to_be_hidden()
+    page.keyboard.press("o")
+    page.keyboard.press("?")
+    expect(page.locator("#panel").get_by_text("How to read this.")).to_be_visible()
+    panel(page, "Save")
+    page.locator("#criterion-name textarea, #criterion-name input").press_sequentially("jkgho?")
+    expect(page.locator("#summary .verdict")).to_contain_text(names[0])
+    page.locator("#criterion-name textarea, #criterion-name input").fill("")
 
 
 def test_filters_leave_what_they_say(page):
@@ -206,26 +276,26 @@ def test_the_other_probes_add_photos_too(page):
         expect(page.locator("#summary .verdict")).to_contain_text(f"0 good · {tool}", timeout=30_000)
         expect(page.locator("#summary .verdict")).to_contain_text("FAIL")
     expect(page.locator("#batch .row")).to_have_count(13)
-    page.locator("#viewer .tool").select_option("look")
+    choose_tool(page, "look")
 
 
 def test_ignored_places_no_longer_count_until_they_do_again(page):
     choose(page, "5 scratch.jpg")
     before = multiples(page)
     draw(page, "ignore", (0.02, 0.03), (0.98, 0.03))
-    page.locator("#viewer .brush input").fill("0.2")
+    page.locator("#probe .brush input").fill("0.2")
     for y in (0.2, 0.4, 0.6, 0.8):
         draw(page, "ignore", (0.02, y), (0.75, y))
-    page.locator("#viewer .apply").click()
+    page.locator("#probe .apply").click()
     expect(page.locator("#summary .score small").first).not_to_contain_text(f"{before['combined']:.1f} ×")
     keep(page, "5-inspect-ignored")
-    page.locator("#viewer .nothing").click()
+    page.locator("#probe .nothing").click()
     expect(page.locator("#summary .score small").first).to_contain_text(f"{before['combined']:.1f} ×")
-    page.locator("#viewer .tool").select_option("look")
+    choose_tool(page, "look")
 
 
 def test_the_report_opens_without_a_network_and_holds_the_images(page, tmp_path):
-    open_drawer(page)
+    panel(page, "Save")
     page.locator("#take-report").click()
     with page.expect_download() as download:
         page.locator("#taken a").first.click(timeout=60_000)
@@ -372,13 +442,8 @@ def test_stop_keeps_what_is_scored_and_the_old_photos_stay_until_then(page, tmp_
     expect(page.locator("#batch .row b")).to_have_count(8)
 
 
-def open_drawer(page: Page) -> None:
-    if not page.locator("#take-report").is_visible():
-        page.get_by_text("Save and export").click()
-
-
 def save_criterion(page: Page, name: str) -> None:
-    open_drawer(page)
+    panel(page, "Save")
     page.locator("#criterion-name textarea, #criterion-name input").first.fill(name)
     page.keyboard.press("Enter")
     expect(page.get_by_text(f"'{name}' is saved with the model.").first).to_be_visible(timeout=30_000)
@@ -393,7 +458,7 @@ def test_criteria_are_saved_with_a_copy_of_the_demo_model(page, models_dir):
     expect(beta).to_have_value("0.993")  # saving changes nothing
     draw(page, "ignore", (0.02, 0.5), (0.98, 0.5))
     before = heat(page, "combined")
-    page.locator("#viewer .apply").click()
+    page.locator("#probe .apply").click()
     expect(page.locator("#viewer [data-name=combined] .heat")).not_to_have_attribute("src", before)
     nudge(page, "beta", "ArrowLeft", 4)
     save_criterion(page, "without the middle")
@@ -405,8 +470,9 @@ def test_criteria_are_saved_with_a_copy_of_the_demo_model(page, models_dir):
         page.locator("#criteria input").click()
         page.locator("#criteria").get_by_role("option", name=name).click()
         expect(beta).to_have_value(value)
-    page.locator("#viewer .nothing").click()
-    page.locator("#viewer .tool").select_option("look")
+    panel(page, "Probe")
+    page.locator("#probe .nothing").click()
+    choose_tool(page, "look")
 
 
 def test_a_damaged_model_says_so_and_the_one_in_use_stays(page, models_dir):

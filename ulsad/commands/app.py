@@ -61,8 +61,8 @@ def _serve(options: argparse.Namespace) -> None:
     page.build(options.models_dir.resolve(), options.data_root).launch(
         server_name=options.host, server_port=options.port, inbrowser=options.inbrowser,
         root_path=options.root_path, auth=tuple(options.auth.split(":", 1)) if options.auth else None,
-        max_file_size="2gb", allowed_paths=places.allowed(), theme=page.THEME, css=page.CSS,
-        show_error=True, footer_links=[], run_history=False)
+        max_file_size="2gb", allowed_paths=places.allowed(), theme=page.THEME, css=page.CSS, head=page.HEAD,
+        favicon_path=page.FAVICON, show_error=True, footer_links=[], run_history=False)
 
 
 def _user_and_password(text: str) -> str:

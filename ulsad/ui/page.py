@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from html import escape
 from pathlib import Path
 
 import gradio as gr
@@ -15,7 +16,11 @@ from ulsad.ui.inspect import tab as inspect_tab
 from ulsad.ui.train import tab as train_tab
 
 THEME = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=["system-ui", "sans-serif"],
-                          font_mono=["ui-monospace", "monospace"])
+                          font_mono=["ui-monospace", "monospace"], text_size="sm", spacing_size="sm",
+                          radius_size="sm")
+FAVICON = Path(__file__).parent / "mark.svg"
+HEAD = "<style>.gradio-container > .main.app { padding: 0 0.8rem; }</style>"  # out of reach of `CSS`
+MARK = FAVICON.read_text(encoding="utf-8")
 CSS = "".join(file.read_text(encoding="utf-8")  # the shared style comes first
               for file in sorted(Path(__file__).parent.rglob("style.css"), key=lambda file: len(file.parts)))
 
@@ -24,15 +29,14 @@ def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
     """The whole app. `models_dir` holds runs and models; visitors may open folders below `data_root`."""
     with gr.Blocks(title="ULSAD Explorer", analytics_enabled=False, fill_width=True,
                    delete_cache=(86400, 86400)) as page:
-        with gr.Row(equal_height=True):
-            gr.HTML("<h1>ULSAD Explorer</h1><p>Train a detector on good parts alone, and see what it sees. "
-                    f"Running on {_device()}.</p>", elem_id="title")
+        with gr.Row(elem_id="header"):
+            gr.HTML(f"<h1 title='Running on {escape(_device())}'>{MARK}ULSAD Explorer</h1>", elem_id="title")
             choices = library.models(models_dir)
             # Custom values are allowed because gradio refuses every event while the chosen model is not
             # among the choices, as after a rename.
             model = gr.Dropdown(choices, value=choices[-1][1], label="Model", elem_id="model", scale=0,
                                 min_width=320, allow_custom_value=True)
-        with gr.Tabs() as tabs:
+        with gr.Tabs(elem_id="pages") as tabs:
             with gr.Tab("Inspect", id="inspect"):
                 inspected = inspect_tab.build(page, model, models_dir, data_root)
             with gr.Tab("Train", id="train"):

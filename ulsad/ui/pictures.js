@@ -3,7 +3,7 @@ async function paint(figure, width, height) {  // the view as displayed, on a ca
   const canvas = Object.assign(document.createElement("canvas"), {width, height});
   const context = canvas.getContext("2d");
   for (const picture of figure.querySelectorAll("img")) {
-    if (!picture.getAttribute("src")) continue;
+    if (!picture.getAttribute("src") || getComputedStyle(picture).display === "none") continue;
     await picture.decode();
     context.globalAlpha = picture.matches(".heat") ? Number(getComputedStyle(picture).opacity) : 1;
     context.drawImage(picture, 0, 0, width, height);

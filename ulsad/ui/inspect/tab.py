@@ -9,29 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from ulsad.detector.criterion import BOTH, FAIL, FALSE_REJECT, GLOBAL, LOCAL, NEITHER, PASS, REVIEW
+from ulsad.detector.criterion import BOTH, FAIL, GLOBAL, LOCAL, NEITHER, PASS, REVIEW
 from ulsad.photos import probe
 from ulsad.ui import batches, library, opening, slot
 from ulsad.ui.component import Update, component
-from ulsad.ui.inspect import scoring, take_away, viewer
+from ulsad.ui.inspect import panel, scoring, take_away, viewer
 from ulsad.ui.inspect.views import ALL, Controls, suggested_lines
-
-EXPLANATION = """
-**How to read this.** Both branches score every pixel; higher means more anomalous. The *local* branch
-compares each patch with those of good parts: it tries to reconstruct the patch, and looks for the most
-similar good one. It fails on **structural** defects: scratches, dents, dirt. The *global* branch looks at
-the whole photo and fails on **logical** defects: missing, surplus or misplaced parts. Each also detects
-defects of the other kind, so the tab shows which branch *fired*, not what the defect *is*.
-
-**α and β** bring both branches onto one scale. Of all pixels of held-out good photos, a share α scores below
-0 and a share β below 0.1. Raise α to darken normal structure; raise β so that only stronger deviations light
-up. The score of a photo is the brightest pixel of its combined map.
-
-**Thresholds** are suggested from held-out good photos alone. Drag them: photos above *fail* fail, and photos
-above *review* should be checked by a person. Thresholds stay fixed while α and β move the scores, so that you
-see the effect of the sliders. No defects at hand? Set the mouse to a **probe** and damage a good photo:
-scratch it, erase a part or swap two, and see which branch reacts.
-"""
 
 
 @dataclass(frozen=True)
@@ -56,18 +39,6 @@ class _List:
     table: gr.HTML
 
 
-@dataclass(frozen=True)
-class _Charts:
-    scores: gr.HTML
-    target: gr.Slider
-    promise: gr.HTML
-    suggest: gr.Button
-    scatter: gr.HTML
-    pixels: gr.HTML
-    kind: gr.Radio
-    contrast: gr.Checkbox
-
-
 def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path | None) -> Inspected:
     """Lay out the tab and connect it to the model chosen in the header."""
     wanted, key, index = gr.State(scoring.demo()), gr.State(None, delete_callback=batches.forget), gr.State(0)
@@ -75,16 +46,14 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
     asked = gr.State(scoring.Latest())
     lines = gr.State({})  # the thresholds, by name
     first_view, first_table = opening.values()
-    with gr.Row():
+    with gr.Row(elem_id="workspace"):
         photos = _list_of_photos(data_root, first_table)
-        with gr.Column(scale=5):
+        with gr.Column(scale=5, elem_id="looking"):
             summary = gr.HTML(opening.SUMMARY, elem_id="summary")
-            with gr.Row():
-                alpha, beta, weight = _sliders()
             view = viewer.build(first_view)
-            charts = _charts()
-            kept = take_away.build()
-            gr.Markdown(EXPLANATION)
+            with gr.Row(elem_id="scales"):
+                alpha, beta, weight = _sliders()
+        charts, kept = panel.build()
 
     settings = [alpha, beta, weight, charts.kind, lines]
     inputs = [key, index, *settings, charts.contrast, photos.of_verdict, photos.of_branch]
@@ -130,7 +99,7 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
 
 
 def _list_of_photos(data_root: Path | None, first: str) -> _List:
-    with gr.Column(scale=1, min_width=300):
+    with gr.Column(scale=1, min_width=220, elem_id="photos"):
         _, dropped = slot.build("Photos to inspect", "inspect-open")
         folder = gr.Textbox(label=f"… or a folder below {data_root}", visible=data_root is not None,
                             submit_btn=True)
@@ -138,7 +107,7 @@ def _list_of_photos(data_root: Path | None, first: str) -> _List:
             of_verdict = gr.Dropdown([ALL, FAIL, REVIEW, PASS], value=ALL, label="Verdict", min_width=100,
                                      elem_id="of-verdict")
             of_branch = gr.Dropdown([ALL, LOCAL, GLOBAL, BOTH, NEITHER], value=ALL, min_width=100,
-                                    label="Branch that fired", elem_id="of-branch")
+                                    label="Branch fired", elem_id="of-branch")
         progress = gr.HTML(elem_id="batch-progress")
         stop = gr.Button("Stop and keep scores", variant="stop", visible=False)
         table = component(["inspect/table"], "<div class='shown'></div><div class='rows' role='listbox' "
@@ -147,35 +116,12 @@ def _list_of_photos(data_root: Path | None, first: str) -> _List:
 
 
 def _sliders() -> tuple[gr.Slider, gr.Slider, gr.Slider]:
-    return (gr.Slider(0.5, 0.999, 0.9, step=0.001, label="α", elem_id="alpha", min_width=180,
-                      info="share of held-out good pixels that stay below 0 (no colour)"),
-            gr.Slider(0.501, 1, 0.995, step=0.0005, label="β", elem_id="beta", min_width=180,
-                      info="share of held-out good pixels that stay below 0.1"),
-            gr.Slider(0, 2, 0.25, step=0.05, label="Weight of the global map", elem_id="weight",
-                      min_width=180, info="the local map has weight 1"))
-
-
-def _charts() -> _Charts:
-    chart = "<div class='chart'></div>"
-    with gr.Row():
-        with gr.Column(min_width=240):
-            scores = component(["inspect/charts", "inspect/scores"],
-                               f"<div class='tally'></div>{chart}", "scores")
-            target = gr.Slider(0.01, 0.2, FALSE_REJECT, step=0.01, elem_id="target",
-                               label="Good parts you accept to review",
-                               info="sets 'review' for this share of good parts, 'fail' for a fifth of it")
-            promise = gr.HTML(elem_id="promise")
-            suggest = gr.Button("Use the suggested thresholds", size="sm")
-        with gr.Column(min_width=240):
-            scatter = component(["inspect/charts", "inspect/scatter"], chart, "scatter")
-        with gr.Column(min_width=240):
-            pixels = component(["inspect/charts", "inspect/pixels"], chart, "pixels")
-            kind = gr.Radio([("sum", "sum"), ("larger of both", "maximum"), ("mean", "mean")], value="sum",
-                            label="Combined map", min_width=180,
-                            info="sum: what the global map finds unusual adds to the local map")
-            contrast = gr.Checkbox(label="Separate contrast for each map", min_width=160,
-                                   info="shows faint detail, but makes good parts look bad")
-    return _Charts(scores, target, promise, suggest, scatter, pixels, kind, contrast)
+    return (gr.Slider(0.5, 0.999, 0.9, step=0.001, label="α: good pixels dark", elem_id="alpha",
+                      min_width=150),
+            gr.Slider(0.501, 1, 0.995, step=0.0005, label="β: good pixels < 0.1", elem_id="beta",
+                      min_width=150),
+            gr.Slider(0, 2, 0.25, step=0.05, label="Weight of global map", elem_id="weight",
+                      min_width=150))
 
 
 # --- events: each changes one input and redraws everything in one request

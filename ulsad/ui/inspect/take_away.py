@@ -33,19 +33,16 @@ class Kept:
 
 
 def build() -> Kept:
-    """Lay out the accordion below the charts."""
-    with gr.Accordion("Save and export", open=False):
-        with gr.Row():
-            saved = gr.Dropdown([], label="Criteria saved with this model", elem_id="criteria",
-                                info="α, β, combination, thresholds and ignored areas")
-            name = gr.Textbox(label="Save the current criterion as", placeholder="final inspection",
-                              submit_btn=True, elem_id="criterion-name")
-        with gr.Row():
-            table, report, maps = (gr.Button(title, elem_id=f"take-{what}") for what, title in (
-                ("table", "Table of all photos (CSV)"), ("report", "Report with pictures (HTML)"),
-                ("maps", "Raw maps of this photo (.npy)")))
-        files = gr.File(label="Ready to download, as of your last click", file_count="multiple",
-                        interactive=False, elem_id="taken")
+    """Lay out the components."""
+    saved = gr.Dropdown([], label="Criteria saved with this model", elem_id="criteria",
+                        info="α, β, combination, thresholds and ignored areas")
+    name = gr.Textbox(label="Save the current criterion as", placeholder="final inspection",
+                      submit_btn=True, elem_id="criterion-name")
+    table, report, maps = (gr.Button(title, elem_id=f"take-{what}", size="sm") for what, title in (
+        ("table", "Table of all photos (CSV)"), ("report", "Report with pictures (HTML)"),
+        ("maps", "Raw maps of this photo (.npy)")))
+    files = gr.File(label="Ready to download, as of your last click", file_count="multiple",
+                    interactive=False, elem_id="taken")
     return Kept(saved, name, table, report, maps, files)
 
 

@@ -3,7 +3,8 @@
 // global, combined}, reference: {photo, name}}; each heat is the coloured map alone, as a data URL.
 let value = null;  // sent as text, because gradio would watch every number of an object
 const one = (selector) => element.querySelector(selector);
-const all = (selector) => [...element.querySelectorAll(selector)];
+const root = element.closest("#workspace");  // with the panel, where the mouse's tools and the good photo are
+const anywhere = (selector) => [...root.querySelectorAll(selector)];
 const TWO_STEPS = ["duplicate", "move", "swap"];
 const HINTS = {
   look: "Wheel: zoom. Drag: move. Double click: whole photo.",
@@ -24,7 +25,7 @@ let unit = [1000, 1000];  // size of the drawing; one unit is a thousandth of th
 function setZoom(scale, x, y) {
   scale = Math.min(Math.max(scale, 1), 32);
   zoom = {scale, x: Math.min(Math.max(x, 1 - scale), 0), y: Math.min(Math.max(y, 1 - scale), 0)};
-  all(".sheet").forEach((sheet) => {
+  anywhere(".sheet").forEach((sheet) => {
     sheet.style.transform = `translate(${100 * zoom.x}%, ${100 * zoom.y}%) scale(${scale})`;
   });
 }
@@ -36,9 +37,9 @@ function place(event, clip = true) {  // mouse position as fractions of the phot
   return clip ? at.map((share) => Math.min(Math.max(share, 0), 1)) : at;
 }
 
-const tool = () => one(".tool").value;
+const tool = () => anywhere("[name=tool]:checked")[0]?.value ?? "look";  // the panel's tab may not be open yet
 const path = (points) => "M" + points.map(([x, y]) => `${x * unit[0]},${y * unit[1]}`).join("L");
-const brush = () => Number(one(".brush input").value);
+const brush = () => Number(anywhere(".brush input")[0].value);
 
 function draw() {
   const drawing = one(".drawing");
@@ -68,8 +69,7 @@ function choose() {
   if (tool() !== chosen) drop();
   chosen = tool();
   one(".hint").textContent = HINTS[tool()];
-  all(".painting").forEach((part) => { part.style.display = tool() === "ignore" ? "" : "none"; });
-  element.classList.toggle("drawing-tool", tool() !== "look");
+  root.dataset.tool = tool();
   draw();
 }
 
@@ -96,13 +96,13 @@ function hover(event) {
   const cell = (map) => grid[map] ? grid[map][row * grid.columns + column].toFixed(3) : "–";
   one(".readout").textContent = `x ${Math.floor(x * value.width)}, y ${Math.floor(y * value.height)}: `
     + `local ${cell("local")}, global ${cell("global")}, combined ${cell("combined")}`;
-  all(".cross").forEach((cross) => {
+  anywhere(".cross").forEach((cross) => {
     cross.style.left = `${100 * x}%`; cross.style.top = `${100 * y}%`; cross.style.display = "block";
   });
 }
 
 let grip = null;  // where a drag began
-element.addEventListener("pointerdown", (event) => {
+root.addEventListener("pointerdown", (event) => {
   const stage = event.target.closest(".stage");
   if (!stage || !value || event.button) return;
   event.preventDefault();
@@ -118,7 +118,7 @@ element.addEventListener("pointerdown", (event) => {
   }
   stage.setPointerCapture(event.pointerId);
 });
-element.addEventListener("pointermove", (event) => {
+root.addEventListener("pointermove", (event) => {
   if (!event.target.closest(".stage") || !value) return;
   if (grip) {
     setZoom(grip.zoom.scale, grip.zoom.x + (event.clientX - grip.x) / grip.box.width,
@@ -127,15 +127,15 @@ element.addEventListener("pointermove", (event) => {
   if (drawn.length) { drawn.push(place(event)); draw(); }
   hover(event);
 });
-element.addEventListener("pointerup", () => {
+root.addEventListener("pointerup", () => {
   grip = null;
   if (drawn.length) finish();
 });
-element.addEventListener("pointerleave", () => {
+root.addEventListener("pointerleave", () => {
   one(".readout").textContent = "";
-  all(".cross").forEach((cross) => { cross.style.display = "none"; });
+  anywhere(".cross").forEach((cross) => { cross.style.display = "none"; });
 }, true);
-element.addEventListener("wheel", (event) => {
+root.addEventListener("wheel", (event) => {
   const stage = event.target.closest(".stage");
   if (!stage) return;
   event.preventDefault();
@@ -144,15 +144,15 @@ element.addEventListener("wheel", (event) => {
   const scale = Math.min(Math.max(zoom.scale * factor, 1), 32), grown = scale / zoom.scale;
   setZoom(scale, x - (x - zoom.x) * grown, y - (y - zoom.y) * grown);
 }, {passive: false});
-element.addEventListener("dblclick", (event) => {
+root.addEventListener("dblclick", (event) => {
   if (event.target.closest(".stage") && tool() === "look") setZoom(1, 0, 0);
 });
-element.addEventListener("input", (event) => {
+root.addEventListener("input", (event) => {
   if (event.target.matches(".opacity")) element.style.setProperty("--heat", event.target.value);
   if (event.target.matches(".outline")) element.classList.toggle("no-contour", !event.target.checked);
 });
-element.addEventListener("change", (event) => { if (event.target.matches(".tool")) choose(); });
-element.addEventListener("click", (event) => {
+root.addEventListener("change", (event) => { if (event.target.matches("[name=tool]")) choose(); });
+root.addEventListener("click", (event) => {
   if (event.target.matches(".save")) save(event.target.closest("figure"));
   if (event.target.matches(".undo")) { strokes.pop(); draw(); }
   if (event.target.matches(".apply")) {
@@ -161,7 +161,32 @@ element.addEventListener("click", (event) => {
   }
   if (event.target.matches(".nothing")) { trigger("ignore", {strokes: []}); drop(); }
 });
-document.addEventListener("keydown", (event) => { if (event.key === "Escape") drop(); });
+
+const swap = (on) => element.classList.toggle("swapped", on && Boolean(value?.reference));
+root.addEventListener("pointerdown", (event) => { if (event.target.matches(".swap")) swap(true); });
+for (const name of ["pointerup", "pointercancel", "blur"]) window.addEventListener(name, () => swap(false));
+
+const KEYS = {  // also in the panel's help
+  j: () => step("ArrowDown"), k: () => step("ArrowUp"), g: () => swap(true),
+  o: () => one(".outline").click(), h: toggleHeat,
+  "?": () => anywhere("#panel [role=tab]").find((tab) => tab.textContent.trim() === "Help")?.click(),
+};
+function step(key) {  // through the list of photos
+  anywhere("#batch .rows")[0].dispatchEvent(new KeyboardEvent("keydown", {key}));
+}
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") drop();
+  const writes = event.target.closest?.("input:not([type=range], [type=radio], [type=checkbox]), textarea, select");
+  if (writes || !element.offsetParent || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key in KEYS && !(event.repeat && "goh?".includes(event.key))) KEYS[event.key]();
+});
+document.addEventListener("keyup", (event) => { if (event.key === "g") swap(false); });
+function toggleHeat() {
+  const slider = one(".opacity"), shown = Number(slider.value);
+  if (shown) slider.dataset.before = shown;
+  slider.value = shown ? 0 : slider.dataset.before ?? 0.6;
+  slider.dispatchEvent(new Event("input", {bubbles: true}));
+}
 
 async function save(figure) {  // the view as displayed, at the photo's own size
   const {width, height, name} = value, context = await paint(figure, width, height);
@@ -175,6 +200,26 @@ async function save(figure) {  // the view as displayed, at the photo's own size
   download(context.canvas, `${name} ${figure.dataset.name}`);
 }
 
+// As many columns as make the views largest.
+const CAPTION = 30, GAP = 8;
+function arrange() {
+  root.style.setProperty("--above", `${Math.round(root.getBoundingClientRect().top + window.scrollY)}px`);
+  if (!value) return;
+  const {width, height} = one(".views").getBoundingClientRect(), aspect = value.width / value.height;
+  const room = getComputedStyle(root).overflowY === "hidden" ? height : Math.max(window.innerHeight - 330, 380);
+  const side = (columns) => {
+    const rows = 4 / columns, across = (width - GAP * (columns - 1)) / columns;
+    return Math.min(across, ((room - GAP * (rows - 1)) / rows - CAPTION) * aspect);
+  };
+  const columns = width < 560 ? 1 : [1, 2, 4].sort((a, b) => side(b) - side(a))[0];
+  const stage = Math.max(Math.floor(side(columns)), 60);
+  element.style.setProperty("--columns", columns);
+  element.style.setProperty("--stage", `${stage}px`);
+  one(".views").classList.toggle("small", stage < 280);
+}
+new ResizeObserver(arrange).observe(one(".views"));
+window.addEventListener("resize", arrange);
+
 function receive() {
   value = JSON.parse(props.value || "null");
   show();
@@ -186,11 +231,11 @@ function show() {
   unit = [1000 * value.width / longer, 1000 * value.height / longer];
   one(".drawing").setAttribute("viewBox", `0 0 ${unit[0]} ${unit[1]}`);
   if (one("[data-name=photo] .photo").getAttribute("src") !== value.photo) drop();
-  if (element.style.getPropertyValue("--aspect") !== String(aspect)) setZoom(1, 0, 0);
-  element.style.setProperty("--aspect", aspect);
+  if (root.style.getPropertyValue("--aspect") !== String(aspect)) setZoom(1, 0, 0);
+  root.style.setProperty("--aspect", aspect);
   one(".views").classList.toggle("long", aspect > 4);
   one(".views").classList.toggle("tall", aspect < 1 / 4);
-  all("figure.of-photo").forEach((figure, i) => {
+  anywhere("figure.of-photo").forEach((figure, i) => {
     const view = value.views[i], photo = figure.querySelector(".photo"), heat = figure.querySelector(".heat");
     if (photo.getAttribute("src") !== value.photo) photo.src = value.photo;
     if (view.heat) heat.src = view.heat; else heat.removeAttribute("src");
@@ -199,13 +244,24 @@ function show() {
     figure.querySelectorAll(".contour").forEach((line) => line.setAttribute("d", view.contour));
     figure.querySelector(".lines").setAttribute("viewBox", `0 0 ${value.size} ${value.size}`);
   });
-  if (value.reference) one(".expected .photo").src = value.reference.photo;
-  one(".expected figcaption").title = value.reference?.name ?? "";
-  one(".expected").style.visibility = value.reference ? "visible" : "hidden";
   one(".legend").innerHTML = value.legend;
+  arrange();
+  showReference();
   draw();
 }
 
+function showReference() {
+  const [expected] = anywhere(".expected");
+  if (!value) return;
+  if (value.reference) one(".good").src = value.reference.photo; else one(".good").removeAttribute("src");
+  if (!expected) return;  // its tab was not opened yet
+  expected.style.visibility = value.reference ? "visible" : "hidden";
+  if (!value.reference) return;
+  expected.querySelector(".photo").src = value.reference.photo;
+  expected.querySelector("figcaption").title = expected.querySelector("span").textContent = value.reference.name;
+}
+
+root.addEventListener("arrived", () => { choose(); showReference(); });
 watch("value", receive);
 choose();
 receive();

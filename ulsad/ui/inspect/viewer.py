@@ -23,16 +23,16 @@ from ulsad.ui.batches import OpenBatch
 from ulsad.ui.component import component
 
 _NAMES = ("photo", "local", "global", "combined")
-_TITLES = ("Photo", "Local: patches", "Global: whole photo", "Combined")
-_TOOLS = {"look": "Zoom and move", "scratch": "Probe: draw a scratch", "erase": "Probe: erase a part",
-          "duplicate": "Probe: duplicate a part", "move": "Probe: move a part",
-          "swap": "Probe: swap two parts", "ignore": "Paint areas to ignore"}
+_TITLES = ("Photo", "Local<i>: patches</i>", "Global<i>: whole photo</i>", "Combined")
+_TOOLS = {"look": "Zoom and move", "scratch": "Draw a scratch", "erase": "Erase a part",
+          "duplicate": "Duplicate a part", "move": "Move a part", "swap": "Swap two parts",
+          "ignore": "Paint areas to ignore"}
 
 
-def _figure(kind: str, name: str, title: str, layers: str) -> str:
+def _figure(kind: str, name: str, title: str, layers: str, more: str = "") -> str:
     save = f"<button class='save' title='Download as PNG' aria-label='Download {name} as PNG'>⤓</button>"
-    note = "<span title='score as a multiple of the threshold'></span>"
-    caption = f"<figcaption><div><b>{title}</b> {note}</div>{save}</figcaption>"
+    note = "<span title='score, and as a multiple of the threshold'></span>"
+    caption = f"<figcaption><div><b>{title}</b> {note}</div><div>{more}{save}</div></figcaption>"
     return (f"<figure class='{kind}' data-name='{name}'>{caption}"
             f"<div class='stage'><div class='sheet'><img class='photo' alt=''>{layers}</div>"
             "</div></figure>")
@@ -41,27 +41,40 @@ def _figure(kind: str, name: str, title: str, layers: str) -> str:
 _LINES = ("<svg class='lines' preserveAspectRatio='none'><path class='contour shade'/>"
           "<path class='contour'/></svg>")
 _DRAWING = "<svg class='drawing' preserveAspectRatio='none'></svg>"
+_SWAP = ("<button class='swap' title='Hold to see the most similar good photo here (key: g)'>⇄ good</button>",
+         "<img class='good' alt=''>")
+
+
+def _of_photo(name: str, title: str) -> str:
+    layers = f"<img class='heat' alt=''>{_LINES}<i class='cross'></i>"
+    if name != "photo":
+        return _figure("of-photo", name, title, layers)
+    return _figure("of-photo", name, title, f"{_SWAP[1]}{layers}{_DRAWING}", _SWAP[0])
+
+
 _TEMPLATE = f"""
-<div class='views'>{"".join(
-    _figure("of-photo", name, title,
-            f"<img class='heat' alt=''>{_LINES}<i class='cross'></i>{_DRAWING if name == 'photo' else ''}")
-    for name, title in zip(_NAMES, _TITLES, strict=True))}</div>
-<div class='below'>
-  {_figure("expected", "expected", "Most similar good photo", "<i class='cross'></i>")}
-  <div class='controls'>
-    <div class='legend'></div>
-    <div class='readout' aria-live='off'></div>
-    <label>Overlay <input class='opacity' type='range' min='0' max='1' step='0.05' value='0.6'></label>
-    <label><input class='outline' type='checkbox' checked> outline areas above the threshold</label>
-    <label>Mouse <select class='tool'>{"".join(
-        f"<option value='{value}'>{title}</option>" for value, title in _TOOLS.items())}</select></label>
-    <p class='hint'></p>
-    <label class='painting brush'>Brush
-      <input type='range' min='0.01' max='0.2' step='0.01' value='0.05'></label>
-    <p class='painting'><button class='apply'>Ignore these areas</button>
-      <button class='undo'>Undo a stroke</button><button class='nothing'>Ignore nothing</button></p>
-  </div>
+<div class='views'>{"".join(map(_of_photo, _NAMES, _TITLES))}</div>
+<div class='controls'>
+  <div class='legend'></div>
+  <label>Overlay <input class='opacity' type='range' min='0' max='1' step='0.05' value='0.6'></label>
+  <label><input class='outline' type='checkbox' checked> outline</label>
+  <p class='hint'></p>
+  <div class='readout' aria-live='off'></div>
 </div>"""
+
+# These two lie in the panel beside the views; viewer.js serves them all.
+_CHOICES = "".join(
+    f"<label><input type='radio' name='tool' value='{value}' {'checked' if value == 'look' else ''}>"
+    f"{title}</label>" for value, title in _TOOLS.items())
+PROBE = f"""
+<p>Damage a good photo with the mouse and see which branch reacts, or leave places out of maps and
+scores.</p>
+<div class='tools' role='radiogroup' aria-label='What the mouse does'>{_CHOICES}</div>
+<label class='painting brush'>Brush
+  <input type='range' min='0.01' max='0.2' step='0.01' value='0.05'></label>
+<p class='painting'><button class='apply'>Ignore these areas</button>
+  <button class='undo'>Undo a stroke</button> <button class='nothing'>Ignore nothing</button></p>"""
+REFERENCE = _figure("expected", "expected", "Most similar good photo", "<i class='cross'></i>")
 
 
 def build(first: str | None = None) -> gr.HTML:
@@ -111,7 +124,7 @@ def _view(
         low, high = float(square.min()), float(square.max())
     return {"heat": data_url(rendering.heat(square, low, high, ignored)),
             "contour": rendering.contour(square, threshold),
-            "note": f"{score / threshold:.1f} ×" if threshold > 0 else f"{score:.2f}",
+            "note": f"{score:.2f}" + (f" · {score / threshold:.1f} ×" if threshold > 0 else ""),
             "fired": score > threshold}
 
 

@@ -144,15 +144,16 @@ def _summary(opened: OpenBatch, judged: list[Judged], criterion: Criterion, inde
     notes = "".join(f"<div class='note'>⚠ {escape(note)}</div>" for note in _notes(opened, index))
     warning = f" <b>Note: {SEEN[seen_in]}.</b>" if seen_in else ""
     rows = [("Combined", one.score, criterion.review),
-            ("Local: patches", one.local_score, criterion.local)]
+            ("Local", one.local_score, criterion.local)]
     if not math.isnan(one.global_score):
-        rows.append(("Global: whole photo", one.global_score, criterion.global_))
+        rows.append(("Global", one.global_score, criterion.global_))
     cells = "".join(
         f"<div class='score {'fired' if score > threshold else ''}'><b>{name}</b><span>{score:.2f}</span>"
         f"<small>{_times(score, threshold)}</small></div>" for name, score, threshold in rows)
-    return (f"{notes}<div class='verdict'><span class='{one.verdict}'>{one.verdict.upper()}</span> "
-            f"{escape(opened.batch.names[index])}: {_FIRED[one.fired]}{warning}</div>"
-            f"<div class='scores'>{cells}</div><p class='flips'>{_flips(opened, judged, criterion)}</p>")
+    return (f"{notes}<p class='flips'>{_flips(opened, judged, criterion)}</p>"
+            f"<div class='verdict'><span class='{one.verdict}'>{one.verdict.upper()}</span> "
+            f"{escape(opened.batch.names[index])}<small>{_FIRED[one.fired]}{warning}</small></div>"
+            f"<div class='scores'>{cells}</div>")
 
 
 def _notes(opened: OpenBatch, index: int) -> list[str]:

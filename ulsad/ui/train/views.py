@@ -78,7 +78,9 @@ def no_run(run: str | None) -> str:
     if run:
         return (f"<div class='run'>The run '{escape(run)}' no longer exists: it was renamed or deleted. "
                 "Choose another one.</div>")
-    return "<div class='run'>No run yet. Drop photos on the left and press <b>Train</b>.</div>"
+    return ("<div class='run empty'><b>No run yet.</b> Drop 20 to 300 photos of good parts, and press "
+            "<b>Train</b>. You then see how the losses fall, one photo with its maps, and at the "
+            "end the good photos that look strangest.</div>")
 
 
 def status(state: RunState) -> str:
