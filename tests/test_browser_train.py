@@ -223,6 +223,8 @@ def test_eighteen_photos_promise_for_eighteen_and_a_defect_among_them_is_pointed
     page.get_by_label("Name of the model").fill("eighteen")
     page.locator("#train").click()
     status = page.locator("#run-status")
+    expect(page.get_by_label("Run", exact=True)).to_have_value("eighteen")
+    expect(page.locator("#stop-run")).to_be_enabled()  # the status is no longer that of the run before
     expect(status).to_contain_text("Finished", timeout=240_000)
     expect(page.locator("#outcome")).to_contain_text("of 18 held-out good photos score above 'review'")
     expect(page.locator("#strangest figcaption").first).to_contain_text("missing.png")

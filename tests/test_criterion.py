@@ -15,7 +15,9 @@ from ulsad.detector.criterion import (
     PASS,
     REVIEW,
     Criterion,
+    clopper_pearson,
     packed,
+    photos_for,
     rejected,
     strange,
     threshold_at,
@@ -80,6 +82,16 @@ def test_none_of_thirty_rejected_is_up_to_11_6_percent():
     assert interval.high == pytest.approx(1 - 0.025 ** (1 / 30)) == pytest.approx(0.116, abs=5e-4)
 
 
+@pytest.mark.parametrize(("successes", "trials", "most"), [(0, 3, 0.1), (1, 36, 0.1), (2, 18, 0.2)])
+def test_as_many_photos_as_a_promise_needs(successes, trials, most):
+    needed = photos_for(successes, trials, most)
+    upper = [clopper_pearson(round(successes / trials * count), count).high
+             for count in (needed - 1, needed)]
+    assert upper[0] > most >= upper[1]
+    assert photos_for(successes, trials, 1.0) == trials
+    assert photos_for(trials, trials, most) is None
+
+
 def test_with_few_photos_the_threshold_is_a_prediction_limit():
     scores = np.array([0.1, 0.2, 0.15])
     limit = 0.15 + stats.t.ppf(0.95, 2) * 0.05 * math.sqrt(4 / 3)
@@ -121,7 +133,7 @@ def test_strange_photos_use_up_their_part_of_the_share_and_the_others_set_the_th
 @pytest.mark.parametrize(("draw", "most"), [("normal", 0.06), ("gumbel", 0.075), ("exponential", 0.11)])
 @pytest.mark.parametrize("count", [15, 30])
 def test_calling_photos_strange_hardly_rejects_more_than_asked_for(draw, most, count):
-    draws = getattr(np.random.default_rng(1), draw)(size=(2000, count + 1))
+    draws = getattr(np.random.default_rng(1), draw)(size=(1000, count + 1))
     above = np.mean([scores[-1] > threshold_at(scores[:-1], 0.05) for scores in draws])
     assert 0.02 < above < most
 

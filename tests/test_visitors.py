@@ -69,7 +69,7 @@ EVENTS = {
     "attention.tab.ask": f"{MODEL}; {UPLOAD}", "attention.tab.peek": f"{MODEL}; {UPLOAD}",
     "evaluate.tab.evaluated": f"{MODEL}; {FOLDER}", "evaluate.tab._report": NO_NAME,
     "evaluate.tab._at_threshold": NO_NAME, "evaluate.tab._stopped": NO_NAME, "evaluate.tab._open": NO_NAME,
-    "page._refreshed": NO_NAME,
+    "page._to_train": NO_NAME, "page._refreshed": NO_NAME,
 }
 # Where a strange name is not refused, because it does nothing: it is passed over, shown, or kept as a text.
 HARMLESS = {"inspect.take_away._save", "inspect.take_away._restore", "train.runs_list._listed",

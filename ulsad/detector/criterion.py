@@ -150,6 +150,15 @@ def clopper_pearson(successes: int, trials: int) -> Interval:
     return Interval(*map(float, scipy.stats.binomtest(successes, trials).proportion_ci(0.95, method="exact")))
 
 
+def photos_for(successes: int, trials: int, most: float) -> int | None:
+    """How many trials would have an upper limit of at most `most`, see `clopper_pearson`, if the share of
+    successes stays what it is; None if that takes more than 10,000 trials."""
+    counts = np.arange(trials, 10_001)
+    hits = np.round(successes / trials * counts)
+    enough = counts[scipy.stats.beta.ppf(0.975, hits + 1, counts - hits) <= most]
+    return int(enough[0]) if len(enough) else None
+
+
 def packed(mask: np.ndarray | None) -> str:
     """A bool mask (s, s) as a short text; "" if nothing is marked."""
     if mask is None or not mask.any():

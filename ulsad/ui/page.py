@@ -17,7 +17,11 @@ from ulsad.ui.train import tab as train_tab
 
 THEME = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=["system-ui", "sans-serif"],
                           font_mono=["ui-monospace", "monospace"], text_size="sm", spacing_size="sm",
-                          radius_size="sm")
+                          radius_size="sm").set(  # each text at a contrast of at least 4.5
+    color_accent="*primary_600", button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_700", block_info_text_color="*neutral_600",
+    body_text_color_subdued="*neutral_600", button_cancel_background_fill="#b91c1c",
+    button_cancel_background_fill_hover="#991b1b")
 FAVICON = Path(__file__).parent / "mark.svg"
 HEAD = "<style>.gradio-container > .main.app { padding: 0 0.8rem; }</style>"  # out of reach of `CSS`
 MARK = FAVICON.read_text(encoding="utf-8")
@@ -45,12 +49,18 @@ def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
                 attention_tab.build(attention, model, inspected.key, models_dir)
             with gr.Tab("Evaluate", id="evaluate"):
                 evaluate_tab.build(model, tabs, inspected, models_dir, data_root)
-        page.load(library.show_errors(partial(_refreshed, models_dir)), None, model)
+        page.load(library.show_errors(partial(_refreshed, models_dir)), None, [model, inspected.to_train])
+        inspected.to_train.click(_to_train, None, tabs)
     return page
 
 
-def _refreshed(models_dir: Path) -> gr.Dropdown:
-    return gr.Dropdown(library.models(models_dir))
+def _refreshed(models_dir: Path) -> tuple[gr.Dropdown, gr.Button]:
+    models = library.models(models_dir)
+    return gr.Dropdown(models), gr.Button(visible=len(models) == 1)
+
+
+def _to_train() -> gr.Tabs:
+    return gr.Tabs(selected="train")
 
 
 def _device() -> str:

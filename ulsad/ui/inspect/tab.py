@@ -24,6 +24,7 @@ class Inspected:
     wanted: gr.State  # a `Request`
     slot: gr.State  # a `Slot`
     key: gr.State  # of the open batch
+    to_train: gr.Button  # shown while there is no model but the demo's
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class _List:
     progress: gr.HTML
     stop: gr.Button
     table: gr.HTML
+    to_train: gr.Button
 
 
 def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path | None) -> Inspected:
@@ -95,7 +97,7 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
 
     restored = take_away.wire(kept, model, key, index, settings, models_dir)
     restored.success(library.show_errors(_draw), inputs, views, **each)
-    return Inspected(wanted, photos.dropped, key)
+    return Inspected(wanted, photos.dropped, key, photos.to_train)
 
 
 def _list_of_photos(data_root: Path | None, first: str) -> _List:
@@ -112,7 +114,9 @@ def _list_of_photos(data_root: Path | None, first: str) -> _List:
         stop = gr.Button("Stop and keep scores", variant="stop", visible=False)
         table = component(["inspect/table"], "<div class='shown'></div><div class='rows' role='listbox' "
                                  "tabindex='0' aria-label='Photos, strangest first'></div>", "batch", first)
-    return _List(dropped, folder, of_verdict, of_branch, progress, stop, table)
+        to_train = gr.Button("Train on your own parts", variant="primary", size="sm", visible=False,
+                             elem_id="to-train")
+    return _List(dropped, folder, of_verdict, of_branch, progress, stop, table, to_train)
 
 
 def _sliders() -> tuple[gr.Slider, gr.Slider, gr.Slider]:

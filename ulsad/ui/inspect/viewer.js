@@ -1,5 +1,5 @@
 // Views of one photo with shared zoom, hover and drawing. Everything that needs no network happens here.
-// value: {photo, width, height, name, views: [{heat, contour, note, fired}], size, hover: {rows, columns, local,
+// value: {photo, width, height, name, views: [{heat, contour, note (HTML), fired}], size, hover: {rows, columns, local,
 // global, combined}, reference: {photo, name}}; each heat is the coloured map alone, as a data URL.
 let value = null;  // sent as text, because gradio would watch every number of an object
 const one = (selector) => element.querySelector(selector);
@@ -240,7 +240,7 @@ function show() {
     if (photo.getAttribute("src") !== value.photo) photo.src = value.photo;
     if (view.heat) heat.src = view.heat; else heat.removeAttribute("src");
     figure.classList.toggle("fired", view.fired);
-    figure.querySelector("figcaption span").textContent = view.note;
+    figure.querySelector("figcaption span").innerHTML = view.note;
     figure.querySelectorAll(".contour").forEach((line) => line.setAttribute("d", view.contour));
     figure.querySelector(".lines").setAttribute("viewBox", `0 0 ${value.size} ${value.size}`);
   });

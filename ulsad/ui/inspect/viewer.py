@@ -124,7 +124,7 @@ def _view(
         low, high = float(square.min()), float(square.max())
     return {"heat": data_url(rendering.heat(square, low, high, ignored)),
             "contour": rendering.contour(square, threshold),
-            "note": f"{score:.2f}" + (f" · {score / threshold:.1f} ×" if threshold > 0 else ""),
+            "note": f"<i>{score:.2f} · </i>{score / threshold:.1f} ×" if threshold > 0 else f"{score:.2f}",
             "fired": score > threshold}
 
 

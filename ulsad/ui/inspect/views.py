@@ -11,7 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ulsad.detector.batch import SEEN, Judged, strange_photos_warning, tally
-from ulsad.detector.criterion import BOTH, GLOBAL, LINES, LOCAL, NEITHER, Criterion, promise
+from ulsad.detector.criterion import (
+    BOTH,
+    FALSE_REJECT,
+    GLOBAL,
+    LINES,
+    LOCAL,
+    NEITHER,
+    Criterion,
+    photos_for,
+    promise,
+    rejected,
+)
 from ulsad.detector.detector import Ulsad
 from ulsad.method.calibration import LEVELS, Combination, QuantileFunction
 from ulsad.ui import batches, places
@@ -20,6 +31,7 @@ from ulsad.ui.inspect import viewer
 
 ROWS = 200  # of the table; redrawing thousands at every move of a slider is slow
 POINTS = 2000  # of the scatter plot
+ENOUGH = 2 * FALSE_REJECT  # share of good parts above 'review' that may be promised without a hint
 ALL = "all"  # a filter's choice
 
 
@@ -182,5 +194,10 @@ def _flips(opened: OpenBatch, judged: list[Judged], criterion: Criterion) -> str
 
 
 def _promise(held_out: np.ndarray, criterion: Criterion) -> str:
-    """What the held-out good photos imply for future good parts."""
-    return f"<small>{promise(held_out[:, 0], criterion)}</small>"
+    """What the held-out good photos imply for future good parts, and how many would promise enough."""
+    scores = held_out[:, 0]
+    count, interval = rejected(scores, criterion.review)
+    more = photos_for(count, len(scores), ENOUGH) if interval.high > ENOUGH else None
+    hint = (f" <b>About {more} held-out good photos would promise at most {ENOUGH:.0%} above 'review'.</b>"
+            if more else "")
+    return f"<small>{promise(scores, criterion)}{hint}</small>"

@@ -54,7 +54,7 @@ def build(
             name = gr.Textbox(label="Name of the model", placeholder="the date if left empty",
                               max_lines=1)
             start = gr.Button("Train", variant="primary", elem_id="train")
-        with gr.Column(scale=3):
+        with gr.Column(scale=3, elem_id="run"):
             run = gr.Dropdown([], label="Run", info="newest first; a run continues when this page is closed",
                               allow_custom_value=True)  # the chosen run may just have been renamed
             status = gr.HTML(elem_id="run-status")
@@ -64,7 +64,7 @@ def build(
                 inspect = gr.Button("Open in Inspect", visible=False, elem_id="open-in-inspect")
             preview = gr.Image(label="One photo and its current maps", format="png", buttons=[],
                                interactive=False, visible=False, elem_id="preview", elem_classes="view")
-            plot = gr.LinePlot(x="step", y="value", color="loss", height=240, visible=False,
+            plot = gr.LinePlot(x="step", y="value", color="loss", height=240,
                                title="Losses of both branches on the good parts",
                                y_title="loss", buttons=[], elem_id="losses")
             with gr.Column(visible=False) as after:
@@ -158,7 +158,7 @@ def _watch(models_dir: Path, run: str | None, seen: tuple[Any, ...]) -> list[Upd
     now = (run, there, state.status, state.ahead, state.stopping, state.phase, state.done, drawn)
     if now == seen:
         return [gr.skip()] * VIEWS
-    return [train_views.status(state), _losses(state),
+    return [train_views.status(state), train_views.losses(state),
             _preview(preview, drawn) if not seen or drawn != seen[-1] else gr.skip(),
             *(gr.Button(visible=True, interactive=can) for can in (
                 state.is_live and not state.stopping, state.can_resume, state.model is not None)),
@@ -168,13 +168,8 @@ def _watch(models_dir: Path, run: str | None, seen: tuple[Any, ...]) -> list[Upd
 def _no_run(run: str | None) -> list[Update]:
     """The views' values when there is no run, or no longer one with this name."""
     buttons = [gr.Button(visible=False)] * 3
-    return [train_views.no_run(run), gr.LinePlot(visible=False), gr.Image(None, visible=False), *buttons,
+    return [train_views.no_run(run), gr.skip(), gr.Image(None, visible=False), *buttons,
             *_nothing_after()]
-
-
-def _losses(state: directory.RunState) -> gr.LinePlot:
-    """The plot, once there is a step to draw. What it shows of an earlier run goes at once."""
-    return gr.LinePlot(train_views.losses(state), visible=bool(state.steps))
 
 
 def _preview(file: Path, drawn: int) -> gr.Image:
