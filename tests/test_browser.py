@@ -244,6 +244,34 @@ def test_keys_step_through_photos_and_change_what_is_shown(page):
     page.locator("#criterion-name textarea, #criterion-name input").fill("")
 
 
+def test_a_false_reject_is_marked_and_passes_once_thresholds_are_fitted(page):
+    choose(page, "0 good.jpg")
+    panel(page, "Threshold")
+    page.locator("#scores [data-line=review]").focus()
+    for _ in range(30):
+        page.keyboard.press("ArrowLeft")
+    expect(page.locator("#summary .verdict")).to_contain_text("REVIEW")
+    panel(page, "Mark")
+    page.locator("#mark-good").click()
+    row = page.locator("#batch .row.selected")
+    expect(row.locator(".mark")).to_contain_text("marked good")
+    expect(page.locator("#marks tr").nth(1)).to_have_text("good01")
+    choose(page, "5 scratch.jpg")
+    page.locator("#mark-kind textarea, #mark-kind input").fill("scratch <b>")
+    page.locator("#mark-defect").click()
+    expect(row.locator(".mark")).to_contain_text("marked as a defect: scratch <b>")
+    page.locator("#mark-fit").click()
+    expect(page.locator("#marks tr").nth(1)).to_have_text("good10")
+    expect(page.locator("#marks tr").nth(2)).to_have_text("defects01")
+    keep(page, "3-inspect-marked")
+    page.reload()  # the next day
+    expect(page.locator("#batch .mark")).to_have_count(2)
+    panel(page, "Mark")
+    for left in (1, 0):
+        page.locator("#mark-undo").click()
+        expect(page.locator("#batch .mark")).to_have_count(left)
+
+
 def test_filters_leave_what_they_say(page):
     for place, value in (("of-verdict", "pass"), ("of-branch", "neither")):
         page.locator(f"#{place} input").click()

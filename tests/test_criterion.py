@@ -16,6 +16,7 @@ from ulsad.detector.criterion import (
     REVIEW,
     Criterion,
     clopper_pearson,
+    dividing,
     packed,
     photos_for,
     rejected,
@@ -105,6 +106,23 @@ def test_a_further_score_exceeds_it_no_more_often_than_asked_for():
     """The r-th highest of 30 is exceeded once in 31 / r."""
     scores = np.random.default_rng(3).permutation(np.arange(1.0, 31.0))
     assert [threshold_at(scores, share) for share in (1 / 31, 0.05, 2 / 31, 0.1)] == [30, 30, 29, 28]
+
+
+def test_a_dividing_threshold_makes_the_fewest_mistakes_and_moves_no_further_than_needed():
+    good, defects = np.array([0.1, 0.2, 0.5]), np.array([0.3, 0.6, 0.9])
+    assert dividing(good, defects, near=0.0) == pytest.approx(0.25)  # one mistake, as between 0.5 and 0.6
+    assert dividing(good, defects, near=0.7) == pytest.approx(0.55)
+    assert dividing(good, defects, near=0.52) == 0.52  # already one of the best
+    for seed in range(20):
+        good, defects = np.random.default_rng(seed).normal(size=(2, 7))
+        mistakes = [(good > at).sum() + (defects <= at).sum() for at in
+                    (dividing(good, defects, 0.0), *np.linspace(-4, 4, 4001))]
+        assert mistakes[0] == min(mistakes)
+
+
+def test_without_defects_a_dividing_threshold_has_no_good_photo_above_it():
+    assert dividing(np.array([0.1, 0.2, 0.5]), np.array([]), near=0.6) == 0.6
+    assert dividing(np.array([0.1, 0.2, 0.5]), np.array([]), near=0.3) >= 0.5
 
 
 def test_strange_scores_are_those_far_above_all_others():

@@ -128,6 +128,18 @@ def normal_limit(scores: np.ndarray, share: float) -> float:
     return float(scores.mean() + scipy.stats.t.ppf(1 - share, count - 1) * spread)
 
 
+def dividing(good: np.ndarray, defects: np.ndarray, near: float) -> float:
+    """The threshold with the fewest mistakes, which are good photos above it and defects not above it.
+
+    Of several, the one nearest to `near`. Scores (n,) and (m,).
+    """
+    ordered = np.unique(np.concatenate([good, defects]))
+    between = np.concatenate([(ordered[:-1] + ordered[1:]) / 2, ordered[-1:], [near]])
+    mistakes = (good[:, None] > between).sum(axis=0) + (defects[:, None] <= between).sum(axis=0)
+    best = between[mistakes == mistakes.min()]
+    return float(best[np.abs(best - near).argmin()])
+
+
 def strange(held_out_scores: np.ndarray, level: float = STRANGE) -> np.ndarray:
     """Indices of the good photos whose scores are far above all others, highest first: int (k,).
 

@@ -38,6 +38,7 @@ ORDER, CONFIG, EVENTS, HEARTBEAT, STOP = "order.json", "config.json", "events.js
 MODEL, CHECKPOINT, PHOTOS, PREVIEW = "model.safetensors", "checkpoint.safetensors", "photos", "preview.png"
 WEIGHTS = "weights"  # a folder beside the runs, for backbones' published weights files
 SUFFIX = ".safetensors"  # of a model file beside the runs that belongs to no run
+MARKS = "marks"  # a folder in a run's directory, the ending of one beside a model file without a run
 OUTCOME, CARD, LOG, STRANGEST = "outcome.json", "run-card.html", "log.txt", "strangest"
 
 _SILENCE = 15.0  # seconds without a heartbeat after which a process counts as dead
@@ -121,8 +122,11 @@ def rename(place: Path, name: str) -> Path:
     Raises `InputError` for a name that is taken or invalid, and while the run is training.
     """
     _refuse_live(place)
-    suffix = place.suffix if place.is_file() else ""
-    return place.rename(place.with_name(free_name(name, place.parent) + suffix))
+    renamed = place.with_name(free_name(name, place.parent) + (place.suffix if place.is_file() else ""))
+    marks = place.with_suffix(f".{MARKS}")
+    if place.is_file() and marks.is_dir():
+        marks.rename(renamed.with_suffix(f".{MARKS}"))
+    return place.rename(renamed)
 
 
 def delete(place: Path) -> None:
@@ -130,6 +134,7 @@ def delete(place: Path) -> None:
     _refuse_live(place)
     if place.is_file():
         place.unlink()
+        shutil.rmtree(place.with_suffix(f".{MARKS}"), ignore_errors=True)
         return
     gone = place.rename(place.with_name(f".{place.name}.deleted"))  # nobody sees it half deleted
     shutil.rmtree(gone, ignore_errors=True)

@@ -22,6 +22,7 @@ from ulsad.detector.detector import Ulsad
 from ulsad.detector.prediction import Prediction
 from ulsad.errors import InputError
 from ulsad.photos.images import SUFFIXES, Skipped
+from ulsad.runs.marks import Mark, Marks
 from ulsad.ui import library, places
 
 MOST_PHOTOS = 50_000  # of all visitors together, about half a gigabyte; the newest batch is always kept
@@ -49,6 +50,8 @@ class OpenBatch:
     detector: Ulsad
     folder: Path  # of thumbnails and of photos in a format that browsers can show
     previous: str | None  # the batch that this one replaced; the browser may still be drawing it
+    marks: Marks
+    marked: dict[str, Mark] = field(default_factory=dict)  # by the photos' digests, as of the last look
     batch: Batch = field(default_factory=lambda: Batch((), ()))
     added: list[Named] = field(default_factory=list)  # probes
     known: dict[Path, Prediction] = field(default_factory=dict)  # scores to reuse
@@ -62,6 +65,9 @@ class OpenBatch:
         calibration = self.detector.calibration
         self.batch = replace(self.batch, predictions=tuple(
             replace(prediction, calibration=calibration) for prediction in self.batch.predictions))
+
+    def look_at_marks(self) -> None:
+        self.marked = {mark.digest: mark for mark in self.marks.read()}
 
     def add(self, name: str, photo: Image.Image) -> int:
         """Score one more photo, given as an image rather than a file; return its index."""
@@ -145,7 +151,9 @@ def begun(model: str, models_dir: Path, request: Request, before: str | None = N
     keeps settings, ignored areas and the scores of dropped photos (other files may have changed since).
     """
     key, detector = uuid.uuid4().hex, library.detector(model, models_dir)
-    opened = _open[key] = OpenBatch(model, request, detector, places.new(places.shown()), before)
+    opened = _open[key] = OpenBatch(model, request, detector, places.new(places.shown()), before,
+                                    library.marks_of(model, models_dir))
+    opened.look_at_marks()
     earlier = _open.get(before) if before else None
     if earlier and set(earlier.request.photos) & set(request.photos):
         opened.added = list(earlier.added)

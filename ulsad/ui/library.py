@@ -27,7 +27,8 @@ from ulsad.errors import InputError
 from ulsad.method.backbones import FeatureExtractor, load_backbone
 from ulsad.method.config import Config
 from ulsad.photos.images import find_images, read_image
-from ulsad.runs import directory
+from ulsad.runs import directory, marks
+from ulsad.runs.marks import Marks
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 ASSETS = next(filter(Path.is_dir, (_PACKAGE / "assets", _PACKAGE.parent / "assets")))  # installed; checkout
@@ -106,6 +107,13 @@ def save_criterion(model: str, name: str, criterion: Criterion, models_dir: Path
 def criteria(model: str, models_dir: Path) -> dict[str, Criterion]:
     """The criteria saved in a model's current file, by name."""
     return detector(model, models_dir).criteria
+
+
+def marks_of(model: str, models_dir: Path) -> Marks:
+    """What people said of photos that this model judged. Raises `InputError` where there is no such model."""
+    if model == DEMO:
+        return Marks(models_dir / f"{DEMO_LABEL}.{directory.MARKS}")
+    return marks.beside(model_file(model, models_dir))
 
 
 def version(file: str) -> int:

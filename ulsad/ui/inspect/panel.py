@@ -8,7 +8,7 @@ import gradio as gr
 
 from ulsad.detector.criterion import FALSE_REJECT
 from ulsad.ui.component import component
-from ulsad.ui.inspect import take_away, viewer
+from ulsad.ui.inspect import marking, take_away, viewer
 
 EXPLANATION = """
 **How to read this.** Both branches score every pixel; higher means more anomalous. The *local* branch
@@ -53,9 +53,10 @@ class Charts:
     pixels: gr.HTML
     kind: gr.Radio
     contrast: gr.Checkbox
+    marks: gr.HTML
 
 
-def build() -> tuple[Charts, take_away.Kept]:
+def build() -> tuple[Charts, marking.Marking, take_away.Kept]:
     """Lay out the panel. Gradio puts a tab on the page when it is first opened."""
     chart = "<div class='chart'></div>"
     with gr.Column(scale=2, min_width=280, elem_id="panel"), gr.Tabs():
@@ -67,6 +68,9 @@ def build() -> tuple[Charts, take_away.Kept]:
                                info="sets 'review' for this share of good parts, 'fail' for a fifth of it")
             promise = gr.HTML(elem_id="promise")
             suggest = gr.Button("Use the suggested thresholds", size="sm")
+        with gr.Tab("Mark"):
+            marks = gr.HTML(elem_id="marks", render=False)
+            marked = marking.build(marks)
         with gr.Tab("Probe"):
             gr.HTML(viewer.PROBE, elem_id="probe", js_on_load=_ARRIVED)
         with gr.Tab("Reference"):
@@ -83,4 +87,5 @@ def build() -> tuple[Charts, take_away.Kept]:
             kept = take_away.build()
         with gr.Tab("Help"):
             gr.Markdown(EXPLANATION + "\n**Keys**\n" + SHORTCUTS)
-    return Charts(scores, target, promise, suggest, scatter, pixels, kind, contrast), kept
+    charts = Charts(scores, target, promise, suggest, scatter, pixels, kind, contrast, marks)
+    return charts, marked, kept

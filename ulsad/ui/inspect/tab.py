@@ -13,7 +13,7 @@ from ulsad.detector.criterion import BOTH, FAIL, GLOBAL, LOCAL, NEITHER, PASS, R
 from ulsad.photos import probe
 from ulsad.ui import batches, library, opening, slot
 from ulsad.ui.component import Update, component
-from ulsad.ui.inspect import panel, scoring, take_away, viewer
+from ulsad.ui.inspect import marking, panel, scoring, take_away, viewer
 from ulsad.ui.inspect.views import ALL, Controls, suggested_lines
 
 
@@ -55,11 +55,12 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
             view = viewer.build(first_view)
             with gr.Row(elem_id="scales"):
                 alpha, beta, weight = _sliders()
-        charts, kept = panel.build()
+        charts, marks, kept = panel.build()
 
     settings = [alpha, beta, weight, charts.kind, lines]
     inputs = [key, index, *settings, charts.contrast, photos.of_verdict, photos.of_branch]
-    views = [view, charts.scores, charts.scatter, charts.pixels, photos.table, summary, charts.promise]
+    views = [view, charts.scores, charts.scatter, charts.pixels, photos.table, summary, charts.promise,
+             charts.marks]
     # One redraw at a time: of two parallel ones, the older might finish last and stay on screen.
     live: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "redraw", "concurrency_limit": 1}
     latest = live | {"trigger_mode": "always_last"}
@@ -94,6 +95,11 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
     view.probe(library.show_errors(_probed), inputs,
                [index, photos.of_verdict, photos.of_branch, *views], **each)
     view.ignore(library.show_errors(_ignored), [charts.target, *inputs], [lines, *views], **each)
+
+    for button, function in ((marks.good, marking.marked_good), (marks.defect, marking.marked_defect)):
+        button.click(library.show_errors(function), [marks.kind, *inputs], views, **each)
+    marks.undo.click(library.show_errors(marking.undone), inputs, views, **each)
+    marks.fit.click(library.show_errors(marking.fitted), inputs, [lines, *views], **latest)
 
     restored = take_away.wire(kept, model, key, index, settings, models_dir)
     restored.success(library.show_errors(_draw), inputs, views, **each)

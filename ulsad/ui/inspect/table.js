@@ -1,5 +1,5 @@
 // The batch, strangest first. Arrow keys move the selection.
-// value: {rows: [{index, name, thumbnail, score, local, global, verdict, fired, seen_in, notes}], total, selected};
+// value: {rows: [{index, name, thumbnail, score, local, global, verdict, fired, seen_in, notes, mark}], total, selected};
 // until the photos are scored there are only names and thumbnails.
 let value = null;  // sent as text, because gradio would watch every number of an object
 const list = element.querySelector(".rows");
@@ -15,7 +15,7 @@ function branch(name, row) {
 function scored(row) {
   if (!row.verdict) return "<small>not scored yet</small>";
   return `<b class="${row.verdict}">${row.verdict} ${row.score}</b>
-         <small>${branch("local", row)} · ${branch("global", row)}</small>${row.seen_in ? `<small class="seen">one of the model's ${row.seen_in} photos</small>` : ""}${row.notes.length ? `<small class="noted" title="${attribute(row.notes.join(" "))}">⚠ ${escaped(row.notes[0])}</small>` : ""}`;
+         <small>${branch("local", row)} · ${branch("global", row)}</small>${row.mark ? `<small class="mark">✎ ${escaped(row.mark)}</small>` : ""}${row.seen_in ? `<small class="seen">one of the model's ${row.seen_in} photos</small>` : ""}${row.notes.length ? `<small class="noted" title="${attribute(row.notes.join(" "))}">⚠ ${escaped(row.notes[0])}</small>` : ""}`;
 }
 
 function receive() {

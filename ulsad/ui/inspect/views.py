@@ -18,6 +18,7 @@ from ulsad.detector.criterion import (
     LINES,
     LOCAL,
     NEITHER,
+    PASS,
     Criterion,
     photos_for,
     promise,
@@ -25,6 +26,7 @@ from ulsad.detector.criterion import (
 )
 from ulsad.detector.detector import Ulsad
 from ulsad.method.calibration import LEVELS, Combination, QuantileFunction
+from ulsad.runs.marks import Mark
 from ulsad.ui import batches, places
 from ulsad.ui.batches import OpenBatch
 from ulsad.ui.inspect import viewer
@@ -50,7 +52,7 @@ class Controls(NamedTuple):
     of_branch: str
 
     def draw(self) -> tuple[str, ...]:
-        """JSON values for viewer, scores, scatter, pixels and table; HTML of summary and promise.
+        """JSON values for viewer, scores, scatter, pixels and table; HTML of summary, promise and marks.
 
         Runs no network.
         """
@@ -66,7 +68,7 @@ class Controls(NamedTuple):
                   _pixels_value(opened, chosen),
                   _table_value(opened, judged, self.photo, self.of_verdict, self.of_branch))
         return (*map(json.dumps, values), _summary(opened, judged, chosen, self.photo),
-                _promise(held_out, chosen))
+                _promise(held_out, chosen), _tally(opened, judged))
 
 
 def criterion(alpha: float, beta: float, weight: float, kind: str, lines: dict[str, float]) -> Criterion:
@@ -134,7 +136,38 @@ def _row(opened: OpenBatch, judged: Judged, index: int) -> dict[str, Any]:
             "score": f"{judged.score:.3f}", "local": f"{judged.local_score:.2f}", "global": global_,
             "verdict": judged.verdict, "fired": judged.fired,
             "seen_in": opened.detector.seen_in(opened.batch.predictions[index]),
-            "notes": opened.batch.predictions[index].notes}
+            "notes": opened.batch.predictions[index].notes,
+            "mark": _mark(opened.marked.get(opened.batch.predictions[index].digest))}
+
+
+def _mark(mark: Mark | None) -> str:
+    """What a person said of the photo."""
+    if mark is None:
+        return ""
+    return "marked good" if mark.is_good else f"marked as a defect{mark.kind and f': {mark.kind}'}"
+
+
+def marked(opened: OpenBatch, judged: list[Judged]) -> list[tuple[Judged, Mark]]:
+    """The open photos that a person has marked."""
+    pairs = ((one, opened.marked.get(prediction.digest))
+             for one, prediction in zip(judged, opened.batch.predictions, strict=True))
+    return [(one, mark) for one, mark in pairs if mark]
+
+
+def _tally(opened: OpenBatch, judged: list[Judged]) -> str:
+    """How often the model is right on the open photos that are marked."""
+    if not opened.marked:
+        return "<p>Nothing is marked yet.</p>"
+    found = marked(opened, judged)
+    rows = "".join(
+        f"<tr><th>{title}</th><td>{sum(one.verdict == PASS for one in ones)}</td>"
+        f"<td>{sum(one.verdict != PASS for one in ones)}</td></tr>"
+        for title, ones in (("good", [one for one, mark in found if mark.is_good]),
+                            ("defects", [one for one, mark in found if not mark.is_good])))
+    elsewhere = len(opened.marked) - len({mark.digest for _, mark in found})
+    more = f"<p>{elsewhere} more marked photos are not open.</p>" if elsewhere else ""
+    return (f"<table class='numbers'><tr><th>marked</th><th>pass</th><th>review or fail</th></tr>{rows}"
+            f"</table>{more}")
 
 
 _FIRED = {

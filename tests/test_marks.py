@@ -1,0 +1,109 @@
+"""What people say of photos is kept, and undone, beside the model."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from conftest import DEMO_MODEL, DEMO_PHOTOS
+
+from ulsad import InputError
+from ulsad.runs import directory
+from ulsad.runs.marks import Mark, Marks, beside
+from ulsad.ui import batches, library
+from ulsad.ui.batches import Request
+from ulsad.ui.inspect import marking, scoring
+from ulsad.ui.inspect.views import ALL, Controls
+
+GOOD, SCRATCH = (Mark(digest, f"{digest}.jpg", kind == "", kind, 0.5, "tray, today", "ann", "now")
+                 for digest, kind in (("aa", ""), ("bb", "scratch")))
+
+
+@pytest.fixture
+def photo(tmp_path):
+    file = tmp_path / "photo.JPG"
+    file.write_bytes(DEMO_PHOTOS[0].read_bytes())
+    return file
+
+
+def test_marks_are_kept_with_their_photos_and_the_last_can_be_undone(tmp_path, photo):
+    marks = Marks(tmp_path / "marks")
+    assert marks.read() == []
+    marks.add(GOOD, photo)
+    marks.add(SCRATCH, photo)
+    content = photo.read_bytes()
+    photo.unlink()  # the photo itself is kept
+    assert marks.read() == [GOOD, SCRATCH] and marks.photo(GOOD).read_bytes() == content
+    assert marks.undo() == SCRATCH and marks.read() == [GOOD]
+    with pytest.raises(InputError, match="gone"):
+        marks.photo(SCRATCH)
+    marks.undo()
+    with pytest.raises(InputError, match="Nothing is marked"):
+        marks.undo()
+
+
+def test_a_second_mark_replaces_the_first_of_the_same_photo(tmp_path, photo):
+    marks = Marks(tmp_path / "marks")
+    for mark in (GOOD, SCRATCH, GOOD):
+        marks.add(mark, photo)
+    assert marks.read() == [SCRATCH, GOOD]
+
+
+def test_a_damaged_list_is_named(tmp_path):
+    (tmp_path / "marks.json").write_text(json.dumps([{"digest": "a"}]))
+    with pytest.raises(InputError, match=r"marks\.json can't be read"):
+        Marks(tmp_path).read()
+
+
+def test_marks_lie_beside_their_model_and_follow_its_name(tmp_path, photo):
+    assert beside(tmp_path / "run" / "model.safetensors").folder == tmp_path / "run" / "marks"
+    model = tmp_path / "part 1.5.safetensors"
+    model.write_bytes(b"model")
+    beside(model).add(GOOD, photo)
+    renamed = directory.rename(model, "part 2.0")
+    assert beside(renamed).folder == tmp_path / "part 2.0.marks" and beside(renamed).read() == [GOOD]
+    assert directory.all_runs(tmp_path) == []
+    directory.delete(renamed)
+    assert sorted(tmp_path.iterdir()) == [photo]
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Controls of the demo photos under a copy of the demo model."""
+    (tmp_path / "tray.safetensors").write_bytes(DEMO_MODEL.read_bytes())
+    request = Request(tuple((file, file.name) for file in DEMO_PHOTOS))
+    key = batches.begun("tray.safetensors", tmp_path, request)
+    list(batches.score(key))
+    detector = batches.recalled(key).detector
+    *settings, lines = scoring._suggested_settings(detector, 0.05)
+    yield Controls(key, 0, *settings, lines, False, ALL, ALL)
+    batches.forget(key)
+
+
+def test_a_photo_is_marked_counted_and_thresholds_fitted(opened, tmp_path):
+    who = SimpleNamespace(username="ann")
+    names = batches.recalled(opened.key).batch.names
+    good, scratch = (next(i for i, name in enumerate(names) if word in name) for word in ("good", "scratch"))
+    score = batches.recalled(opened.key).batch.predictions[good].score
+    strict = opened._replace(lines=opened.lines | {"review": 0.9 * score, "fail": 0.95 * score}, photo=good)
+    table, marks = (marking.marked_good(who, "", *strict)[i] for i in (4, -1))
+    row = next(row for row in json.loads(table)["rows"] if row["index"] == good)
+    assert row["mark"] == "marked good" and row["verdict"] == "fail"
+    assert "<tr><th>good</th><td>0</td><td>1</td></tr>" in marks
+    marks = marking.marked_defect(who, " scratch ", *strict._replace(photo=scratch))[-1]
+    assert "<tr><th>defects</th><td>0</td><td>1</td></tr>" in marks
+    kept = library.marks_of("tray.safetensors", tmp_path).read()
+    assert [(mark.is_good, mark.kind, mark.who) for mark in kept] == [(True, "", "ann"),
+                                                                      (False, "scratch", "ann")]
+    lines, *views = marking.fitted(*strict)
+    assert lines["review"] >= score and lines["fail"] >= lines["review"]
+    assert "<tr><th>good</th><td>1</td><td>0</td></tr>" in views[-1]
+    assert "<tr><th>defects</th><td>0</td><td>1</td></tr>" in views[-1]
+    marking.undone(*strict)
+    assert [mark.kind for mark in library.marks_of("tray.safetensors", tmp_path).read()] == [""]
+
+
+def test_thresholds_need_an_open_marked_photo(opened):
+    with pytest.raises(InputError, match="None of the open photos is marked"):
+        marking.fitted(*opened)

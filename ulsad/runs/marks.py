@@ -1,0 +1,91 @@
+"""What people say of photos that a model has judged: this one is good, this one is a defect.
+
+A folder beside the model holds marks.json, a list in the order of marking, and each marked photo.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Lock
+
+from ulsad.errors import InputError
+from ulsad.photos.files import link_or_copy, write_text
+from ulsad.runs.directory import MARKS, MODEL
+
+_LIST, _PHOTOS = "marks.json", "photos"
+_writing = Lock()
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One person's word on one photo."""
+
+    digest: str  # of the photo, see `images.digest`
+    name: str  # shown to the user
+    is_good: bool
+    kind: str  # of defect; "" for good parts and where it was not said
+    score: float  # combined, when it was marked
+    model: str  # the model's name and when it was made
+    who: str  # the user's name if visitors must log in, else ""
+    when: str
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The marks of one model. Two processes must not write at the same time; threads may."""
+
+    folder: Path
+
+    def read(self) -> list[Mark]:
+        """In the order of marking, one for each photo. Raises `InputError` for a damaged file."""
+        file = self.folder / _LIST
+        if not file.exists():
+            return []
+        try:
+            return [Mark(**values) for values in json.loads(file.read_text(encoding="utf-8"))]
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{file} can't be read ({error}). Move it away to start without marks."
+                             ) from error
+
+    def add(self, mark: Mark, photo: Path) -> None:
+        """Keep a mark and the photo; an earlier mark of the same photo goes. Raises `InputError`."""
+        with _writing:
+            others = [other for other in self.read() if other.digest != mark.digest]
+            try:
+                place = self.folder / _PHOTOS / f"{mark.digest}{photo.suffix.lower()}"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if not place.exists():
+                    link_or_copy(photo, place)
+                self._write([*others, mark])
+            except OSError as error:
+                raise InputError(f"The mark could not be kept ({error}). Is the disk full?") from error
+
+    def undo(self) -> Mark:
+        """Take the last mark back, and return it. Raises `InputError` if there is none."""
+        with _writing:
+            marks = self.read()
+            if not marks:
+                raise InputError("Nothing is marked yet.")
+            self._write(marks[:-1])
+            for photo in (self.folder / _PHOTOS).glob(f"{marks[-1].digest}.*"):
+                photo.unlink(missing_ok=True)
+            return marks[-1]
+
+    def photo(self, mark: Mark) -> Path:
+        """The marked photo. Raises `InputError` if it is gone."""
+        found = next((self.folder / _PHOTOS).glob(f"{mark.digest}.*"), None)
+        if found is None:
+            raise InputError(f"The marked photo {mark.name} is gone from {self.folder}.")
+        return found
+
+    def _write(self, marks: list[Mark]) -> None:
+        write_text(self.folder / _LIST, json.dumps([asdict(mark) for mark in marks], indent=1))
+
+
+def beside(model_file: Path) -> Marks:
+    """The marks of a model, given by its file: in marks in a run's directory, or in NAME.marks beside a model
+    file NAME.safetensors without a run."""
+    is_run = model_file.name == MODEL
+    return Marks(model_file.with_name(MARKS) if is_run else model_file.with_suffix(f".{MARKS}"))

@@ -1,0 +1,96 @@
+"""Say of a photo that it is good or a defect, and fit the thresholds to what was said."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from ulsad.detector.criterion import dividing
+from ulsad.errors import InputError
+from ulsad.runs.marks import Mark
+from ulsad.ui import batches, library
+from ulsad.ui.component import Update
+from ulsad.ui.inspect.views import Controls, criterion, marked
+
+LONGEST = 60  # characters of the name of a kind
+
+
+@dataclass(frozen=True)
+class Marking:
+    """The components."""
+
+    good: gr.Button
+    kind: gr.Textbox
+    defect: gr.Button
+    undo: gr.Button
+    fit: gr.Button
+
+
+def build(tally: gr.HTML) -> Marking:
+    """Lay out the tab around the tally."""
+    gr.HTML("<p>Is the verdict on this photo right? Marks are kept beside the model, with their photos.</p>")
+    good = gr.Button("This part is good", size="sm", elem_id="mark-good")
+    kind = gr.Textbox(label="Kind of defect (optional)", placeholder="scratch", max_lines=1,
+                      max_length=LONGEST, elem_id="mark-kind")
+    defect = gr.Button("This part has a defect", size="sm", elem_id="mark-defect")
+    undo = gr.Button("Undo the last mark", size="sm", elem_id="mark-undo")
+    tally.render()
+    fit = gr.Button("Fit the thresholds to the marks", size="sm", elem_id="mark-fit")
+    return Marking(good, kind, defect, undo, fit)
+
+
+def marked_good(request: gr.Request, kind: str, *inputs: Any) -> tuple[str, ...]:
+    return _mark(Controls(*inputs), True, "", request)
+
+
+def marked_defect(request: gr.Request, kind: str, *inputs: Any) -> tuple[str, ...]:
+    return _mark(Controls(*inputs), False, kind.strip()[:LONGEST], request)
+
+
+def _mark(controls: Controls, is_good: bool, kind: str, request: gr.Request) -> tuple[str, ...]:
+    opened = batches.recalled(controls.key)
+    prediction, name = opened.batch.predictions[controls.photo], opened.batch.names[controls.photo]
+    score = float(opened.batch.judged(criterion(*controls[2:7]))[controls.photo].score)
+    made = opened.detector.record["created"]
+    mark = Mark(prediction.digest, name, is_good, kind, round(score, 4),
+                f"{library.label(opened.model)}, {made}", request.username or "",
+                time.strftime("%Y-%m-%d %H:%M:%S"))
+    opened.marks.add(mark, prediction.file)
+    opened.look_at_marks()
+    return controls.draw()
+
+
+def undone(*inputs: Any) -> tuple[str, ...]:
+    controls = Controls(*inputs)
+    opened = batches.recalled(controls.key)
+    gr.Info(f"'{escape(opened.marks.undo().name)}' is no longer marked.", duration=3)
+    opened.look_at_marks()
+    return controls.draw()
+
+
+def fitted(*inputs: Any) -> tuple[Update, ...]:
+    """Set 'review' where it makes the fewest mistakes on the held-out good photos and the open marked ones.
+
+    'fail' moves only if a good photo lies above it, or if it would be below 'review'.
+    """
+    controls = Controls(*inputs)
+    opened, now = batches.recalled(controls.key), criterion(*controls[2:7])
+    judged = opened.batch.judged(now)
+    good, defects = ([one.score for one, mark in marked(opened, judged) if mark.is_good is is_good]
+                     for is_good in (True, False))
+    if not good and not defects:
+        raise InputError("None of the open photos is marked. Mark some first, good ones and defects.")
+    held_out = opened.detector.calibration.held_out_scores(now.alpha, now.beta, now.combine)[:, 0]
+    every_good = np.concatenate([held_out, good])
+    review = dividing(every_good, np.array(defects), now.review)
+    fail = max(now.fail, review, max(good, default=review))
+    lines = controls.lines | {"review": review, "fail": fail}
+    gr.Info(f"'review' is now {review:.3f}: {(every_good > review).sum()} of {len(every_good)} good photos "
+            f"lie above it, {sum(score <= review for score in defects)} of {len(defects)} marked defects do "
+            f"not. {len(held_out)} of the good photos are the held-out ones.", duration=10)
+    return lines, *controls._replace(lines=lines).draw()
