@@ -12,10 +12,11 @@ from PIL import Image
 from ulsad import InputError
 from ulsad.detector.criterion import Criterion
 from ulsad.method.calibration import Combination
-from ulsad.photos.images import find_images
+from ulsad.photos.images import digest, find_images, read_square
 from ulsad.photos.intake import Intake, keep, kept
 from ulsad.runs import directory
-from ulsad.runs.again import train_without
+from ulsad.runs.again import train_with, train_without
+from ulsad.runs.marks import Mark, Marks
 from ulsad.runs.outcome import Outcome, Scores
 from ulsad.runs.strangest import draw, pictures, strangest
 
@@ -78,6 +79,32 @@ def test_the_training_starts_again_without_them(run, monkeypatch):
     assert (folder / directory.MODEL).is_file()
     assert '"batch_size": 4' in (folder / directory.CONFIG).read_text()
     assert len(kept(run / directory.PHOTOS).good) == 10  # the first run keeps its photos
+
+
+@pytest.mark.slow
+def test_the_training_starts_again_with_marked_photos(run, good_photos, tmp_path):
+    before = kept(run / directory.PHOTOS)
+    for name, turns in (("new", 2), ("scratched", 1)):
+        with Image.open(find_images(good_photos)[0]) as photo:
+            photo.rotate(90 * turns).save(tmp_path / f"{name}.png")
+    marks = Marks(run / directory.MARKS)
+    with pytest.raises(InputError, match="Nothing is marked"):
+        train_with(run, marks)
+    for file, name, is_good, kind in (
+            (tmp_path / "new.png", "line 3/new: 1.png", True, ""),
+            (tmp_path / "scratched.png", "scratched.png", False, "a/b"),
+            (before.good[0], "not good after all.png", False, "")):
+        fingerprint = digest(read_square(file, 256).pixels)
+        marks.add(Mark(fingerprint, name, is_good, kind, 0.5, "parts", "", ""), file)
+    folder = train_with(run, marks)
+    assert folder.name == "parts with 3"
+    wait(folder)
+    intake = kept(folder / directory.PHOTOS)
+    assert {path.name for path in intake.good} == {
+        *(path.name for path in before.good[1:]), "new_ 1.png"}
+    assert [(photo.kind, photo.path.name) for photo in intake.test] == [
+        ("a_b", "scratched.png"), ("defect", "not good after all.png")]
+    assert (folder / directory.OUTCOME).is_file()
 
 
 def wait(folder) -> None:

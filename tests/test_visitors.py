@@ -61,6 +61,7 @@ EVENTS = {
     "train.tab._stop": RUN, "train.tab._resume": RUN, "train.tab._open": RUN, "train.tab._watch": RUN,
     "train.tab._remembered": "keeps the run's name in the browser", "train.tab._mine": RUN,
     "train.tab._runs": RUN,
+    "train.tab._with_marks": RUN,
     "train.tab._leave_out": f"{RUN}, and the photos' names among its photos",
     "train.tab._models": MODEL,
     "attention.photo_list._open": UPLOAD, "attention.photo_list._pick": NO_NAME,

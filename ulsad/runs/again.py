@@ -1,18 +1,22 @@
-"""The same training once more, as a new run, without some of its photos."""
+"""The same training once more, as a new run, without some of its photos or with others."""
 
 from __future__ import annotations
 
+import filecmp
 import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, count
-from pathlib import Path
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 
 from ulsad.errors import InputError
+from ulsad.photos.datasets import UNNAMED_DEFECT, LabelledPhoto
 from ulsad.photos.files import link_or_copy
-from ulsad.photos.intake import is_kept, keep, kept
+from ulsad.photos.intake import Intake, is_kept, keep, kept
 from ulsad.runs import directory
+from ulsad.runs.marks import Marks
 from ulsad.runs.process import Order
 
 LONGEST = 80  # bytes of the earlier name that the new one keeps, see `directory.free_name`
@@ -25,16 +29,66 @@ def train_without(run: Path, names: Sequence[str]) -> Path:
     """
     if not names:
         raise InputError("Choose the photos to leave out first.")
-    photos = run / directory.PHOTOS
-    if not is_kept(photos):
-        raise InputError(f"The photos of '{run.name}' are not kept with it. Remove {', '.join(names)} from "
-                         "your folder and train again.")
-    order, intake = Order.read(run), kept(photos)
+    intake = _photos_of(run, f"Remove {', '.join(names)} from your folder and train again.")
     good, held_out = (tuple(path for path in paths if path.name not in names)
                       for paths in (intake.good, intake.held_out))
-    folder = run.with_name(_free_name(run, len(names)))
+    return _started(run, replace(intake, good=good, held_out=held_out), f"without {len(names)}")
+
+
+def train_with(run: Path, marks: Marks) -> Path:
+    """Start the same training again with the marked photos, and return the new run's folder.
+
+    Photos marked as good join the good ones, and those marked as defects the known defects, which only test.
+    A mark goes before what a photo was in the earlier training. Raises `InputError` if nothing is marked, or
+    if the run's photos are not kept with it.
+    """
+    said = marks.read()
+    if not said:
+        raise InputError("Nothing is marked yet. Say of some photos that they are good or have a defect.")
+    intake = _photos_of(run, "Add the marked photos to your folder and train again.")
+    with TemporaryDirectory() as scratch:
+        good, defects = [], []
+        for number, mark in enumerate(said):
+            photo = _under_its_name(marks.photo(mark), mark.name, Path(scratch) / str(number))
+            if mark.is_good:
+                good.append(photo)
+            else:
+                defects.append(LabelledPhoto(photo, _folder_name(mark.kind)))
+        marked = [*good, *(defect.path for defect in defects)]
+        return _started(run, replace(
+            intake, good=(*_others(intake.good, marked), *good), held_out=_others(intake.held_out, marked),
+            test=(*(photo for photo in intake.test if _others([photo.path], marked)), *defects),
+        ), f"with {len(said)}")
+
+
+def _photos_of(run: Path, advice: str) -> Intake:
+    photos = run / directory.PHOTOS
+    if not is_kept(photos):
+        raise InputError(f"The photos of '{run.name}' are not kept with it. {advice}")
+    return kept(photos)
+
+
+def _under_its_name(photo: Path, name: str, folder: Path) -> Path:
+    """The same photo under the name that the user knows, with its own suffix."""
+    folder.mkdir()
+    stem = re.sub(r"[^\w ().-]", "_", PurePath(name).stem).strip(". ")[:LONGEST] or "marked"
+    return link_or_copy(photo, folder / f"{stem}{photo.suffix}")
+
+
+def _folder_name(kind: str) -> str:
+    return re.sub(r"[^\w ().-]", "_", kind).strip(". ") or UNNAMED_DEFECT
+
+
+def _others(paths: Sequence[Path], marked: Sequence[Path]) -> tuple[Path, ...]:
+    """Those that have not the same content as a marked photo."""
+    return tuple(path for path in paths
+                 if not any(filecmp.cmp(path, other, shallow=False) for other in marked))
+
+
+def _started(run: Path, intake: Intake, what: str) -> Path:
+    order, folder = Order.read(run), run.with_name(_free_name(run, what))
     try:
-        keep(replace(intake, good=good, held_out=held_out), folder / directory.PHOTOS)
+        keep(intake, folder / directory.PHOTOS)
     except InputError:
         shutil.rmtree(folder, ignore_errors=True)  # the name stays free
         raise
@@ -48,10 +102,9 @@ def train_without(run: Path, names: Sequence[str]) -> Path:
     return folder
 
 
-def _free_name(run: Path, left_out: int) -> str:
+def _free_name(run: Path, what: str) -> str:
     """'NAME without 2', or with a number behind it if that is taken. A long name is cut short."""
-    first = re.sub(r" without \d+( \(\d+\))?$", "", run.name).encode()[:LONGEST].decode(errors="ignore")
-    names = chain([f"{first} without {left_out}"],
-                  (f"{first} without {left_out} ({number})" for number in count(2)))
+    first = re.sub(r" with(out)? \d+( \(\d+\))?$", "", run.name).encode()[:LONGEST].decode(errors="ignore")
+    names = chain([f"{first} {what}"], (f"{first} {what} ({number})" for number in count(2)))
     return next(name for name in names if not any(
         run.with_name(taken).exists() for taken in (name, name + directory.SUFFIX)))

@@ -29,6 +29,7 @@ class Marking:
     defect: gr.Button
     undo: gr.Button
     fit: gr.Button
+    again: gr.Button
 
 
 def build(tally: gr.HTML) -> Marking:
@@ -41,7 +42,8 @@ def build(tally: gr.HTML) -> Marking:
     undo = gr.Button("Undo the last mark", size="sm", elem_id="mark-undo")
     tally.render()
     fit = gr.Button("Fit the thresholds to the marks", size="sm", elem_id="mark-fit")
-    return Marking(good, kind, defect, undo, fit)
+    again = gr.Button("Train again with these", size="sm", elem_id="mark-again")
+    return Marking(good, kind, defect, undo, fit, again)
 
 
 def marked_good(request: gr.Request, kind: str, *inputs: Any) -> tuple[str, ...]:

@@ -85,7 +85,7 @@ def build() -> tuple[Charts, marking.Marking, take_away.Kept]:
             pixels = component(["inspect/charts", "inspect/pixels"], chart, "pixels")
         with gr.Tab("Save"):
             kept = take_away.build()
-        with gr.Tab("Help"):
+        with gr.Tab("?"):
             gr.Markdown(EXPLANATION + "\n**Keys**\n" + SHORTCUTS)
     charts = Charts(scores, target, promise, suggest, scatter, pixels, kind, contrast, marks)
     return charts, marked, kept

@@ -25,6 +25,7 @@ class Inspected:
     slot: gr.State  # a `Slot`
     key: gr.State  # of the open batch
     to_train: gr.Button  # shown while there is no model but the demo's
+    again: gr.Button  # trains again with the marked photos
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
 
     restored = take_away.wire(kept, model, key, index, settings, models_dir)
     restored.success(library.show_errors(_draw), inputs, views, **each)
-    return Inspected(wanted, photos.dropped, key, photos.to_train)
+    return Inspected(wanted, photos.dropped, key, photos.to_train, marks.again)
 
 
 def _list_of_photos(data_root: Path | None, first: str) -> _List:

@@ -169,7 +169,7 @@ for (const name of ["pointerup", "pointercancel", "blur"]) window.addEventListen
 const KEYS = {  // also in the panel's help
   j: () => step("ArrowDown"), k: () => step("ArrowUp"), g: () => swap(true),
   o: () => one(".outline").click(), h: toggleHeat,
-  "?": () => anywhere("#panel [role=tab]").find((tab) => tab.textContent.trim() === "Help")?.click(),
+  "?": () => anywhere("#panel [role=tab]").find((tab) => tab.textContent.trim() === "?")?.click(),
 };
 function step(key) {  // through the list of photos
   anywhere("#batch .rows")[0].dispatchEvent(new KeyboardEvent("keydown", {key}));

@@ -12,9 +12,11 @@ from typing import Any
 
 import gradio as gr
 
+from ulsad.errors import InputError
 from ulsad.photos.files import write_text
 from ulsad.photos.intake import kept
 from ulsad.runs import directory
+from ulsad.runs.again import train_with
 from ulsad.runs.run_card import curve_of, result, run_card
 from ulsad.ui import library, places
 from ulsad.ui.batches import Request
@@ -103,6 +105,8 @@ def build(
                   [model, tabs, inspected.wanted, inspected.slot])
     strange.again.click(library.show_errors(partial(_leave_out, models_dir)), [run, strange.left_out],
                         [run, mine]).success(None, js=_SHOW_RUN)
+    inspected.again.click(library.show_errors(partial(_with_marks, models_dir)), model, [run, mine, tabs]
+                          ).success(None, js=_SHOW_RUN)
     run.input(_remembered, run, mine)
     timer = gr.Timer(LIVE)
     views = [status, plot, preview, stop, resume, inspect, after, outcome, take_model, take_card,
@@ -196,6 +200,15 @@ def _leave_out(models_dir: Path, run: str | None, names: list[str]) -> tuple[Upd
     """Show the run that trains again without these photos."""
     again = doubts.leave_out(models_dir, run, names)
     return gr.Dropdown(_names(models_dir), value=again), again
+
+
+def _with_marks(models_dir: Path, model: str) -> tuple[Update, ...]:
+    """Show the run that trains again with the photos marked in Inspect."""
+    if model not in _names(models_dir):
+        raise InputError(f"'{library.label(model)}' was not trained here, so its photos are not at hand. Add "
+                         "the marked photos to yours and train on them.")
+    again = train_with(directory.named(models_dir, model), library.marks_of(model, models_dir)).name
+    return gr.Dropdown(_names(models_dir), value=again), again, gr.Tabs(selected="train")
 
 
 def _models(models_dir: Path, model: str) -> gr.Dropdown:
