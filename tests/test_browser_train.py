@@ -7,12 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from browser import drop, drop_on, give_folder, keep, needs_chromium, picture, said
+from browser import drop, drop_on, give_folder, keep, needs_chromium, panel, picture, said
 from PIL import Image
 from playwright.sync_api import Page, expect
 
 from ulsad.demo.dataset import write_demo
 from ulsad.photos.images import find_images
+from ulsad.photos.intake import kept
 from ulsad.runs import directory
 
 pytestmark = [needs_chromium, pytest.mark.slow]
@@ -236,4 +237,26 @@ def test_eighteen_photos_promise_for_eighteen_and_a_defect_among_them_is_pointed
     expect(status).to_contain_text(re.compile("Reading|Computing|Training"), timeout=60_000)
     page.locator("#stop-run").click()
     expect(status).to_contain_text("Stopped", timeout=60_000)
+    assert not page.problems
+
+
+def test_a_marked_photo_joins_the_good_ones_of_the_next_training(page, demo_set, models_dir):
+    page.reload()
+    expect(page.locator("#batch .row b")).not_to_have_count(0)
+    page.locator("#model input").click()
+    page.locator("#model").get_by_role("option", name="my parts", exact=True).click()
+    photo = find_images(demo_set / "test/good")[0]
+    drop(page, "inspect-open", [photo])
+    expect(page.locator("#batch .shown")).to_have_text("1 photo")
+    panel(page, "Mark")
+    page.locator("#mark-good").click()
+    expect(page.locator("#batch .mark")).to_have_text("✎ marked good")
+    page.locator("#mark-again").click()
+    expect(page.get_by_role("tab", name="Train")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_label("Run", exact=True)).to_have_value("my parts with 1")
+    expect(page.locator("#stop-run")).to_be_enabled()
+    page.locator("#stop-run").click()
+    expect(page.locator("#run-status")).to_contain_text("Stopped", timeout=240_000)
+    before, after = (kept(models_dir / name / directory.PHOTOS) for name in ("my parts", "my parts with 1"))
+    assert {path.name for path in after.good} - {path.name for path in before.good} == {photo.name}
     assert not page.problems
