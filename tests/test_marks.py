@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -43,11 +44,14 @@ def test_marks_are_kept_with_their_photos_and_the_last_can_be_undone(tmp_path, p
         marks.undo()
 
 
-def test_a_second_mark_replaces_the_first_of_the_same_photo(tmp_path, photo):
+def test_a_second_mark_of_a_photo_replaces_the_first_until_it_is_undone(tmp_path, photo):
     marks = Marks(tmp_path / "marks")
-    for mark in (GOOD, SCRATCH, GOOD):
+    wrong = replace(GOOD, is_good=False)
+    for mark in (wrong, SCRATCH, GOOD):
         marks.add(mark, photo)
     assert marks.read() == [SCRATCH, GOOD]
+    marks.undo()
+    assert marks.read() == [wrong, SCRATCH] and marks.photo(wrong).exists()
 
 
 def test_a_damaged_list_is_named(tmp_path):

@@ -23,6 +23,7 @@ SURER = 0.2  # of that share may fail rather than need a review
 STRANGE = 0.05  # probability that one of n photos of a normal distribution is called strange
 SET_ASIDE = 0.2  # the same, for those that don't set a threshold
 MOST_STRANGE = 6  # one of so many photos may be
+MARGIN = 0.1  # of a gap between scores that a threshold keeps away from them
 PASS, REVIEW, FAIL = "pass", "review", "fail"
 LOCAL, GLOBAL, BOTH, NEITHER = "local", "global", "both", "neither"
 LINES = ("review", "fail", "local", "global_")  # the thresholds of a criterion
@@ -131,13 +132,16 @@ def normal_limit(scores: np.ndarray, share: float) -> float:
 def dividing(good: np.ndarray, defects: np.ndarray, near: float) -> float:
     """The threshold with the fewest mistakes, which are good photos above it and defects not above it.
 
-    Of several, the one nearest to `near`. Scores (n,) and (m,).
+    Of several, the one nearest to `near`, but a tenth of the gap away from the scores beside it. Scores (n,)
+    and (m,), at least one in all.
     """
-    ordered = np.unique(np.concatenate([good, defects]))
-    between = np.concatenate([(ordered[:-1] + ordered[1:]) / 2, ordered[-1:], [near]])
-    mistakes = (good[:, None] > between).sum(axis=0) + (defects[:, None] <= between).sum(axis=0)
-    best = between[mistakes == mistakes.min()]
-    return float(best[np.abs(best - near).argmin()])
+    scores = np.unique(np.concatenate([good, defects]))
+    low, high = np.append(-np.inf, scores), np.append(scores, np.inf)  # the gaps
+    mistakes = (good[:, None] > low).sum(axis=0) + (defects[:, None] <= low).sum(axis=0)
+    margin = (scores[-1] - scores[0]) * MARGIN
+    margins = np.concatenate([[margin], MARGIN * np.diff(scores), [margin]])
+    nearest = np.clip(near, low + margins, high - margins)[mistakes == mistakes.min()]
+    return float(nearest[np.abs(nearest - near).argmin()])
 
 
 def strange(held_out_scores: np.ndarray, level: float = STRANGE) -> np.ndarray:
@@ -162,6 +166,7 @@ def clopper_pearson(successes: int, trials: int) -> Interval:
     return Interval(*map(float, scipy.stats.binomtest(successes, trials).proportion_ci(0.95, method="exact")))
 
 
+@cache
 def photos_for(successes: int, trials: int, most: float) -> int | None:
     """How many trials would have an upper limit of at most `most`, see `clopper_pearson`, if the share of
     successes stays what it is; None if that takes more than 10,000 trials."""

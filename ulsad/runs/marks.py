@@ -39,7 +39,48 @@ class Marks:
     folder: Path
 
     def read(self) -> list[Mark]:
-        """In the order of marking, one for each photo. Raises `InputError` for a damaged file."""
+        """The last mark of each photo, in the order of marking. Raises `InputError` for a damaged file."""
+        marks = self._history()
+        last = {mark.digest: i for i, mark in enumerate(marks)}
+        return [marks[i] for i in sorted(last.values())]
+
+    def add(self, mark: Mark, photo: Path) -> None:
+        """Keep a mark and the photo. Raises `InputError`."""
+        with _writing:
+            before = self._history()
+            try:
+                place = self.folder / _PHOTOS / f"{mark.digest}{photo.suffix.lower()}"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if not place.exists():
+                    link_or_copy(photo, place)
+                self._write([*before, mark])
+            except OSError as error:
+                raise InputError(f"The mark could not be kept ({error}). Is the disk full?") from error
+
+    def undo(self) -> Mark:
+        """Take the last mark back, and return it; an earlier one of the same photo holds again.
+
+        Raises `InputError` if there is none.
+        """
+        with _writing:
+            marks = self._history()
+            if not marks:
+                raise InputError("Nothing is marked yet.")
+            *before, last = marks
+            self._write(before)
+            if last.digest not in {mark.digest for mark in before}:
+                for photo in (self.folder / _PHOTOS).glob(f"{last.digest}.*"):
+                    photo.unlink(missing_ok=True)
+            return last
+
+    def photo(self, mark: Mark) -> Path:
+        """The marked photo. Raises `InputError` if it is gone."""
+        found = next((self.folder / _PHOTOS).glob(f"{mark.digest}.*"), None)
+        if found is None:
+            raise InputError(f"The marked photo {mark.name} is gone from {self.folder}.")
+        return found
+
+    def _history(self) -> list[Mark]:
         file = self.folder / _LIST
         if not file.exists():
             return []
@@ -48,37 +89,6 @@ class Marks:
         except (OSError, ValueError, TypeError) as error:
             raise InputError(f"{file} can't be read ({error}). Move it away to start without marks."
                              ) from error
-
-    def add(self, mark: Mark, photo: Path) -> None:
-        """Keep a mark and the photo; an earlier mark of the same photo goes. Raises `InputError`."""
-        with _writing:
-            others = [other for other in self.read() if other.digest != mark.digest]
-            try:
-                place = self.folder / _PHOTOS / f"{mark.digest}{photo.suffix.lower()}"
-                place.parent.mkdir(parents=True, exist_ok=True)
-                if not place.exists():
-                    link_or_copy(photo, place)
-                self._write([*others, mark])
-            except OSError as error:
-                raise InputError(f"The mark could not be kept ({error}). Is the disk full?") from error
-
-    def undo(self) -> Mark:
-        """Take the last mark back, and return it. Raises `InputError` if there is none."""
-        with _writing:
-            marks = self.read()
-            if not marks:
-                raise InputError("Nothing is marked yet.")
-            self._write(marks[:-1])
-            for photo in (self.folder / _PHOTOS).glob(f"{marks[-1].digest}.*"):
-                photo.unlink(missing_ok=True)
-            return marks[-1]
-
-    def photo(self, mark: Mark) -> Path:
-        """The marked photo. Raises `InputError` if it is gone."""
-        found = next((self.folder / _PHOTOS).glob(f"{mark.digest}.*"), None)
-        if found is None:
-            raise InputError(f"The marked photo {mark.name} is gone from {self.folder}.")
-        return found
 
     def _write(self, marks: list[Mark]) -> None:
         write_text(self.folder / _LIST, json.dumps([asdict(mark) for mark in marks], indent=1))

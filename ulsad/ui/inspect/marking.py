@@ -92,7 +92,10 @@ def fitted(*inputs: Any) -> tuple[Update, ...]:
     review = dividing(every_good, np.array(defects), now.review)
     fail = max(now.fail, review, max(good, default=review))
     lines = controls.lines | {"review": review, "fail": fail}
-    gr.Info(f"'review' is now {review:.3f}: {(every_good > review).sum()} of {len(every_good)} good photos "
-            f"lie above it, {sum(score <= review for score in defects)} of {len(defects)} marked defects do "
-            f"not. {len(held_out)} of the good photos are the held-out ones.", duration=10)
+    others = opened.batch.judged(criterion(*controls._replace(lines=lines)[2:7]))
+    turned = sum(before.verdict != after.verdict for before, after in zip(judged, others, strict=True))
+    gr.Info(f"'review' is now {review:.3f}. Above it are {(every_good > review).sum()} of {len(every_good)} "
+            f"good photos ({len(held_out)} held out, {len(good)} marked) and {sum(np.array(defects) > review)} of "
+            f"{len(defects)} marked defects. {turned} of {len(judged)} open photos changed their verdict.",
+            duration=15)
     return lines, *controls._replace(lines=lines).draw()

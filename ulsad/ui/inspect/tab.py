@@ -99,6 +99,7 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
 
     for button, function in ((marks.good, marking.marked_good), (marks.defect, marking.marked_defect)):
         button.click(library.show_errors(function), [marks.kind, *inputs], views, **each)
+    marks.kind.submit(library.show_errors(marking.marked_defect), [marks.kind, *inputs], views, **each)
     marks.undo.click(library.show_errors(marking.undone), inputs, views, **each)
     marks.fit.click(library.show_errors(marking.fitted), inputs, [lines, *views], **latest)
 

@@ -48,11 +48,22 @@ function pick(row) {
   send(Number(row.dataset.index));
 }
 
-let timer = null, sent = 0;
+let timer = null, sent = 0, waiting = null;
 function send(index) {  // at most ten requests a second while a key is held; the last position is always sent
   clearTimeout(timer);
-  timer = setTimeout(() => { sent = Date.now(); trigger("pick", {index}); }, Math.max(0, sent + 100 - Date.now()));
+  waiting = index;
+  timer = setTimeout(sendNow, Math.max(0, sent + 100 - Date.now()));
 }
+function sendNow() {
+  clearTimeout(timer);
+  if (waiting === null) return;
+  sent = Date.now();
+  trigger("pick", {index: waiting});
+  waiting = null;
+}
+element.closest("#workspace").addEventListener("click", (event) => {  // a mark is for the photo that is chosen
+  if (event.target.closest("#mark-good, #mark-defect")) sendNow();
+}, true);
 
 list.addEventListener("click", (event) => { list.focus(); pick(event.target.closest(".row")); });
 list.addEventListener("keydown", (event) => {

@@ -178,9 +178,10 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") drop();
   const writes = event.target.closest?.("input:not([type=range], [type=radio], [type=checkbox]), textarea, select");
   if (writes || !element.offsetParent || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key in KEYS && !(event.repeat && "goh?".includes(event.key))) KEYS[event.key]();
+  const key = event.key.toLowerCase();
+  if (key in KEYS && !(event.repeat && "goh?".includes(key))) KEYS[key]();
 });
-document.addEventListener("keyup", (event) => { if (event.key === "g") swap(false); });
+document.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "g") swap(false); });
 function toggleHeat() {
   const slider = one(".opacity"), shown = Number(slider.value);
   if (shown) slider.dataset.before = shown;
@@ -211,7 +212,7 @@ function arrange() {
     const rows = 4 / columns, across = (width - GAP * (columns - 1)) / columns;
     return Math.min(across, ((room - GAP * (rows - 1)) / rows - CAPTION) * aspect);
   };
-  const columns = width < 560 ? 1 : [1, 2, 4].sort((a, b) => side(b) - side(a))[0];
+  const columns = window.innerWidth <= 600 ? 1 : [1, 2, 4].sort((a, b) => side(b) - side(a))[0];
   const stage = Math.max(Math.floor(side(columns)), 60);
   element.style.setProperty("--columns", columns);
   element.style.setProperty("--stage", `${stage}px`);
@@ -257,7 +258,9 @@ function showReference() {
   if (!expected) return;  // its tab was not opened yet
   expected.style.visibility = value.reference ? "visible" : "hidden";
   if (!value.reference) return;
-  expected.querySelector(".photo").src = value.reference.photo;
+  const picture = expected.querySelector(".photo");
+  picture.onload = () => expected.style.setProperty("--aspect", picture.naturalWidth / picture.naturalHeight);
+  picture.src = value.reference.photo;
   expected.querySelector("figcaption").title = expected.querySelector("span").textContent = value.reference.name;
 }
 

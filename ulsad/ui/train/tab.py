@@ -115,7 +115,8 @@ def build(
           views, show_progress="hidden", concurrency_id="watch")
     gr.on(None, library.show_errors(partial(_mine, models_dir)), mine, run)
     changed.change(library.show_errors(partial(_runs, models_dir)), run, run, show_progress="hidden")
-    changed.change(library.show_errors(partial(_models, models_dir)), model, model, show_progress="hidden")
+    changed.change(library.show_errors(partial(_models, models_dir)), model, [model, inspected.to_train],
+                   show_progress="hidden")
 
 
 def _check_stopped() -> tuple[str, gr.Button]:
@@ -164,7 +165,7 @@ def _watch(models_dir: Path, run: str | None, seen: tuple[Any, ...]) -> list[Upd
         return [gr.skip()] * VIEWS
     return [train_views.status(state), train_views.losses(state),
             _preview(preview, drawn) if not seen or drawn != seen[-1] else gr.skip(),
-            *(gr.Button(visible=True, interactive=can) for can in (
+            *(gr.Button(visible=can) for can in (
                 state.is_live and not state.stopping, state.can_resume, state.model is not None)),
             *_after(state), gr.Timer(LIVE if state.is_live else QUIET), now[:3], now]
 
@@ -211,10 +212,11 @@ def _with_marks(models_dir: Path, model: str) -> tuple[Update, ...]:
     return gr.Dropdown(_names(models_dir), value=again), again, gr.Tabs(selected="train")
 
 
-def _models(models_dir: Path, model: str) -> gr.Dropdown:
-    """All current models; the demo replaces a chosen model that was renamed or deleted."""
+def _models(models_dir: Path, model: str) -> tuple[Update, ...]:
+    """All current models; the demo replaces a chosen model that was renamed or deleted. And whether it is the
+    only one."""
     choices = library.models(models_dir)
-    return renewed(choices, model, choices[-1][1])
+    return renewed(choices, model, choices[-1][1]), gr.Button(visible=len(choices) == 1)
 
 
 def _open(models_dir: Path, run: str) -> tuple[Update, ...]:
