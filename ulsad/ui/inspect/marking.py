@@ -95,7 +95,7 @@ def fitted(*inputs: Any) -> tuple[Update, ...]:
     others = opened.batch.judged(criterion(*controls._replace(lines=lines)[2:7]))
     turned = sum(before.verdict != after.verdict for before, after in zip(judged, others, strict=True))
     gr.Info(f"'review' is now {review:.3f}. Above it are {(every_good > review).sum()} of {len(every_good)} "
-            f"good photos ({len(held_out)} held out, {len(good)} marked) and {sum(np.array(defects) > review)} of "
-            f"{len(defects)} marked defects. {turned} of {len(judged)} open photos changed their verdict.",
-            duration=15)
+            f"good photos ({len(held_out)} held out, {len(good)} marked) and "
+            f"{sum(np.array(defects) > review)} of {len(defects)} marked defects. "
+            f"{turned} of {len(judged)} open photos changed their verdict.", duration=15)
     return lines, *controls._replace(lines=lines).draw()
