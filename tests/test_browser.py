@@ -272,11 +272,14 @@ def test_a_false_reject_is_marked_and_passes_once_thresholds_are_fitted(page):
         expect(page.locator("#batch .mark")).to_have_count(left)
 
 
-def test_filters_leave_what_they_say(page):
+def test_filters_leave_what_they_say_and_show_no_photo_that_they_hide(page):
+    choose(page, "5 scratch.jpg")
     for place, value in (("of-verdict", "pass"), ("of-branch", "neither")):
         page.locator(f"#{place} input").click()
         page.locator(f"#{place}").get_by_role("option", name=value, exact=True).click()
         expect(page.locator("#batch .row")).to_have_count(1)
+        expect(page.locator("#batch .row")).to_have_class("row selected")
+        expect(page.locator("#summary .verdict")).to_contain_text("0 good.jpg")  # not a photo that is hidden
     for place in ("of-verdict", "of-branch"):
         page.locator(f"#{place} input").click()
         page.locator(f"#{place}").get_by_role("option", name="all", exact=True).click()

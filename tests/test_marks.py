@@ -91,7 +91,7 @@ def test_a_photo_is_marked_counted_and_thresholds_fitted(opened, tmp_path):
     good, scratch = (next(i for i, name in enumerate(names) if word in name) for word in ("good", "scratch"))
     score = batches.recalled(opened.key).batch.predictions[good].score
     strict = opened._replace(lines=opened.lines | {"review": 0.9 * score, "fail": 0.95 * score}, photo=good)
-    table, marks = (marking.marked_good(who, "", *strict)[i] for i in (4, -1))
+    table, marks = (marking.marked_good(who, *strict)[i] for i in (4, -1))
     row = next(row for row in json.loads(table)["rows"] if row["index"] == good)
     assert row["mark"] == "marked good" and row["verdict"] == "fail"
     assert "<tr><th>good</th><td>0</td><td>1</td></tr>" in marks

@@ -37,7 +37,8 @@ EVENTS = {
     "slot._taken_out": "takes names out that are in the slot, passes over others",
     "slot._emptied": NO_NAME, "slot._value": NO_NAME,
     "inspect.scoring.score": MODEL,
-    "inspect.scoring.own_settings": NO_NAME, "inspect.tab._draw": NO_NAME, "inspect.scoring.stop": NO_NAME,
+    "inspect.scoring.own_settings": NO_NAME, "inspect.tab._draw": NO_NAME, "inspect.tab._filtered": NO_NAME,
+    "inspect.scoring.stop": NO_NAME,
     "inspect.scoring.opened": NO_NAME, "inspect.scoring.opened_folder": FOLDER,
     "inspect.tab._alpha_moved": NO_NAME, "inspect.tab._beta_moved": NO_NAME,
     "inspect.tab._suggested": NO_NAME, "inspect.tab._dragged": NO_NAME, "inspect.tab._picked": NO_NAME,
@@ -76,8 +77,8 @@ EVENTS = {
     "page._to_train": NO_NAME, "page._refreshed": NO_NAME,
 }
 # Where a strange name is not refused, because it does nothing: it is passed over, shown, or kept as a text.
-HARMLESS = {"inspect.take_away._save", "inspect.take_away._restore", "train.runs_list._listed",
-            "train.runs_list._compared",
+HARMLESS = {"inspect.marking.marked_defect", "inspect.take_away._save", "inspect.take_away._restore",
+            "train.runs_list._listed", "train.runs_list._compared",
             "train.runs_list._ask", "train.tab._watch", "train.tab._remembered", "train.tab._models",
             "train.tab._mine", "train.tab._runs", "train.order.cost", "attention.tab._find"}
 SECRET = "the secret of another folder"
@@ -235,9 +236,12 @@ def test_names_from_a_browser_open_nothing_else(app, visitor, there):
                     assert is_refused(answer), f"{name} took {text!r} as {component.label}: {answer}"
                 assert SECRET not in json.dumps(answer), f"{name} told of {text!r}"
     after = contents(there)
-    # a criterion named like a path went into a copy of the demo model, and nothing anywhere else
-    assert {place for place in before.keys() | after.keys() if before.get(place) != after.get(place)} == {
-        "models/demo tray, own criteria.safetensors"}
+    changed = {place for place in before.keys() | after.keys() if before.get(place) != after.get(place)}
+    marks = {place for place in changed if place.startswith("models/demo tray.marks/")}
+    # A criterion named like a path went into a copy of the demo model, a photo marked as a defect of such
+    # a kind into the folder of marks, and nothing anywhere else.
+    assert len(marks) == 2 and "models/demo tray.marks/marks.json" in marks
+    assert changed - marks == {"models/demo tray, own criteria.safetensors"}
 
 
 def is_refused(answer: dict[str, Any]) -> bool:

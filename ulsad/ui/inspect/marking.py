@@ -46,7 +46,7 @@ def build(tally: gr.HTML) -> Marking:
     return Marking(good, kind, defect, undo, fit, again)
 
 
-def marked_good(request: gr.Request, kind: str, *inputs: Any) -> tuple[str, ...]:
+def marked_good(request: gr.Request, *inputs: Any) -> tuple[str, ...]:
     return _mark(Controls(*inputs), True, "", request)
 
 

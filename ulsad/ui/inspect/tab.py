@@ -83,8 +83,10 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
     photos.folder.submit(library.show_errors(partial(scoring.opened_folder, data_root)), photos.folder,
                          wanted)
 
-    for control in (weight, charts.kind, charts.contrast, photos.of_verdict, photos.of_branch):
+    for control in (weight, charts.kind, charts.contrast):
         control.input(library.show_errors(_draw), inputs, views, **latest)
+    for filtered in (photos.of_verdict, photos.of_branch):
+        filtered.input(library.show_errors(_filtered), inputs, [index, *views], **latest)
     for slider, function, other in ((alpha, _alpha_moved, beta), (beta, _beta_moved, alpha)):
         slider.input(library.show_errors(function), inputs, [other, *views], **latest)
     for event in (charts.target.input, charts.suggest.click):
@@ -97,9 +99,9 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
                [index, photos.of_verdict, photos.of_branch, *views], **each)
     view.ignore(library.show_errors(_ignored), [charts.target, *inputs], [lines, *views], **each)
 
-    for button, function in ((marks.good, marking.marked_good), (marks.defect, marking.marked_defect)):
-        button.click(library.show_errors(function), [marks.kind, *inputs], views, **each)
-    marks.kind.submit(library.show_errors(marking.marked_defect), [marks.kind, *inputs], views, **each)
+    marks.good.click(library.show_errors(marking.marked_good), inputs, views, **each)
+    for event in (marks.defect.click, marks.kind.submit):
+        event(library.show_errors(marking.marked_defect), [marks.kind, *inputs], views, **each)
     marks.undo.click(library.show_errors(marking.undone), inputs, views, **each)
     marks.fit.click(library.show_errors(marking.fitted), inputs, [lines, *views], **latest)
 
@@ -143,6 +145,15 @@ STEP = 0.0005  # of β
 
 def _draw(*inputs: Any) -> tuple[str, ...]:
     return Controls(*inputs).draw()
+
+
+def _filtered(*inputs: Any) -> tuple[Update, ...]:
+    """Show the strangest photo that the filters leave, if they hide the chosen one."""
+    controls = Controls(*inputs)
+    listed = controls.listed()
+    if not listed or controls.photo in listed:
+        return gr.skip(), *controls.draw()
+    return listed[0], *controls._replace(photo=listed[0]).draw()
 
 
 def _alpha_moved(*inputs: Any) -> tuple[Update, ...]:

@@ -190,7 +190,9 @@ function toggleHeat() {
 }
 
 async function save(figure) {  // the view as displayed, at the photo's own size
-  const {width, height, name} = value, context = await paint(figure, width, height);
+  const good = figure.matches(".expected") ? figure.querySelector(".photo") : null, {name} = value;
+  const [width, height] = good ? [good.naturalWidth, good.naturalHeight] : [value.width, value.height];
+  const context = await paint(figure, width, height);
   const line = figure.querySelector(".contour");
   if (line && line.getAttribute("d") && !element.matches(".no-contour")) {
     const outline = new Path2D(), scaled = new DOMMatrix().scale(width / value.size, height / value.size);
@@ -212,8 +214,9 @@ function arrange() {
     const rows = 4 / columns, across = (width - GAP * (columns - 1)) / columns;
     return Math.min(across, ((room - GAP * (rows - 1)) / rows - CAPTION) * aspect);
   };
-  const columns = window.innerWidth <= 600 ? 1 : [1, 2, 4].sort((a, b) => side(b) - side(a))[0];
-  const stage = Math.max(Math.floor(side(columns)), 60);
+  const isPhone = window.innerWidth <= 600;  // where the style puts them in a row to be swiped
+  const columns = isPhone ? 1 : [1, 2, 4].sort((a, b) => side(b) - side(a))[0];
+  const stage = isPhone ? width : Math.max(Math.floor(side(columns)), 60);
   element.style.setProperty("--columns", columns);
   element.style.setProperty("--stage", `${stage}px`);
   one(".views").classList.toggle("small", stage < 280);

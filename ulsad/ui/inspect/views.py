@@ -71,6 +71,12 @@ class Controls(NamedTuple):
                 _promise(held_out, chosen), _tally(opened, judged))
 
 
+    def listed(self) -> list[int]:
+        """Indices of the photos that the filters leave in the list, strangest first."""
+        judged = batches.recalled(self.key).batch.judged(criterion(*self[2:7]))
+        return _listed(judged, self.of_verdict, self.of_branch)
+
+
 def criterion(alpha: float, beta: float, weight: float, kind: str, lines: dict[str, float]) -> Criterion:
     return Criterion(alpha, beta, Combination(kind, weight), review=lines["review"], fail=lines["fail"],
                      local=lines["local"], global_=lines["global_"])
@@ -123,10 +129,14 @@ def _histogram(quantiles: QuantileFunction, bins: int = 70) -> dict[str, Any]:
 def _table_value(
     opened: OpenBatch, judged: list[Judged], index: int, of_verdict: str, of_branch: str
 ) -> dict[str, Any]:
+    kept = _listed(judged, of_verdict, of_branch)
+    return {"rows": [_row(opened, judged[i], i) for i in kept[:ROWS]], "total": len(kept), "selected": index}
+
+
+def _listed(judged: list[Judged], of_verdict: str, of_branch: str) -> list[int]:
     kept = [i for i, of in enumerate(judged)
             if of_verdict in (ALL, of.verdict) and of_branch in (ALL, of.fired)]
-    kept.sort(key=lambda i: -judged[i].score)
-    return {"rows": [_row(opened, judged[i], i) for i in kept[:ROWS]], "total": len(kept), "selected": index}
+    return sorted(kept, key=lambda i: -judged[i].score)
 
 
 def _row(opened: OpenBatch, judged: Judged, index: int) -> dict[str, Any]:
