@@ -76,7 +76,7 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
         library.show_errors(partial(scoring.own_settings, models_dir)),
         [key, charts.target, *settings],
         [index, *settings, kept.saved, photos.of_verdict, photos.of_branch], show_progress="hidden",
-    ).success(library.show_errors(_draw), inputs, views, show_progress="hidden")
+    ).success(library.show_errors(_draw), inputs, views, **live)
     photos.stop.click(scoring.stop, coming, None)
     photos.dropped.change(library.show_errors(scoring.opened), [photos.dropped, wanted], wanted,
                           show_progress="hidden")
