@@ -28,6 +28,7 @@ def group() -> Iterator[None]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
+        dist.barrier()  # nobody leaves while another still sends
     finally:
         dist.destroy_process_group()
 
