@@ -70,7 +70,7 @@ def _mark(controls: Controls, is_good: bool, kind: str, request: gr.Request) -> 
 def undone(*inputs: Any) -> tuple[str, ...]:
     controls = Controls(*inputs)
     opened = batches.recalled(controls.key)
-    gr.Info(f"'{escape(opened.marks.undo().name)}' is no longer marked.", duration=3)
+    gr.Info(f"The last mark on '{escape(opened.marks.undo().name)}' is taken back.", duration=3)
     opened.look_at_marks()
     return controls.draw()
 
