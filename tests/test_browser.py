@@ -484,7 +484,7 @@ def test_criteria_are_saved_with_a_copy_of_the_demo_model(page, models_dir):
     beta = page.locator("#beta input[type=number]")
     nudge(page, "beta", "ArrowLeft", 4)
     save_criterion(page, "final inspection")
-    expect(page.locator("#model input")).to_have_value("demo tray, own criteria")
+    expect(page.locator("#part input")).to_have_value("demo tray, own criteria")
     page.wait_for_timeout(1500)
     expect(beta).to_have_value("0.993")  # saving changes nothing
     draw(page, "ignore", (0.02, 0.5), (0.98, 0.5))
@@ -511,10 +511,10 @@ def test_a_damaged_model_says_so_and_the_one_in_use_stays(page, models_dir):
     damaged.write_bytes(DEMO_MODEL.read_bytes()[:100_000])
     page.reload()
     expect(page.locator("#batch .row b")).to_have_count(8)
-    page.locator("#model input").click()
-    page.locator("#model").get_by_role("option", name="damaged").click()
+    page.locator("#part input").click()
+    page.locator("#part").get_by_role("option", name="damaged").click()
     expect(page.get_by_text("damaged.safetensors: not a model file, or truncated").first).to_be_visible()
-    expect(page.locator("#model input")).to_have_value("demo tray")
+    expect(page.locator("#part input")).to_have_value("demo tray")
     damaged.unlink()
 
 

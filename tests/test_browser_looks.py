@@ -50,7 +50,7 @@ def test_no_tab_is_wider_than_its_window(page, width, height):
     for tab in TABS:
         show(page, tab)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
-        expect(page.locator("#model input")).to_be_in_viewport()
+        expect(page.locator("#part input")).to_be_in_viewport()
 
 
 def test_keys_alone_lead_from_opening_to_a_saved_criterion(page):

@@ -74,15 +74,15 @@ def test_a_zip_of_a_whole_data_set_fills_the_slots(page, demo_set, tmp_path):
 
 def test_train_on_what_is_in_the_slots_and_inspect_the_result(page, models_dir):
     set_steps(page, 12)
-    page.get_by_label("Name of the model").fill("my parts")
+    page.get_by_label("Name of the part").fill("my parts")
     page.locator("#train").click()
     run, status = page.get_by_label("Run", exact=True), page.locator("#run-status")
-    expect(run).to_have_value("my parts")
+    expect(run).to_have_value("my parts, version 1")
     expect(status).to_contain_text("Training", timeout=240_000)
     keep(page, "4-train-running")
     page.reload()
     page.get_by_role("tab", name="Train").click()
-    expect(run).to_have_value("my parts")
+    expect(run).to_have_value("my parts, version 1")
     expect(status).to_contain_text("Finished", timeout=240_000)
     expect(page.locator("#outcome")).to_contain_text("AUROC")
     keep(page, "5-train-finished")
@@ -93,11 +93,11 @@ def test_train_on_what_is_in_the_slots_and_inspect_the_result(page, models_dir):
     assert "my parts" in Path(download.value.path()).read_text(encoding="utf-8")
     with page.expect_download() as download:
         page.locator("#take-model").click()
-    written = models_dir / "my parts/model.safetensors"
+    written = models_dir / "my parts/version 1/model.safetensors"
     assert Path(download.value.path()).read_bytes() == written.read_bytes()
     expect(page.get_by_text("Cannot move")).to_have_count(0)  # of gradio, for files where it serves nothing
     page.locator("#open-in-inspect").click()
-    expect(page.locator("#model input")).to_have_value("my parts")
+    expect(page.locator("#part input")).to_have_value("my parts")
     expect(page.locator("#batch .row")).to_have_count(12)  # held out, tested, and known defects
     expect(page.locator("#batch .seen")).to_have_text(["one of the model's held-out photos"] * 2)
     keep(page, "6-inspect-own-model")
@@ -128,7 +128,7 @@ def test_a_reload_finds_the_run_again_and_stop_leaves_a_model_that_inspect_opens
     expect(page.locator("#outcome")).to_contain_text("2 held-out good photos")
     expect(page.locator("#resume-run")).to_be_enabled()
     page.locator("#open-in-inspect").click()
-    expect(page.locator("#model input")).to_have_value("stopped")
+    expect(page.locator("#part input")).to_have_value("stopped")
     expect(page.locator("#batch .row b")).to_have_count(8)  # its photos are elsewhere: those of the demo
     keep(page, "8-inspect-stopped")
 
@@ -136,7 +136,7 @@ def test_a_reload_finds_the_run_again_and_stop_leaves_a_model_that_inspect_opens
 def test_runs_are_compared_renamed_and_deleted(page, models_dir):
     page.get_by_role("tab", name="Train").click()
     expect(page.locator("#runs")).to_contain_text("stopped")
-    for place, value in (("run-chosen", "my parts"), ("run-other", "stopped")):
+    for place, value in (("run-chosen", "my parts, version 1"), ("run-other", "stopped")):
         page.locator(f"#{place} input").click()
         page.locator(f"#{place}").get_by_role("option", name=value, exact=True).click()
     expect(page.locator("#compared")).to_contain_text(re.compile(r"steps\s*≠ 12\s*≠ 100000"))
@@ -147,7 +147,7 @@ def test_runs_are_compared_renamed_and_deleted(page, models_dir):
     page.locator("#run-rename").click()
     expect(page.locator("#runs")).to_contain_text("old ⚙")
     assert (models_dir / "old ⚙" / "model.safetensors").exists() and not (models_dir / "stopped").exists()
-    expect(page.locator("#model input")).to_have_value("demo tray")
+    expect(page.locator("#part input")).to_have_value("demo tray")
     for toast in page.locator(".toast-close").all():
         toast.click()
     page.locator("#run-delete").click()
@@ -163,12 +163,12 @@ def test_defects_among_the_good_parts_are_refused(page, demo_set, models_dir):
     expect(page.locator("#found")).to_contain_text("in good parts and in known defects", timeout=180_000)
     page.locator("#train").click()
     expect(page.locator(".toast-body")).to_contain_text("Remove the copies")
-    assert [file.parent.name for file in models_dir.glob("*/events.jsonl")] == ["my parts"]
+    assert [file.parent.name for file in models_dir.rglob("events.jsonl")] == ["version 1"]
 
 
 def test_evaluate_on_labelled_photos_and_open_a_mistake(page, demo_set):
-    page.locator("#model input").click()
-    page.locator("#model").get_by_role("option", name="my parts").click()
+    page.locator("#part input").click()
+    page.locator("#part").get_by_role("option", name="my parts").click()
     page.get_by_role("tab", name="Evaluate").click()
     good, defects = (find_images(demo_set / "test" / folder) for folder in ("good", "logical_anomalies"))
     mistake = find_images(demo_set / "train/good")[0]  # no defect, so it is not found
@@ -177,7 +177,7 @@ def test_evaluate_on_labelled_photos_and_open_a_mistake(page, demo_set):
         expect(page.locator(f"#{slot} .said")).to_have_text(f"{len(photos)} photos")
     page.locator("#evaluate").click()
     expect(page.locator("#confusion")).to_contain_text("held-out good photos", timeout=240_000)
-    expect(page.locator("#evaluation-status")).to_contain_text("photos scored by 'my parts'")
+    expect(page.locator("#evaluation-status")).to_contain_text("photos scored by 'my parts, version 1'")
     expect(page.locator("#evaluation-numbers")).to_contain_text("AUROC")
     for plot in ("curves", "kinds", "grid"):
         picture(page, f"evaluation-{plot}")
@@ -190,13 +190,13 @@ def test_evaluate_on_labelled_photos_and_open_a_mistake(page, demo_set):
 
 def test_the_demo_of_evaluate_uses_the_demo_model(page):
     page.get_by_role("tab", name="Evaluate").click()
-    expect(page.locator("#model input")).to_have_value("my parts")
+    expect(page.locator("#part input")).to_have_value("my parts")
     expect(page.locator("#evaluate-stop")).to_be_disabled()
     page.locator("#evaluate-demo").click()
     expect(page.locator("#evaluate-stop")).to_be_enabled()
     expect(page.locator("#evaluation-status")).to_contain_text("scored by 'demo tray'", timeout=240_000)
     expect(page.locator("#evaluate-stop")).to_be_disabled()
-    expect(page.locator("#model input")).to_have_value("my parts")
+    expect(page.locator("#part input")).to_have_value("my parts")
 
 
 def test_evaluate_without_defects_says_what_is_missing(page):
@@ -223,10 +223,10 @@ def test_eighteen_photos_promise_for_eighteen_and_a_defect_among_them_is_pointed
     found = page.locator("#found")
     expect(found).to_contain_text("each will be held out once", timeout=180_000)
     set_steps(page, 30)
-    page.get_by_label("Name of the model").fill("eighteen")
+    page.get_by_label("Name of the part").fill("eighteen")
     page.locator("#train").click()
     status = page.locator("#run-status")
-    expect(page.get_by_label("Run", exact=True)).to_have_value("eighteen")
+    expect(page.get_by_label("Run", exact=True)).to_have_value("eighteen, version 1")
     expect(page.locator("#stop-run")).to_be_enabled()  # the status is no longer that of the run before
     expect(status).to_contain_text("Finished", timeout=240_000)
     expect(page.locator("#outcome")).to_contain_text("of 18 held-out good photos score above 'review'")
@@ -235,7 +235,7 @@ def test_eighteen_photos_promise_for_eighteen_and_a_defect_among_them_is_pointed
     expect(page.locator("#left-out").get_by_label("missing.png")).to_be_checked()  # chosen already
     keep(page, "7-train-strangest")
     page.locator("#train-again").click()
-    expect(page.get_by_label("Run", exact=True)).to_have_value(re.compile(r"eighteen without \d"))
+    expect(page.get_by_label("Run", exact=True)).to_have_value(re.compile(r"eighteen, version 2, without \d"))
     expect(status).to_contain_text(re.compile("Reading|Computing|Training"), timeout=60_000)
     page.locator("#stop-run").click()
     expect(status).to_contain_text("Stopped", timeout=60_000)
@@ -245,8 +245,8 @@ def test_eighteen_photos_promise_for_eighteen_and_a_defect_among_them_is_pointed
 def test_a_marked_photo_joins_the_good_ones_of_the_next_training(page, demo_set, models_dir):
     page.reload()
     expect(page.locator("#batch .row b")).not_to_have_count(0)
-    page.locator("#model input").click()
-    page.locator("#model").get_by_role("option", name="my parts", exact=True).click()
+    page.locator("#part input").click()
+    page.locator("#part").get_by_role("option", name="my parts", exact=True).click()
     photo = find_images(demo_set / "test/good")[0]
     drop(page, "inspect-open", [photo])
     expect(page.locator("#batch .shown")).to_have_text("1 photo")
@@ -255,11 +255,12 @@ def test_a_marked_photo_joins_the_good_ones_of_the_next_training(page, demo_set,
     expect(page.locator("#batch .mark")).to_have_text("✎ marked good")
     page.locator("#mark-again").click()
     expect(page.get_by_role("tab", name="Train")).to_have_attribute("aria-selected", "true")
-    expect(page.get_by_label("Run", exact=True)).to_have_value("my parts with 1")
+    expect(page.get_by_label("Run", exact=True)).to_have_value("my parts, version 2, with 1 marked")
     expect(page.locator("#stop-run")).to_be_enabled()
     page.locator("#stop-run").click()
     expect(page.locator("#run-status")).to_contain_text("Stopped", timeout=240_000)
-    before, after = (kept(models_dir / name / directory.PHOTOS) for name in ("my parts", "my parts with 1"))
+    before, after = (kept(models_dir / name / directory.PHOTOS) 
+                     for name in ("my parts/version 1", "my parts/version 2, with 1 marked"))
     assert len(after.good) == len(before.good) + 1  # under a free name
     assert f"{photo.stem}-2{photo.suffix}" in {path.name for path in after.good}
     assert not page.problems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -61,7 +62,14 @@ def test_a_damaged_list_is_named(tmp_path):
 
 
 def test_marks_lie_beside_their_model_and_follow_its_name(tmp_path, photo):
+    for run in (tmp_path / "run", tmp_path / "part/version 1"):
+        run.mkdir(parents=True)
+        (run / directory.EVENTS).touch()
     assert beside(tmp_path / "run" / "model.safetensors").folder == tmp_path / "run" / "marks"
+    (tmp_path / "part" / directory.PART).write_text("{}")
+    assert beside(tmp_path / "part/version 1/model.safetensors").folder == tmp_path / "part" / "marks"
+    shutil.rmtree(tmp_path / "run")
+    shutil.rmtree(tmp_path / "part")
     model = tmp_path / "part 1.5.safetensors"
     model.write_bytes(b"model")
     beside(model).add(GOOD, photo)

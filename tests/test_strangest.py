@@ -56,12 +56,14 @@ def test_each_has_a_picture_of_the_photo_and_its_map(detector, good_photos, tmp_
 @pytest.fixture
 def run(tmp_path, good_photos):
     """A run's folder as the app begins one, without its training."""
-    folder = tmp_path / "parts"
+    folder = tmp_path / "parts" / "version 1"
     photos = find_images(good_photos)
     keep(Intake(tuple(photos[:10]), tuple(photos[10:]), ()), folder / directory.PHOTOS)
     (folder / directory.ORDER).write_text(
         '{"photos": ["' + str(folder / directory.PHOTOS) + '"], "preset": "thorough", "settings": '
         + str([*SETTINGS, "steps=2", "batch_size=4"]).replace("'", '"') + "}")
+    (folder / directory.EVENTS).write_text('{"event": "finished"}\n')
+    (folder.parent / directory.PART).write_text("{}")
     return folder
 
 
@@ -72,7 +74,7 @@ def test_the_training_starts_again_without_them(run, monkeypatch):
     with pytest.raises(InputError, match="at least 2 are"):  # a single held-out photo is too few
         wait(train_without(run, names))
     folder = train_without(run, names[:1])
-    assert folder.name == "parts without 1" and folder.parent == run.parent
+    assert folder.name == "version 3, without 1" and folder.parent == run.parent
     wait(folder)
     assert [path.name for path in kept(folder / directory.PHOTOS).good] == [
         path.name for path in before.good if path.name != names[0]]
@@ -97,7 +99,7 @@ def test_the_training_starts_again_with_marked_photos(run, good_photos, tmp_path
         fingerprint = digest(read_square(file, 256).pixels)
         marks.add(Mark(fingerprint, name, is_good, kind, 0.5, "parts", "", ""), file)
     folder = train_with(run, marks)
-    assert folder.name == "parts with 3"
+    assert folder.name == "version 2, with 3 marked"
     wait(folder)
     intake = kept(folder / directory.PHOTOS)
     assert {path.name for path in intake.good} == {
@@ -122,15 +124,18 @@ def test_what_can_not_be_left_out(run, tmp_path):
         train_without(tmp_path / "elsewhere", ["a.png", "b.png"])
 
 
-def test_names_of_further_trainings_stay_short_and_free(run, monkeypatch):
+def test_further_trainings_are_versions_with_numbers(run, monkeypatch):
     monkeypatch.setattr(directory, "start", lambda folder, arguments: None)
     names = [kept(run / directory.PHOTOS).good[0].name]
-    assert train_without(run, names).name == "parts without 1"
-    second = train_without(run, names)
-    assert second.name == "parts without 1 (2)"
-    long = second.rename(run.with_name("ä" * 48))  # 96 of 100 bytes
-    (long / directory.ORDER).write_text((run / directory.ORDER).read_text())
-    again = train_without(long, [kept(long / directory.PHOTOS).good[0].name])
-    assert again.name == "ä" * 40 + " without 1"
-    (again / directory.ORDER).write_text((run / directory.ORDER).read_text())
-    assert train_without(again, names).name == "ä" * 40 + " without 1 (2)"
+    assert directory.name_of(train_without(run, names)) == "parts/version 2, without 1"
+    assert directory.name_of(train_without(run, names)) == "parts/version 3, without 1"
+
+
+def test_a_run_by_itself_becomes_the_first_version(run, monkeypatch):
+    monkeypatch.setattr(directory, "start", lambda folder, arguments: None)
+    alone = run.rename(run.parents[1] / "alone")
+    names = [kept(alone / directory.PHOTOS).good[0].name]
+    again = train_without(alone, names)
+    assert directory.name_of(again) == "alone/version 2, without 1"
+    assert kept(alone / "version 1" / directory.PHOTOS).good[0].name == names[0]
+    assert names[0] not in {path.name for path in kept(again / directory.PHOTOS).good}

@@ -54,6 +54,10 @@ EVENTS = {
     "train.runs_list._clicked": "hands a row's name back to the browser",
     "train.runs_list._compared": LISTED,
     "train.runs_list._rename": f"{LISTED}; a new one must be a plain file name",
+    "train.runs_list._rename_part": f"{LISTED}; a new one must be a plain file name",
+    "train.runs_list._ask_part": "repeats the name in a question",
+    "train.runs_list._packed": LISTED,
+    "train.runs_list._unpacked": f"{UPLOAD}; names in the zip must be those of a part's files",
     "train.runs_list._ask": "repeats the name in a question",
     "train.runs_list._kept": NO_NAME, "train.runs_list._delete": LISTED,
     "train.order.check": FOLDER, "train.order.check_changed": FOLDER, "train.order.cost": UPLOAD,
@@ -64,7 +68,7 @@ EVENTS = {
     "train.tab._runs": RUN,
     "train.tab._with_marks": RUN,
     "train.tab._leave_out": f"{RUN}, and the photos' names among its photos",
-    "train.tab._models": MODEL,
+    "train.tab._used": RUN,
     "attention.photo_list._open": UPLOAD, "attention.photo_list._pick": NO_NAME,
     "attention.photo_list.follow": NO_NAME,
     "attention.photo_list._beside": "looks the name up in the list of photos",
@@ -74,12 +78,15 @@ EVENTS = {
     "attention.tab.ask": f"{MODEL}; {UPLOAD}", "attention.tab.peek": f"{MODEL}; {UPLOAD}",
     "evaluate.tab.evaluated": f"{MODEL}; {FOLDER}", "evaluate.tab._report": NO_NAME,
     "evaluate.tab._at_threshold": NO_NAME, "evaluate.tab._stopped": NO_NAME, "evaluate.tab._open": NO_NAME,
-    "page._to_train": NO_NAME, "page._refreshed": NO_NAME,
+    "page._to_train": NO_NAME, "header._remembered": "keeps the model's name in the browser",
+    "header._returned": MODEL, "header._chosen": MODEL, "header._renewed": MODEL,
 }
 # Where a strange name is not refused, because it does nothing: it is passed over, shown, or kept as a text.
 HARMLESS = {"inspect.marking.marked_defect", "inspect.take_away._save", "inspect.take_away._restore",
             "train.runs_list._listed", "train.runs_list._compared",
-            "train.runs_list._ask", "train.tab._watch", "train.tab._remembered", "train.tab._models",
+            "train.runs_list._ask", "train.tab._watch", "train.tab._remembered", "train.runs_list._ask_part",
+            "header._remembered", "header._returned", "header._chosen", "header._renewed",
+            "inspect.scoring.score",
             "train.tab._mine", "train.tab._runs", "train.order.cost", "attention.tab._find"}
 SECRET = "the secret of another folder"
 

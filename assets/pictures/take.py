@@ -63,7 +63,7 @@ def drop(page: Page, photos: Path) -> None:
 
 def train(page: Page) -> None:
     """Until both branches have begun to tell defects."""
-    page.get_by_label("Name of the model").fill(NAME)
+    page.get_by_label("Name of the part").fill(NAME)
     page.locator("#train").click()
     status = page.locator("#run-status")
     expect(status).to_contain_text(re.compile(r"Training (1[5-9]\d|2\d\d)/"), timeout=LONG)
@@ -72,7 +72,7 @@ def train(page: Page) -> None:
 
 def inspect(page: Page, photos: Path) -> None:
     page.locator("#open-in-inspect").click()
-    expect(page.locator("#model input")).to_have_value(NAME)
+    expect(page.locator("#part input")).to_have_value(NAME)
     page.locator("#inspect-open input.folder").set_input_files(str(photos / "test"))
     expect(page.locator("#batch .row", has_text="logical_anomalies")).not_to_have_count(0)
     expect(page.locator("#batch .row").first).to_have_class(re.compile("selected"), timeout=LONG)

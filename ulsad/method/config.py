@@ -126,8 +126,17 @@ class Config:
 
     @classmethod
     def from_json(cls, text: str) -> Config:
-        """A configuration written by `to_json`, or by an older version of this program."""
-        values = _BEFORE | json.loads(text)
+        """A configuration written by `to_json`, or by an older version of this program.
+
+        Raises `InputError` for any other text.
+        """
+        try:
+            return cls._from(_BEFORE | json.loads(text))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InputError(f"The settings can't be read ({error}).") from error
+
+    @classmethod
+    def _from(cls, values: dict[str, Any]) -> Config:
         if values.get("schedule") == "one_cycle":  # no longer there; only a resumed training would notice
             values["schedule"] = "averaged"
         unknown = set(values) - {field.name for field in fields(cls)}

@@ -38,15 +38,15 @@ def extract_photos(
     """
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = {_place_of(member, archive): member for member in opened.infolist()
+            members = {place_of(member, archive): member for member in opened.infolist()
                        if not member.is_dir()}
             photos = [place for place in members if is_photo(place)]
             tables = [place for place, member in members.items()
                       if is_table(place) and member.file_size <= _MAX_TABLE]
             unpacked = {place: members[place] for place in (*photos, *tables)}
-            _refuse_too_large(list(unpacked.values()), archive, folder, max_files, max_bytes)
+            refuse_too_large(list(unpacked.values()), archive, folder, max_files, max_bytes)
             for place, member in unpacked.items():
-                _extract(opened, member, folder / place)
+                extract(opened, member, folder / place)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, zlib.error, LZMAError) as error:
         raise InputError(f"{archive} could not be unpacked ({error}). Is the disk full? If not, create the "
                          "zip again, or use the photos without a zip.") from error
@@ -60,14 +60,14 @@ def is_table(place: PurePosixPath) -> bool:
     return place.parts[-2:] == ("split_csv", "1cls.csv")
 
 
-def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path) -> None:
+def extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path) -> None:
     """Extract one entry; zipfile itself would turn folders that Windows wrote with \\ into one long name."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with opened.open(member) as source, open(file, "wb") as target:
         shutil.copyfileobj(source, target)
 
 
-def _place_of(member: zipfile.ZipInfo, archive: Path | str) -> PurePosixPath:
+def place_of(member: zipfile.ZipInfo, archive: Path | str) -> PurePosixPath:
     """The path of an entry. Raises `InputError` if it is unsafe to unpack."""
     try:
         place = place_inside(member.orig_filename)
@@ -80,13 +80,14 @@ def _place_of(member: zipfile.ZipInfo, archive: Path | str) -> PurePosixPath:
     return place
 
 
-def _refuse_too_large(
+def refuse_too_large(
     files: list[zipfile.ZipInfo], archive: Path | str, folder: Path, max_files: int, max_bytes: int
 ) -> None:
+    """Raises `InputError` for too many files or bytes, or more than `folder`'s disk has room for."""
     # zipfile never unpacks more of an entry than its header says, so the sum is reliable.
     total = sum(member.file_size for member in files)
     if len(files) > max_files:
-        raise InputError(f"{archive}: refused, {len(files):,} photos; the limit is {max_files:,}.")
+        raise InputError(f"{archive}: refused, {len(files):,} files; the limit is {max_files:,}.")
     if total > max_bytes:
         raise InputError(f"{archive}: refused, it unpacks to {total / 2**30:.1f} GB; "
                          f"the limit is {max_bytes / 2**30:.1f} GB.")

@@ -19,7 +19,7 @@ from ulsad.photos.archives import extract_photos
 from ulsad.photos.datasets import GOOD, GROUPS, UNNAMED_DEFECT, LabelledPhoto, plain, recognise
 from ulsad.photos.images import SUFFIXES, find_images, is_photo
 
-_LAYOUT = "layout.txt"  # beside the kept photos
+LAYOUT = "layout.txt"  # beside the kept photos
 _GOOD, _MASKS = {"good", "ok", "normal"}, {"ground_truth", "masks"}  # folders of labelled sets, in lower case
 _DEFECTS = {"test", "defects", "ko", "anomaly"}
 
@@ -79,7 +79,7 @@ def keep(intake: Intake, folder: Path, lasting: Path | None = None) -> Intake:
     try:
         for source, place in _places(intake):
             _put(source, part / place, lasting)
-        (part / _LAYOUT).write_text(intake.layout, encoding="utf-8")
+        (part / LAYOUT).write_text(intake.layout, encoding="utf-8")
         part.rename(folder)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
@@ -90,7 +90,7 @@ def keep(intake: Intake, folder: Path, lasting: Path | None = None) -> Intake:
 
 def is_kept(folder: Path) -> bool:
     """Whether `keep` created the folder."""
-    return (folder / _LAYOUT).is_file()
+    return (folder / LAYOUT).is_file()
 
 
 def kept(folder: Path) -> Intake:
@@ -99,7 +99,7 @@ def kept(folder: Path) -> Intake:
     if gone:
         raise InputError(f"{len(gone)} photos are no longer where they were, for example "
                          f"{_shown(gone[0].readlink())}. Put them back, or start a new training.")
-    category, layout = plain(folder), folder / _LAYOUT
+    category, layout = plain(folder), folder / LAYOUT
     if not category.train:
         raise InputError(f"{folder} holds no photos of good parts. Start a new training.")
     return Intake(category.train, category.held_out, category.test,

@@ -1,13 +1,11 @@
-"""The same training once more, as a new run, without some of its photos or with others."""
+"""The same training once more, as the next version of a part, without some of its photos or with others."""
 
 from __future__ import annotations
 
 import filecmp
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain, count
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 
@@ -15,17 +13,18 @@ from ulsad.errors import InputError
 from ulsad.photos.datasets import UNNAMED_DEFECT, LabelledPhoto
 from ulsad.photos.files import link_or_copy
 from ulsad.photos.intake import Intake, is_kept, keep, kept
-from ulsad.runs import directory
+from ulsad.runs import directory, parts
 from ulsad.runs.marks import Marks
 from ulsad.runs.process import Order
 
-LONGEST = 80  # bytes of the earlier name that the new one keeps, see `directory.free_name`
+LONGEST = 80  # characters of a photo's name that it keeps
 
 
 def train_without(run: Path, names: Sequence[str]) -> Path:
-    """Start the same training again without these good photos, as a new run beside it, and return its folder.
+    """Start the same training again without these good photos, as the next version; return its folder.
 
-    Raises `InputError` if no photo is named, or if the run's photos are not kept with it.
+    A run by itself becomes a part first, see `parts.adopt`. Raises `InputError` if no photo is named, or if
+    the run's photos are not kept with it.
     """
     if not names:
         raise InputError("Choose the photos to leave out first.")
@@ -36,11 +35,11 @@ def train_without(run: Path, names: Sequence[str]) -> Path:
 
 
 def train_with(run: Path, marks: Marks) -> Path:
-    """Start the same training again with the marked photos, and return the new run's folder.
+    """Start the same training again with the marked photos, as the next version; return its folder.
 
-    Photos marked as good join the good ones, and those marked as defects the known defects, which only test.
-    A mark goes before what a photo was in the earlier training. Raises `InputError` if nothing is marked, or
-    if the run's photos are not kept with it.
+    A run by itself becomes a part first, see `parts.adopt`. Photos marked as good join the good ones, and
+    those marked as defects the known defects, which only test. A mark goes before what a photo was in the
+    earlier training. Raises `InputError` if nothing is marked, or if the run's photos are not kept with it.
     """
     said = marks.read()
     if not said:
@@ -58,7 +57,7 @@ def train_with(run: Path, marks: Marks) -> Path:
         return _started(run, replace(
             intake, good=(*_others(intake.good, marked), *good), held_out=_others(intake.held_out, marked),
             test=(*(photo for photo in intake.test if _others([photo.path], marked)), *defects),
-        ), f"with {len(said)}")
+        ), f"with {len(said)} marked")
 
 
 def _photos_of(run: Path, advice: str) -> Intake:
@@ -85,13 +84,13 @@ def _others(paths: Sequence[Path], marked: Sequence[Path]) -> tuple[Path, ...]:
                  if not any(filecmp.cmp(path, other, shallow=False) for other in marked))
 
 
-def _started(run: Path, intake: Intake, what: str) -> Path:
-    order, folder = Order.read(run), run.with_name(_free_name(run, what))
-    try:
-        keep(intake, folder / directory.PHOTOS)
-    except InputError:
-        shutil.rmtree(folder, ignore_errors=True)  # the name stays free
-        raise
+def _started(run: Path, intake: Intake, why: str) -> Path:
+    order, home = Order.read(run), directory.home_of(run)
+    with TemporaryDirectory(dir=home, prefix=".again-") as scratch:
+        keep(intake, Path(scratch) / directory.PHOTOS)
+        run = parts.adopt(run)
+        folder = parts.new_version(home, run.parent.name, why)
+        Path(scratch, directory.PHOTOS).rename(folder / directory.PHOTOS)
     weights = order.weights
     if weights and (mine := run / Path(weights).name).is_file():  # the earlier run may be renamed or deleted
         weights = str(link_or_copy(mine, folder / mine.name))
@@ -100,11 +99,3 @@ def _started(run: Path, intake: Intake, what: str) -> Path:
                              *(["--weights", weights] if weights else []),
                              *(["--device", order.device] if order.device else [])])
     return folder
-
-
-def _free_name(run: Path, what: str) -> str:
-    """'NAME without 2', or with a number behind it if that is taken. A long name is cut short."""
-    first = re.sub(r" with(out)? \d+( \(\d+\))?$", "", run.name).encode()[:LONGEST].decode(errors="ignore")
-    names = chain([f"{first} {what}"], (f"{first} {what} ({number})" for number in count(2)))
-    return next(name for name in names if not any(
-        run.with_name(taken).exists() for taken in (name, name + directory.SUFFIX)))

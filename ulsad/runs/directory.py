@@ -11,8 +11,11 @@ checkpoint.safetensors  the latest intermediate model, from which training can r
 model.safetensors       the final model
 outcome.json            the model's scores on held-out good photos and known defects
 strangest/              pictures of the good photos with the highest scores
+turned.json             which verdicts differ from those of the version in use
 run-card.html           a readable summary
 log.txt                 everything the process printed
+
+Run directories stand in the models directory, or in the folder of their part, see `parts`.
 """
 
 from __future__ import annotations
@@ -40,6 +43,8 @@ WEIGHTS = "weights"  # a folder beside the runs, for backbones' published weight
 SUFFIX = ".safetensors"  # of a model file beside the runs that belongs to no run
 MARKS = "marks"  # a folder in a run's directory, the ending of one beside a model file without a run
 OUTCOME, CARD, LOG, STRANGEST = "outcome.json", "run-card.html", "log.txt", "strangest"
+TURNED = "turned.json"
+PART = "part.json"  # in the folder of a part, which holds its versions
 
 _SILENCE = 15.0  # seconds without a heartbeat after which a process counts as dead
 _ENDINGS = ("finished", "stopped", "failed")
@@ -153,7 +158,7 @@ def free_name(name: str, models_dir: Path) -> str:
     if re.search(r'[/\\:*?"<>|\x00-\x1f]', name) or name.startswith(".") or len(name.encode()) > 100:
         raise InputError(f"'{name}' can't be a name: do not use / \\ : * ? \" < > | or a dot at the "
                          "beginning, and keep it under 100 characters.")
-    if name == WEIGHTS or (models_dir / name).exists() or (models_dir / f"{name}{SUFFIX}").exists():
+    if name in (WEIGHTS, MARKS) or (models_dir / name).exists() or (models_dir / f"{name}{SUFFIX}").exists():
         raise InputError(f"'{name}' already exists. Choose another name.")
     return name
 
@@ -291,8 +296,25 @@ def _parsed(line: str) -> dict[str, Any] | None:
 
 def all_runs(models_dir: Path) -> list[Path]:
     """Run directories below a models directory, newest first; links are ignored."""
-    folders = [file.parent for file in models_dir.glob(f"*/{EVENTS}")]
+    places = [models_dir, *(file.parent for file in models_dir.glob(f"*/{PART}") if _is_here(file.parent))]
+    folders = [file.parent for place in places for file in place.glob(f"*/{EVENTS}")]
     return sorted(filter(_is_here, folders), key=_last_written, reverse=True)
+
+
+def part_of(run: Path) -> Path | None:
+    """The folder of the part that a run is a version of; None for a run by itself."""
+    return run.parent if (run.parent / PART).is_file() else None
+
+
+def name_of(run: Path) -> str:
+    """A run's name below its models directory: PART/VERSION, or that of its folder if it is by itself."""
+    part = part_of(run)
+    return f"{part.name}/{run.name}" if part else run.name
+
+
+def home_of(run: Path) -> Path:
+    """The models directory that a run stands in."""
+    return (part_of(run) or run).parent
 
 
 def lone_models(models_dir: Path) -> list[Path]:
@@ -311,7 +333,7 @@ def named(models_dir: Path, name: str | None) -> Path:
     Raises `InputError` where there is none.
     """
     for folder in all_runs(models_dir):
-        if folder.name == name:
+        if name_of(folder) == name:
             return folder
     raise InputError(f"There is no run '{name}'. Choose one from the list.")
 

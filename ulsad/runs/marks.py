@@ -1,6 +1,6 @@
 """What people say of photos that a model has judged: this one is good, this one is a defect.
 
-A folder beside the model holds marks.json, a list in the order of marking, and each marked photo.
+A folder beside the models holds marks.json, a list in the order of marking, and each marked photo.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from threading import Lock
 
 from ulsad.errors import InputError
 from ulsad.photos.files import link_or_copy, write_text
-from ulsad.runs.directory import MARKS, MODEL
+from ulsad.runs.directory import EVENTS, MARKS, part_of
 
 _LIST, _PHOTOS = "marks.json", "photos"
 _writing = Lock()
@@ -34,7 +34,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Marks:
-    """The marks of one model. Two processes must not write at the same time; threads may."""
+    """The marks of one part, or of one model. Two processes must not write at the same time; threads may."""
 
     folder: Path
 
@@ -95,7 +95,8 @@ class Marks:
 
 
 def beside(model_file: Path) -> Marks:
-    """The marks of a model, given by its file: in marks in a run's directory, or in NAME.marks beside a model
-    file NAME.safetensors without a run."""
-    is_run = model_file.name == MODEL
-    return Marks(model_file.with_name(MARKS) if is_run else model_file.with_suffix(f".{MARKS}"))
+    """The marks that go with a model, given by its file: those of its part, or in marks in the directory of
+    a run by itself, or in NAME.marks beside a model file NAME.safetensors without a run."""
+    if model_file.parent.joinpath(EVENTS).is_file():
+        return Marks((part_of(model_file.parent) or model_file.parent) / MARKS)
+    return Marks(model_file.with_suffix(f".{MARKS}"))

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,7 +33,7 @@ from ulsad.photos import probe
 from ulsad.photos.datasets import GOOD
 from ulsad.photos.files import replacing, write_text
 from ulsad.photos.intake import Intake, is_kept, kept, take_in
-from ulsad.runs import directory
+from ulsad.runs import directory, parts, turned
 from ulsad.runs.outcome import Outcome, judge
 from ulsad.runs.queue import wait_for_turn
 from ulsad.runs.report import used
@@ -78,9 +78,20 @@ class Order:
             kept = json.loads((folder / directory.ORDER).read_text(encoding="utf-8"))
             values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
                                       for name, value in kept.items()}
-            return cls(**values)
+            order = cls(**values)
         except (OSError, ValueError, TypeError) as error:
             raise InputError(f"{folder} holds no run that can be resumed.") from error
+        return order._in(folder)
+
+    def _in(self, folder: Path) -> Order:
+        """With the photos and the weights that are kept in the run's folder, wherever that was when the order
+        was written."""
+        order = self
+        if is_kept(folder / directory.PHOTOS):
+            order = replace(order, photos=(str(folder / directory.PHOTOS),), held_out=(), defects=())
+        if order.weights and (mine := folder / Path(order.weights).name).is_file():
+            order = replace(order, weights=str(mine))
+        return order
 
 
 def train_to_file(order: Order, out: Path) -> None:
@@ -157,12 +168,30 @@ def _run(folder: Path, order: Order, queue: bool, out: Path) -> None:
         outcome.write(folder / directory.OUTCOME)
         draw(folder / directory.STRANGEST, detector, intake.held_out or intake.good,
              strangest(outcome, record))
-        card = Card(folder.name, detector.config, record, outcome, directory.read(folder).steps,
+        _put_in_place(folder, detector, intake, order)
+        card = Card(directory.name_of(folder), detector.config, record, outcome, directory.read(folder).steps,
                     bool(intake.held_out))
         write_text(folder / directory.CARD, run_card(card))
         directory.end(folder, "finished" if is_whole else "stopped", message="\n".join(record["skipped"]),
                  seconds=record["seconds"], memory_mb=round(peak_memory_mb(), 1))
         _print_result(detector, out, outcome)
+
+
+def _put_in_place(folder: Path, detector: Ulsad, intake: Intake, order: Order) -> None:
+    """Take a part's first model into use; write which verdicts of a later one differ from those of the one
+    in use, as its user decides whether it takes that one's place."""
+    if (part := directory.part_of(folder)) is None:
+        return
+    in_use = parts.in_use(part)
+    file = in_use and directory.read(in_use).model
+    if in_use is None or file is None or in_use == folder:
+        parts.use(folder)
+        return
+    try:
+        old = Ulsad.load(file, Order.read(in_use).weights, order.device)
+        turned.compare(in_use.name, old, detector, intake).write(folder / directory.TURNED)
+    except (InputError, OSError) as error:  # the new model is good all the same
+        print(f"not compared with '{in_use.name}': {error}", file=sys.stderr)
 
 
 def _checkpoint_of(folder: Path, order: Order) -> Ulsad | None:

@@ -22,11 +22,11 @@ def wait_for_turn(folder: Path) -> Iterator[int]:
 
 
 def _ahead(folder: Path) -> int:
-    """How many live runs in the same directory come first; runs with equal times are ordered by name."""
-    mine = directory.read(folder)
-    others = [directory.read(other) for other in directory.all_runs(folder.parent) if other != folder]
+    """How many live runs in the same models directory come first; those of the same time go by name."""
+    mine, home = directory.read(folder), directory.home_of(folder)
+    others = [directory.read(other) for other in directory.all_runs(home) if other != folder]
     return sum(other.is_live and _place(other) < _place(mine) for other in others)
 
 
 def _place(run: RunState) -> tuple[float, str]:
-    return run.ticket, run.folder.name
+    return run.ticket, directory.name_of(run.folder)

@@ -38,6 +38,7 @@ class Request:
     photos: tuple[Named, ...]
     chosen: int | None = None  # the photo to show first; None: the strangest
     dropped: bool = False  # whether they come from Inspect's own slot
+    is_own: bool = False  # whether they are the model's own photos, or the demo's
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 

@@ -6,7 +6,7 @@ The browser and `gr.State` only hold paths, as gradio would copy anything larger
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial, wraps
 from html import escape
@@ -27,7 +27,7 @@ from ulsad.errors import InputError
 from ulsad.method.backbones import FeatureExtractor, load_backbone
 from ulsad.method.config import Config
 from ulsad.photos.images import find_images, read_image
-from ulsad.runs import directory, marks
+from ulsad.runs import directory, marks, parts
 from ulsad.runs.marks import Marks
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -46,19 +46,51 @@ def demo_photos() -> list[Path]:
     return find_images(ASSETS / "demo")
 
 
-def models(models_dir: Path) -> list[tuple[str, str]]:
-    """(label, name) of every model that can be opened: trained ones, newest first, then the demo.
+def models(models_dir: Path) -> list[str]:
+    """The name of every model that can be opened: trained ones, newest first, then the demo.
 
-    The name is a run's folder, a file beside the runs, or `DEMO`.
+    The name is PART/VERSION, a run's folder, a file beside the runs, or `DEMO`.
     """
-    trained = [folder.name for folder in directory.all_runs(models_dir) if directory.read(folder).model]
-    loose = [file.name for file in directory.lone_models(models_dir)]
-    return [(label(name), name) for name in (*trained, *loose, DEMO)]
+    trained = [directory.name_of(folder) for folder in directory.all_runs(models_dir)
+               if directory.read(folder).model]
+    return [*trained, *(file.name for file in directory.lone_models(models_dir)), DEMO]
+
+
+def part_of(model: str) -> str:
+    """The part that a model judges; a model by itself is the only one of its part."""
+    return model.partition("/")[0]
+
+
+def all_parts(models: Sequence[str]) -> list[tuple[str, str]]:
+    """(label, name) of the parts of these models, in their order."""
+    return [(label(part), part) for part in dict.fromkeys(map(part_of, models))]
+
+
+def versions(part: str, models: Sequence[str], models_dir: Path) -> list[tuple[str, str]]:
+    """(label, name) of a part's models; the label says which one is in use."""
+    used = in_use(part, models, models_dir)
+    return [(_version_label(model) + (" · in use" if model == used and "/" in model else ""), model)
+            for model in models if part_of(model) == part]
+
+
+def _version_label(model: str) -> str:
+    return model.partition("/")[2] or "only version"
+
+
+def in_use(part: str, models: Sequence[str], models_dir: Path) -> str:
+    """The model that judges a part's photos. Raises `InputError` where the part has no model."""
+    of_part = [model for model in models if part_of(model) == part]
+    if not of_part:
+        raise InputError(f"'{part}' has no model yet. Choose another part.")
+    if "/" not in of_part[0]:
+        return of_part[0]
+    version = parts.in_use(parts.named(models_dir, part))
+    return directory.name_of(version) if version else of_part[0]
 
 
 def label(model: str) -> str:
-    """The name of a model as shown to the user."""
-    return DEMO_LABEL if model == DEMO else model.removesuffix(directory.SUFFIX)
+    """The name of a model or part as shown to the user."""
+    return DEMO_LABEL if model == DEMO else model.removesuffix(directory.SUFFIX).replace("/", ", ")
 
 
 def model_file(model: str | None, models_dir: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
@@ -14,8 +15,10 @@ from ulsad.detector.batch import Batch
 from ulsad.detector.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.photos.images import find_images
+from ulsad.photos.intake import is_kept, kept
+from ulsad.runs import directory
 from ulsad.ui import batches, library
-from ulsad.ui.batches import Request
+from ulsad.ui.batches import Named, Request
 from ulsad.ui.component import Update
 from ulsad.ui.inspect.views import ALL, criterion, suggested_lines
 from ulsad.ui.slot import Slot
@@ -46,10 +49,11 @@ def score(
 ) -> Iterator[tuple[Update, ...]]:
     """Score the wanted photos under the chosen model, with progress; the new batch then replaces the old one.
 
-    The old batch stays until then, and also on failure. A newer request ends this one silently.
+    The old batch stays until then, and also on failure. A newer request ends this one silently,
+    and one for a model that is gone, as the header then chooses another, does nothing.
     """
     mine = latest.asked = model, wanted.id
-    if batches.is_open(before, model, wanted):
+    if batches.is_open(before, model, wanted) or model not in library.models(models_dir):
         yield (gr.skip(),) * 7  # yielding nothing would clear the header's dropdown
         return
     in_its_place: Update = gr.skip()
@@ -92,7 +96,41 @@ def _first(wanted: Request, before: str | None, key: str) -> Update:
 
 
 def demo() -> Request:
-    return Request(tuple((path, path.name) for path in library.demo_photos()))
+    return Request(tuple((path, path.name) for path in library.demo_photos()), is_own=True)
+
+
+def own_photos(model: str, models_dir: Path) -> Request | None:
+    """A model's held-out good photos, its known defects and the marked photos; None where none are kept."""
+    if model == library.DEMO:
+        return demo()
+    run = next((run for run in directory.all_runs(models_dir) if directory.name_of(run) == model), None)
+    photos = [*_kept_with(run, model, models_dir), *_marked(model, models_dir)]
+    return Request(tuple(_once(photos)), is_own=True) if photos else None
+
+
+def _kept_with(run: Path | None, model: str, models_dir: Path) -> list[Named]:
+    if run is None or not is_kept(run / directory.PHOTOS):
+        return []
+    intake, names = kept(run / directory.PHOTOS), set(library.detector(model, models_dir).record["held_out"])
+    held_out = [path for path in intake.held_out or intake.good if path.name in names]
+    return [*((path, path.name) for path in held_out),
+            *((photo.path, f"{photo.kind}/{photo.path.name}") for photo in intake.test)]
+
+
+def _marked(model: str, models_dir: Path) -> list[Named]:
+    marks = library.marks_of(model, models_dir)
+    return [(marks.photo(mark), mark.name) for mark in marks.read()]
+
+
+def _once(photos: list[Named]) -> Iterator[Named]:
+    """The photos, where one with the same content as an earlier one is left out: a marked photo may have been
+    trained on since."""
+    by_size: dict[int, list[Path]] = {}
+    for path, name in photos:
+        alike = by_size.setdefault(path.stat().st_size, [])
+        if not any(filecmp.cmp(path, other, shallow=False) for other in alike):
+            yield path, name
+        alike.append(path)
 
 
 def stop(coming: str | None) -> None:

@@ -78,7 +78,7 @@ def _save(models_dir: Path, key: str, name: str, *settings: Any) -> tuple[Update
     chosen = replace(criterion(*settings), ignored=packed(opened.detector.calibration.ignored))
     opened.model, names = library.save_criterion(opened.model, name, chosen, models_dir)
     gr.Info(f"'{escape(name)}' is saved with the model.")
-    return gr.Dropdown(names, value=name), gr.Dropdown(library.models(models_dir), value=opened.model), ""
+    return gr.Dropdown(names, value=name), opened.model, ""
 
 
 def _table(key: str, index: int, *settings: Any) -> list[str]:

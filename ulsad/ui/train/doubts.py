@@ -73,4 +73,4 @@ def _figure(file: Path, one: Strangest) -> str:
 
 def leave_out(models_dir: Path, run: str | None, names: Sequence[str]) -> str:
     """Start the training without these photos; return the new run's name. Raises `InputError`."""
-    return train_without(directory.named(models_dir, run), names).name
+    return directory.name_of(train_without(directory.named(models_dir, run), names))

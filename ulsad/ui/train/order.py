@@ -16,7 +16,7 @@ from ulsad.method.backbones import BACKBONES
 from ulsad.method.config import PRESETS, Config
 from ulsad.photos.files import link_or_copy
 from ulsad.photos.intake import GOOD_PARTS, HELD_OUT
-from ulsad.runs import directory
+from ulsad.runs import directory, parts
 from ulsad.runs.estimate import Estimate, estimate
 from ulsad.ui import library, slot
 from ulsad.ui.component import Update
@@ -198,17 +198,16 @@ def start(models_dir: Path, key: str, name: str, preset: str, *inputs: Any) -> s
     if need > _free(models_dir):
         raise InputError(f"The training needs {need / 2**30:.1f} GB of disk, but only "
                          f"{_free(models_dir) / 2**30:.1f} GB are free at {models_dir}. Free some space.")
-    run = models_dir / directory.free_name(name, models_dir)
-    run.mkdir()
+    run = parts.new_version(models_dir, name)
     try:
         here.move_to(run / directory.PHOTOS)
     except InputError:
-        run.rmdir()  # the name stays free
+        parts.give_up(run)  # the name stays free
         raise
     given = _kept_weights(Path(weights), run) if weights else models_dir / directory.WEIGHTS
     chosen = ["--set", *settings] if settings else []
     directory.start(run, [str(run / directory.PHOTOS), "--preset", preset, *chosen, "--weights", str(given)])
-    return run.name
+    return directory.name_of(run)
 
 
 def _kept_weights(file: Path, folder: Path) -> Path:

@@ -1,9 +1,10 @@
-"""The list of runs and models: rename, delete, compare two."""
+"""The list of parts and their versions: rename, delete, compare two, take a part away and bring one in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from html import escape
 from pathlib import Path
 
 import gradio as gr
@@ -11,14 +12,14 @@ import gradio as gr
 from ulsad.detector import model_file
 from ulsad.errors import InputError
 from ulsad.method.config import Config
-from ulsad.runs import directory
+from ulsad.runs import directory, parcel, parts
 from ulsad.runs.outcome import Outcome
 from ulsad.runs.run_card import Card, comparison
-from ulsad.ui import library
+from ulsad.ui import library, places
 from ulsad.ui.component import Update, renewed
 
-HEADERS = ["name", "status", "good photos", "held out", "steps", "AUROC on known defects", "minutes",
-           "created"]
+HEADERS = ["part", "version", "status", "good photos", "held out", "steps", "AUROC on known defects",
+           "minutes", "created"]
 
 
 def build(models_dir: Path, changed: gr.State) -> None:
@@ -26,38 +27,54 @@ def build(models_dir: Path, changed: gr.State) -> None:
     table = gr.Dataframe(headers=HEADERS, datatype="str", interactive=False, wrap=True, max_height=300,
                          show_label=False, buttons=[], elem_id="runs")
     with gr.Row(equal_height=True):
-        chosen = gr.Dropdown([], label="Run or model", info="or click a row above", elem_id="run-chosen")
+        chosen = gr.Dropdown([], label="Version", info="or click a row above", elem_id="run-chosen")
         other = gr.Dropdown([], label="Compare with", elem_id="run-other")
         name = gr.Textbox(label="New name", max_lines=1, elem_id="run-name")
-        with gr.Column(min_width=140):
-            rename = gr.Button("Rename", elem_id="run-rename")
-            delete = gr.Button("Delete …", variant="stop", elem_id="run-delete")
+        with gr.Column(min_width=150):
+            rename = gr.Button("Rename version", elem_id="run-rename", size="sm")
+            rename_part = gr.Button("Rename part", elem_id="part-rename", size="sm")
+        with gr.Column(min_width=150):
+            delete = gr.Button("Delete version …", variant="stop", elem_id="run-delete", size="sm")
+            delete_part = gr.Button("Delete part …", variant="stop", elem_id="part-delete", size="sm")
     with gr.Row(visible=False) as sure:
-        question = gr.Markdown()
+        question, whole = gr.Markdown(), gr.State(False)
         yes = gr.Button("Yes, delete it", variant="stop", elem_id="run-delete-yes")
         no = gr.Button("No")
     compared = gr.HTML(elem_id="compared")
+    with gr.Row(equal_height=True):
+        gr.HTML("<p>A part can move to another machine as one zip: photos, versions, marks and criteria.</p>")
+        pack = gr.Button("Export the part", elem_id="part-export", size="sm", min_width=150)
+        packed = gr.DownloadButton("Download", visible=False, elem_id="part-packed", size="sm", min_width=150)
+        unpack = gr.UploadButton("Import a part (zip)", file_types=[".zip"], elem_id="part-import", size="sm",
+                                 min_width=150)
     listed = [table, chosen, other]
     changed.change(library.show_errors(partial(_listed, models_dir)), [chosen, other], listed,
                    show_progress="hidden")
     table.select(_clicked, None, chosen)
     gr.on([chosen.change, other.change], library.show_errors(partial(_compared, models_dir)), [chosen, other],
           compared, show_progress="hidden")
-    rename.click(library.show_errors(partial(_rename, models_dir)), [chosen, name], [changed, chosen, name])
-    delete.click(library.show_errors(_ask), chosen, [sure, question])
+    for button, function in ((rename, _rename), (rename_part, _rename_part)):
+        button.click(library.show_errors(partial(function, models_dir)), [chosen, name],
+                     [changed, chosen, name])
+    delete.click(library.show_errors(_ask), chosen, [sure, question, whole])
+    delete_part.click(library.show_errors(_ask_part), chosen, [sure, question, whole])
     no.click(_kept, None, sure)
-    yes.click(library.show_errors(partial(_delete, models_dir)), chosen, [changed, sure])
+    yes.click(library.show_errors(partial(_delete, models_dir)), [chosen, whole], [changed, sure])
+    pack.click(library.show_errors(partial(_packed, models_dir)), chosen, packed)
+    unpack.upload(library.show_errors(partial(_unpacked, models_dir)), unpack, [changed, chosen])
 
 
 def _listed(models_dir: Path, chosen: str | None, other: str | None) -> tuple[Update, ...]:
-    rows = [_row(place) for place in places(models_dir)]
-    names = [row[0] for row in rows]
-    return gr.Dataframe(rows), renewed(names, chosen, None), renewed(names, other, None)
+    here = _by_name(models_dir)
+    names = [(library.label(name), name) for name in here]
+    return (gr.Dataframe([_row(models_dir, name, place) for name, place in here.items()]),
+            renewed(names, chosen, None), renewed(names, other, None))
 
 
-def places(models_dir: Path) -> list[Path]:
-    """Run folders, newest first, and model files that belong to no run."""
-    return [*directory.all_runs(models_dir), *directory.lone_models(models_dir)]
+def _by_name(models_dir: Path) -> dict[str, Path]:
+    """Run directories by name, newest first, and model files that belong to no run."""
+    return {directory.name_of(run): run for run in directory.all_runs(models_dir)} | {
+        file.name: file for file in directory.lone_models(models_dir)}
 
 
 def card_of(place: Path) -> Card:
@@ -69,25 +86,28 @@ def card_of(place: Path) -> Card:
     record = model_file.read_header(state.model)["record"] if state.model else {}
     config, outcome = place / directory.CONFIG, place / directory.OUTCOME
     return Card(
-        place.name,
+        library.label(directory.name_of(place)),
         Config.from_json(config.read_text(encoding="utf-8")) if config.is_file() else Config(), record,
         Outcome.read(outcome) if outcome.is_file() else None, state.steps,
         (place / directory.PHOTOS / "held-out").is_dir())
 
 
-def _row(place: Path) -> list[str]:
+def _row(models_dir: Path, name: str, place: Path) -> list[str]:
+    part, _, version = name.partition("/")
     status = directory.read(place).status if place.is_dir() else "model file"
     try:
-        card = card_of(place)
+        facts = _facts(card_of(place))
     except InputError:
-        return [place.stem if place.is_file() else place.name, "damaged", *[""] * (len(HEADERS) - 2)]
-    return [card.name, status, *_facts(card)]
+        status, facts = "damaged", iter([""] * (len(HEADERS) - 3))
+    if version and parts.in_use(place.parent) == place:
+        status += ", in use"
+    return [library.label(part), version or "only version", status, *facts]
 
 
 def _facts(card: Card) -> Iterator[str]:
     record, outcome = card.record, card.outcome
     if not record:
-        return iter([""] * (len(HEADERS) - 2))
+        return iter([""] * (len(HEADERS) - 3))
     auroc = f"{outcome.aurocs['combined'].value:.1%}" if outcome and outcome.aurocs else "–"
     return iter([str(len(record["train"])), str(len(record["held_out"])),
                  f"{record['steps']} of {record['planned_steps']}", auroc, f"{record['seconds'] / 60:.1f}",
@@ -95,20 +115,20 @@ def _facts(card: Card) -> Iterator[str]:
 
 
 def _clicked(event: gr.SelectData) -> str:
-    return event.row_value[0]
+    """The name in the clicked row."""
+    part, version = event.row_value[:2]
+    if version != "only version":
+        return f"{part}/{version}"
+    return f"{part}{directory.SUFFIX}" if event.row_value[2] == "model file" else part
 
 
 def _place(models_dir: Path, name: str | None) -> Path:
     if not name:
-        raise InputError("Choose a run or a model first.")
+        raise InputError("Choose a version first.")
     try:
         return _by_name(models_dir)[name]
     except KeyError as error:
         raise InputError(f"There is no '{name}' any more.") from error
-
-
-def _by_name(models_dir: Path) -> dict[str, Path]:
-    return {place.stem if place.is_file() else place.name: place for place in places(models_dir)}
 
 
 def _compared(models_dir: Path, chosen: str | None, other: str | None) -> str:
@@ -120,24 +140,70 @@ def _compared(models_dir: Path, chosen: str | None, other: str | None) -> str:
 
 
 def _rename(models_dir: Path, chosen: str | None, name: str) -> tuple[Update, ...]:
+    return _renamed(models_dir, parts.rename_version(_place(models_dir, chosen), _filled(name)))
+
+
+def _rename_part(models_dir: Path, chosen: str | None, name: str) -> tuple[Update, ...]:
     place = _place(models_dir, chosen)
+    if (part := directory.part_of(place)) is None:  # a model by itself
+        return _rename(models_dir, chosen, name)
+    return _renamed(models_dir, parts.rename(part, _filled(name)) / place.name)
+
+
+def _renamed(models_dir: Path, place: Path) -> tuple[Update, ...]:
+    here = _by_name(models_dir)
+    name = next(name for name, other in here.items() if other == place)
+    return list(here), gr.Dropdown([(library.label(each), each) for each in here], value=name), ""
+
+
+def _filled(name: str) -> str:
     if not name.strip():
         raise InputError("Enter a new name first.")
-    directory.rename(place, name)
-    names = list(_by_name(models_dir))
-    return names, gr.Dropdown(names, value=name.strip()), ""
+    return name.strip()
 
 
-def _ask(chosen: str | None) -> tuple[gr.Row, str]:
+def _ask(chosen: str | None) -> tuple[gr.Row, str, bool]:
     if not chosen:
-        raise InputError("Choose a run or a model first.")
-    return gr.Row(visible=True), f"Delete **{chosen}** with its photos and its model? This cannot be undone."
+        raise InputError("Choose a version first.")
+    return (gr.Row(visible=True), f"Delete **{library.label(chosen)}** with its photos and its model? With "
+            "the last version, the part's marks go, too. This cannot be undone.", False)
+
+
+def _ask_part(chosen: str | None) -> tuple[gr.Row, str, bool]:
+    if not chosen:
+        raise InputError("Choose a version of the part first.")
+    part = library.label(library.part_of(chosen))
+    return (gr.Row(visible=True), f"Delete the part **{part}** with all its versions, photos and marks? This "
+            "cannot be undone.", True)
 
 
 def _kept() -> gr.Row:
     return gr.Row(visible=False)
 
 
-def _delete(models_dir: Path, chosen: str | None) -> tuple[list[str], gr.Row]:
-    directory.delete(_place(models_dir, chosen))
+def _delete(models_dir: Path, chosen: str | None, whole: bool) -> tuple[list[str], gr.Row]:
+    place = _place(models_dir, chosen)
+    if whole and (part := directory.part_of(place)):
+        parts.delete(part)
+    else:
+        parts.delete_version(place)
     return list(_by_name(models_dir)), gr.Row(visible=False)
+
+
+def _packed(models_dir: Path, chosen: str | None) -> gr.DownloadButton:
+    """The chosen version's part as a zip that can be downloaded."""
+    place = _place(models_dir, chosen)
+    if place.is_file():
+        raise InputError("This model file belongs to no part: copy the file itself to the other machine.")
+    part = directory.part_of(place) or place
+    file = parcel.pack(part, places.new(places.shown()) / f"{part.name}.zip")
+    return gr.DownloadButton(f"Download {part.name}.zip ({file.stat().st_size / 2**20:.1f} MB)",
+                             value=str(file), visible=True)
+
+
+def _unpacked(models_dir: Path, file: str) -> tuple[list[str], Update]:
+    part = parcel.unpack(Path(file), models_dir)
+    gr.Info(f"The part '{escape(part.name)}' is here, with {len(parts.versions(part))} versions.", duration=8)
+    here = _by_name(models_dir)
+    name = directory.name_of(parts.in_use(part) or parts.versions(part)[0])
+    return list(here), gr.Dropdown([(library.label(each), each) for each in here], value=name)

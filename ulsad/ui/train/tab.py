@@ -6,7 +6,10 @@ when the browser is closed or the app restarted.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +17,19 @@ import gradio as gr
 
 from ulsad.errors import InputError
 from ulsad.photos.files import write_text
-from ulsad.photos.intake import kept
-from ulsad.runs import directory
+from ulsad.runs import directory, parts
 from ulsad.runs.again import train_with
 from ulsad.runs.run_card import curve_of, result, run_card
 from ulsad.ui import library, places
-from ulsad.ui.batches import Request
 from ulsad.ui.component import Update, renewed
+from ulsad.ui.inspect.scoring import own_photos
 from ulsad.ui.inspect.tab import Inspected
 from ulsad.ui.slot import Slot
-from ulsad.ui.train import doubts, incoming, runs_list
+from ulsad.ui.train import beside, doubts, incoming, runs_list
 from ulsad.ui.train import order as train_order
 from ulsad.ui.train import views as train_views
 
-VIEWS = 17  # values that `_watch` returns
+VIEWS = 20  # values that `_watch` returns
 LIVE, QUIET = 1.0, 3.0  # seconds between two looks at a run that is training, and at any other
 
 _SHOW_RUN = "() => document.getElementById('run-status').scrollIntoView({block: 'center'})"
@@ -35,9 +37,13 @@ _SHOW_RUN = "() => document.getElementById('run-status').scrollIntoView({block: 
 
 def build(
     model: gr.Dropdown, tabs: gr.Tabs, inspected: Inspected, models_dir: Path, data_root: Path | None
-) -> None:
-    """Lay out the tab; a finished run can be chosen in the header and its held-out photos inspected."""
+) -> gr.State:
+    """Lay out the tab; a finished run can be chosen in the header and its held-out photos inspected.
+
+    Return a state that changes whenever runs or models do.
+    """
     incoming.clear(models_dir)
+    parts.complete_adoptions(models_dir)
     key, looked, seen, changed = gr.State(""), gr.State(()), gr.State(()), gr.State(())
     mine = gr.BrowserState("", storage_key="ulsad-run", secret="ulsad")
     with gr.Row():
@@ -53,8 +59,8 @@ def build(
                               value="quick", label="Preset")
             settings, white_level, weights = train_order.settings()
             cost = gr.HTML(elem_id="cost")
-            name = gr.Textbox(label="Name of the model", placeholder="the date if left empty",
-                              max_lines=1)
+            name = gr.Textbox(label="Name of the part", placeholder="the date if left empty", max_lines=1,
+                              info="a part that is there already gets a new version")
             start = gr.Button("Train", variant="primary", elem_id="train")
         with gr.Column(scale=3, elem_id="run"):
             run = gr.Dropdown([], label="Run", info="newest first; a run continues when this page is closed",
@@ -66,18 +72,19 @@ def build(
                 inspect = gr.Button("Open in Inspect", visible=False, elem_id="open-in-inspect")
             preview = gr.Image(label="One photo and its current maps", format="png", buttons=[],
                                interactive=False, visible=False, elem_id="preview", elem_classes="view")
-            plot = gr.LinePlot(x="step", y="value", color="loss", height=240,
-                               title="Losses of both branches on the good parts",
-                               y_title="loss", buttons=[], elem_id="losses")
             with gr.Column(visible=False) as after:
                 gr.Markdown("### Result")
                 outcome = gr.HTML(elem_id="outcome")
+                beside_shown = beside.build()
                 strange = doubts.build()
                 more = gr.HTML(elem_id="more-photos")
                 with gr.Row():
                     take_model = gr.DownloadButton("Model file", elem_id="take-model")
                     take_card = gr.DownloadButton("Run card", elem_id="take-card")
-    with gr.Accordion("Runs and models", open=True):
+            plot = gr.LinePlot(x="step", y="value", color="loss", height=240,
+                               title="Losses of both branches on the good parts",
+                               y_title="loss", buttons=[], elem_id="losses")
+    with gr.Accordion("Parts and versions", open=True):
         runs_list.build(models_dir, changed)
 
     priced = [key, preset, *settings, weights]
@@ -107,16 +114,18 @@ def build(
                         [run, mine]).success(None, js=_SHOW_RUN)
     inspected.again.click(library.show_errors(partial(_with_marks, models_dir)), model, [run, mine, tabs]
                           ).success(None, js=_SHOW_RUN)
+    for button, function in ((beside_shown.use, beside.use), (beside_shown.back, beside.back)):
+        button.click(library.show_errors(partial(_used, models_dir, function)), run,
+                     [model, run, seen, changed])
     run.input(_remembered, run, mine)
     timer = gr.Timer(LIVE)
     views = [status, plot, preview, stop, resume, inspect, after, outcome, take_model, take_card,
-             *strange.shown, more, timer, changed, seen]
+             *strange.shown, more, *beside_shown, timer, changed, seen]
     gr.on([timer.tick, run.change], library.show_errors(partial(_watch, models_dir)), [run, seen],
           views, show_progress="hidden", concurrency_id="watch")
     gr.on(None, library.show_errors(partial(_mine, models_dir)), mine, run)
     changed.change(library.show_errors(partial(_runs, models_dir)), run, run, show_progress="hidden")
-    changed.change(library.show_errors(partial(_models, models_dir)), model, [model, inspected.to_train],
-                   show_progress="hidden")
+    return changed
 
 
 def _check_stopped() -> tuple[str, gr.Button]:
@@ -131,7 +140,7 @@ def _remembered(run: str | None) -> str | None:
 def _start(models_dir: Path, *inputs: Any) -> tuple[Update, ...]:
     """Show the new run."""
     run = train_order.start(models_dir, *inputs)
-    return gr.Dropdown(_names(models_dir), value=run), run, "", "", gr.Accordion(visible=False), ""
+    return gr.Dropdown(_runs_there(models_dir), value=run), run, "", "", gr.Accordion(visible=False), ""
 
 
 def _emptied(*dropped: Slot) -> tuple[Slot | str, ...]:
@@ -153,8 +162,8 @@ def _resume(models_dir: Path, run: str | None) -> tuple[Update, ...]:
 def _watch(models_dir: Path, run: str | None, seen: tuple[Any, ...]) -> list[Update]:
     """Redraw the run's state and the lists when something has changed."""
     folders = directory.all_runs(models_dir)
-    there = tuple(folder.name for folder in folders)
-    folder = next((folder for folder in folders if folder.name == run), None)
+    there = tuple(directory.name_of(folder) for folder in folders)
+    folder = next((folder for folder in folders if directory.name_of(folder) == run), None)
     if folder is None:
         nothing = run, there
         return [gr.skip()] * VIEWS if nothing == seen else [*_no_run(run), gr.Timer(QUIET), nothing, nothing]
@@ -190,63 +199,63 @@ def _after(state: directory.RunState) -> tuple[Update, ...]:
     write_text(written, run_card(card))  # written anew, as the run may have been renamed
     return (gr.Column(visible=True), result(card.outcome),
             gr.DownloadButton(value=str(places.copy_of(state.model))), gr.DownloadButton(value=str(written)),
-            *doubts.of(state.folder, card), curve_of(card))
+            *doubts.of(state.folder, card), curve_of(card), *beside.of(state.folder))
 
 
 def _nothing_after() -> tuple[Update, ...]:
-    return gr.Column(visible=False), "", gr.skip(), gr.skip(), *doubts.none(), ""
+    return gr.Column(visible=False), "", gr.skip(), gr.skip(), *doubts.none(), "", *beside.none()
 
 
 def _leave_out(models_dir: Path, run: str | None, names: list[str]) -> tuple[Update, ...]:
     """Show the run that trains again without these photos."""
     again = doubts.leave_out(models_dir, run, names)
-    return gr.Dropdown(_names(models_dir), value=again), again
+    return gr.Dropdown(_runs_there(models_dir), value=again), again
+
+
+def _used(models_dir: Path, put: Callable[[Path, str | None], str], run: str | None) -> tuple[Update, ...]:
+    """Choose the version that is now in use in the header and in this tab."""
+    name = put(models_dir, run)
+    gr.Info(f"'{escape(library.label(name))}' is now in use.", duration=5)
+    return name, name, (), (name, time.time())  # the last changes, so that all lists are renewed
 
 
 def _with_marks(models_dir: Path, model: str) -> tuple[Update, ...]:
-    """Show the run that trains again with the photos marked in Inspect."""
+    """Show the run that trains again with the photos marked in Inspect. A model by itself becomes the first
+    version of a part, so the header may have to choose it anew."""
     if model not in _names(models_dir):
         raise InputError(f"'{library.label(model)}' was not trained here, so its photos are not at hand. Add "
                          "the marked photos to yours and train on them.")
-    again = train_with(directory.named(models_dir, model), library.marks_of(model, models_dir)).name
-    return gr.Dropdown(_names(models_dir), value=again), again, gr.Tabs(selected="train")
-
-
-def _models(models_dir: Path, model: str) -> tuple[Update, ...]:
-    """All current models; the demo replaces a chosen model that was renamed or deleted. And whether it is the
-    only one."""
-    choices = library.models(models_dir)
-    return renewed(choices, model, choices[-1][1]), gr.Button(visible=len(choices) == 1)
+    folder = train_with(directory.named(models_dir, model), library.marks_of(model, models_dir))
+    again = directory.name_of(folder)
+    return gr.Dropdown(_runs_there(models_dir), value=again), again, gr.Tabs(selected="train")
 
 
 def _open(models_dir: Path, run: str) -> tuple[Update, ...]:
-    """Open Inspect with the run's model, its held-out good photos and the known defects."""
-    folder = directory.named(models_dir, run)
-    chosen = gr.Dropdown(library.models(models_dir), value=run), gr.Tabs(selected="inspect")
-    if not (folder / directory.PHOTOS).is_dir():
-        return *chosen, gr.skip(), gr.skip()
-    intake, names = kept(folder / directory.PHOTOS), set(library.detector(run, models_dir).record["held_out"])
-    held_out = [path for path in intake.held_out or intake.good if path.name in names]
-    photos = [*((path, path.name) for path in held_out),
-              *((photo.path, f"{photo.kind}/{photo.path.name}") for photo in intake.test)]
-    return *chosen, Request(tuple(photos)), Slot()
+    """Open Inspect with the run's model and its own photos."""
+    own = own_photos(run, models_dir)
+    return run, gr.Tabs(selected="inspect"), *((own, Slot()) if own else (gr.skip(), gr.skip()))
 
 
 def _mine(models_dir: Path, run: str) -> gr.Dropdown:
     """The run that this browser started or chose last, or else the newest."""
-    names = _names(models_dir)
-    return gr.Dropdown(names, value=run if run in names else _newest(names))
+    there = _runs_there(models_dir)
+    return gr.Dropdown(there, value=run if run in _names(models_dir) else _newest(there))
 
 
 def _runs(models_dir: Path, run: str | None) -> gr.Dropdown:
     """All current runs; the newest replaces a chosen run that was renamed or deleted."""
-    names = _names(models_dir)
-    return renewed(names, run, _newest(names))
+    there = _runs_there(models_dir)
+    return renewed(there, run, _newest(there))
 
 
-def _newest(names: list[str]) -> str | None:
-    return names[0] if names else None
+def _newest(there: list[tuple[str, str]]) -> str | None:
+    return there[0][1] if there else None
+
+
+def _runs_there(models_dir: Path) -> list[tuple[str, str]]:
+    """(label, name) of all runs, newest first."""
+    return [(library.label(name), name) for name in _names(models_dir)]
 
 
 def _names(models_dir: Path) -> list[str]:
-    return [folder.name for folder in directory.all_runs(models_dir)]
+    return [directory.name_of(folder) for folder in directory.all_runs(models_dir)]
