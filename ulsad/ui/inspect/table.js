@@ -35,8 +35,14 @@ function show() {
      </div>`).join("");
   element.querySelector(".shown").textContent = rows.length < total
     ? `${rows.length} of ${total} photos; narrow the filter, or download the table` : `${total} photo${total === 1 ? "" : "s"}`;
-  list.querySelector(".selected")?.scrollIntoView({block: "nearest"});
+  reveal(list.querySelector(".selected"));
   if (held) list.focus();
+}
+
+function reveal(row) {  // scrolls the list alone: on a phone, where the photo is above it, the page must stay
+  if (!row) return;
+  const at = row.getBoundingClientRect(), of = list.getBoundingClientRect();
+  list.scrollTop += Math.min(at.top - of.top, 0) || Math.max(at.bottom - of.bottom, 0);
 }
 
 function pick(row) {
