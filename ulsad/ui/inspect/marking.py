@@ -65,8 +65,11 @@ def marked_good(request: gr.Request, *inputs: Any) -> tuple[str, ...]:
     return _mark(Controls(*inputs), True, "", "", request)
 
 
-def marked_defect(request: gr.Request, painted: str, kind: str, *inputs: Any) -> tuple[str, ...]:
-    return _mark(Controls(*inputs), False, kind.strip()[:LONGEST], painted, request)
+def marked_defect(
+    request: gr.Request, painted: str, kind: str | None, *inputs: Any
+) -> tuple[str, ...]:
+    """The kind is None while the panel's tab was never opened."""
+    return _mark(Controls(*inputs), False, (kind or "").strip()[:LONGEST], painted, request)
 
 
 def _mark(
