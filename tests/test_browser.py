@@ -58,6 +58,11 @@ def draw(
 ) -> None:
     """Draw on the photo with a tool, from point to point in shares of it, and click afterwards."""
     choose_tool(page, tool)
+    drag(page, *points, then=then)
+
+
+def drag(page: Page, *points: tuple[float, float], then: tuple[float, float] | None = None) -> None:
+    """The same with the tool that is chosen."""
     stage = page.locator("#viewer [data-name=photo] .stage")
     stage.scroll_into_view_if_needed()
     box = stage.bounding_box()
@@ -208,12 +213,20 @@ def test_nothing_that_belongs_to_a_photo_needs_scrolling(page, width, height):
 
 def test_on_a_phone_views_are_swiped_one_by_one(page):
     before = page.viewport_size
+    expect(page.locator("#batch .row b").first).to_be_visible()
     page.set_viewport_size({"width": 390, "height": 844})
     expect(page.locator("#viewer [data-name=photo]")).to_be_in_viewport()
     expect(page.locator("#viewer [data-name=local]")).not_to_be_in_viewport()
     page.locator("#viewer .views").evaluate("views => views.scrollBy(400, 0)")
     expect(page.locator("#viewer [data-name=local]")).to_be_in_viewport()
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    defect = page.locator("#viewer .quick .bad-part")  # beside the photo; the panel is far below
+    expect(defect).to_be_in_viewport(ratio=0.98)
+    defect.click()
+    expect(defect).to_have_attribute("aria-pressed", "true")
+    panel(page, "Mark")
+    page.locator("#mark-undo").click()
+    expect(defect).to_have_attribute("aria-pressed", "false")
     page.set_viewport_size(before)
 
 
@@ -244,7 +257,7 @@ def test_keys_step_through_photos_and_change_what_is_shown(page):
     page.locator("#criterion-name textarea, #criterion-name input").fill("")
 
 
-def test_a_false_reject_is_marked_and_passes_once_thresholds_are_fitted(page):
+def test_a_false_reject_is_marked_and_passes_once_thresholds_are_fitted(page, models_dir):
     choose(page, "0 good.jpg")
     panel(page, "Threshold")
     page.locator("#scores [data-line=review]").focus()
@@ -258,8 +271,22 @@ def test_a_false_reject_is_marked_and_passes_once_thresholds_are_fitted(page):
     expect(page.locator("#marks tr").nth(1)).to_have_text("good01")
     choose(page, "5 scratch.jpg")
     page.locator("#mark-kind textarea, #mark-kind input").fill("scratch <b>")
+    page.locator("#paint .paint").click()
+    for left_over in ("Escape", None):  # discarded, and painted once more
+        drag(page, (0.2, 0.6), (0.2, 0.8))
+        drag(page, (0.7, 0.2), (0.8, 0.2))
+        page.locator("#paint .undo").click()
+        expect(page.locator("#viewer .drawing .painted")).to_have_count(1)
+        if left_over:
+            page.keyboard.press(left_over)
+            expect(page.locator("#viewer .drawing .painted")).to_have_count(0)
     page.locator("#mark-defect").click()
-    expect(row.locator(".mark")).to_contain_text("marked as a defect: scratch <b>")
+    expect(row.locator(".mark")).to_contain_text("marked as a defect: scratch <b>, painted")
+    expect(page.locator("#viewer .drawing .painted")).to_have_count(0)
+    expect(page.locator("#viewer [data-name=photo] .said").last).to_have_attribute("d", re.compile("^M"))
+    mask, = (np.asarray(Image.open(file)) for file in models_dir.rglob("masks/*.png"))
+    assert mask[int(0.7 * len(mask)), int(0.2 * len(mask[0]))] and not mask[:, len(mask[0]) // 2:].any()
+    page.locator("#paint .paint").click()
     page.locator("#mark-fit").click()
     expect(page.locator("#marks tr").nth(1)).to_have_text("good10")
     expect(page.locator("#marks tr").nth(2)).to_have_text("defects01")
@@ -270,6 +297,7 @@ def test_a_false_reject_is_marked_and_passes_once_thresholds_are_fitted(page):
     for left in (1, 0):
         page.locator("#mark-undo").click()
         expect(page.locator("#batch .mark")).to_have_count(left)
+    assert not list(models_dir.rglob("masks/*.png"))
 
 
 def test_filters_leave_what_they_say_and_show_no_photo_that_they_hide(page):

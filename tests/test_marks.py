@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from conftest import DEMO_MODEL, DEMO_PHOTOS
+from PIL import Image
 
 from ulsad import InputError
+from ulsad.photos.datasets import LabelledPhoto, read_mask
+from ulsad.photos.intake import Intake, keep, kept
 from ulsad.runs import directory
+from ulsad.runs.again import train_with
 from ulsad.runs.marks import Mark, Marks, beside
-from ulsad.ui import batches, library
+from ulsad.ui import batches, library, places
 from ulsad.ui.batches import Request
 from ulsad.ui.inspect import marking, scoring
 from ulsad.ui.inspect.views import ALL, Controls
@@ -53,6 +58,54 @@ def test_a_second_mark_of_a_photo_replaces_the_first_until_it_is_undone(tmp_path
     assert marks.read() == [SCRATCH, GOOD]
     marks.undo()
     assert marks.read() == [wrong, SCRATCH] and marks.photo(wrong).exists()
+
+
+def test_a_painted_mask_is_kept_with_the_defect_and_goes_with_it(tmp_path, photo):
+    marks = Marks(tmp_path / "marks")
+    masks = [np.zeros((30, 40), bool), np.ones((30, 40), bool)]
+    masks[0][5:10, 3:30] = True
+    marks.add(SCRATCH, photo, masks[0])
+    marks.add(replace(SCRATCH, kind="dent"), photo)  # another kind, the same place
+    marks.add(SCRATCH, photo, masks[1])
+    marks.add(replace(SCRATCH, is_good=True), photo, masks[1])
+    for painted in (None, masks[1], masks[0], masks[0]):
+        mark, = marks.read()
+        assert bool(mark.mask) is (painted is not None)
+        if painted is None:
+            assert marks.mask(mark) is None
+        else:
+            assert np.array_equal(np.asarray(Image.open(marks.mask(mark))), 255 * painted)
+        marks.undo()
+    assert list((marks.folder / "masks").iterdir()) == list((marks.folder / "photos").iterdir()) == []
+    with pytest.raises(InputError, match=r"mask of bb\.jpg is gone"):
+        marks.mask(mark)
+
+
+def test_a_list_from_before_there_were_masks_is_read(tmp_path):
+    old = asdict(SCRATCH)
+    del old["mask"]
+    (tmp_path / "marks.json").write_text(json.dumps([old]))
+    assert Marks(tmp_path).read() == [SCRATCH]
+
+
+def test_a_training_with_marked_defects_gets_their_masks(tmp_path, monkeypatch):
+    run, marks = tmp_path / "parts", Marks(tmp_path / "marks")
+    known_mask, painted = tmp_path / "known.png", np.zeros((300, 400), bool)
+    painted[100:200, 200:] = True
+    Image.fromarray(painted[::-1, ::-1]).save(known_mask)
+    good, known, *said = DEMO_PHOTOS[:5]
+    keep(Intake((good,), (), (LabelledPhoto(known, "dent", masks=(known_mask,)),)), run / directory.PHOTOS)
+    (run / "order.json").write_text('{"photos": []}')
+    (run / directory.EVENTS).touch()
+    for photo, mask in zip((known, *said), (None, painted, painted, None), strict=True):
+        digest = photo.stem.replace(" ", "")
+        marks.add(Mark(digest, "x.jpg", False, "scratch", 0.5, "tray", "", ""), photo, mask)
+    monkeypatch.setattr(directory, "start", lambda folder, arguments: None)
+    test = kept(train_with(run, marks) / directory.PHOTOS).test
+    masks = {photo.path.read_bytes(): photo.masks for photo in test}
+    found = [read_mask(masks[photo.read_bytes()], 100) for photo in (known, *said)]
+    assert [mask.mean() for mask in found] == pytest.approx([1 / 6, 1 / 6, 1 / 6, 0], abs=0.01)
+    assert found[1][50, 75] and found[2][50, 75] and found[0][50, 25]
 
 
 def test_a_damaged_list_is_named(tmp_path):
@@ -103,7 +156,7 @@ def test_a_photo_is_marked_counted_and_thresholds_fitted(opened, tmp_path):
     row = next(row for row in json.loads(table)["rows"] if row["index"] == good)
     assert row["mark"] == "marked good" and row["verdict"] == "fail"
     assert "<tr><th>good</th><td>0</td><td>1</td></tr>" in marks
-    marks = marking.marked_defect(who, " scratch ", *strict._replace(photo=scratch))[-1]
+    marks = marking.marked_defect(who, "", " scratch ", *strict._replace(photo=scratch))[-1]
     assert "<tr><th>defects</th><td>0</td><td>1</td></tr>" in marks
     kept = library.marks_of("tray.safetensors", tmp_path).read()
     assert [(mark.is_good, mark.kind, mark.who) for mark in kept] == [(True, "", "ann"),
@@ -114,6 +167,31 @@ def test_a_photo_is_marked_counted_and_thresholds_fitted(opened, tmp_path):
     assert "<tr><th>defects</th><td>0</td><td>1</td></tr>" in views[-1]
     marking.undone(*strict)
     assert [mark.kind for mark in library.marks_of("tray.safetensors", tmp_path).read()] == [""]
+
+
+def test_what_is_painted_goes_with_the_mark_and_is_outlined(opened, tmp_path):
+    who, batch = SimpleNamespace(username=None), batches.recalled(opened.key)
+    stroke = {"points": [[0.25, 0.5], [0.75, 0.5]], "width": 0.1}
+
+    def marked(photo: int, **drawing) -> dict:
+        text = json.dumps({"photo": places.address(batch.picture(0)), "strokes": [stroke]} | drawing)
+        return json.loads(marking.marked_defect(who, text, "", *opened._replace(photo=photo))[0])
+
+    shown, marks = marked(0), library.marks_of("tray.safetensors", tmp_path)
+    assert shown["mark"] == "defect" and shown["painted"].startswith("M")
+    mask = np.asarray(Image.open(marks.mask(marks.read()[0]))) > 0
+    height, width = batch.batch.predictions[0].size
+    assert mask.shape == (height, width)
+    assert mask[height // 2, width // 2] and not mask[height // 4].any()
+    assert marked(1)["painted"] == ""  # a drawing on photo 0
+    assert marked(2, strokes=[])["painted"] == ""
+    assert json.loads(marking.marked_good(who, *opened)[0])["mark"] == "good"
+    for nonsense in ("{", "[]", "{}", '"a"'):
+        with pytest.raises(InputError, match="can't be read"):
+            marking.marked_defect(who, nonsense, "", *opened)
+    with pytest.raises(InputError, match="can't be read"):
+        marked(0, strokes=[{"points": ["a"], "width": None}])
+    assert len(marks.read()) == 3
 
 
 def test_thresholds_need_an_open_marked_photo(opened):

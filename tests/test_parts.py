@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from ulsad.runs.directory import EVENTS, MARKS, MODEL, ORDER, PART, PHOTOS
 from ulsad.runs.marks import Mark, Marks
 from ulsad.runs.turned import Comparison, Turned, Verdict
 from ulsad.ui import library
+
+MARK = Mark("a" * 64, "a.png", True, "", 0.4, "tray", "", "")
 
 
 def trained(version: Path) -> Path:
@@ -35,7 +38,7 @@ def part(tmp_path):
     home = tmp_path / "models"
     for why in ("", "with 1 marked"):
         parts.use(trained(parts.new_version(home, "tray", why)))
-    Marks(home / "tray" / MARKS).add(Mark("a" * 64, "a.png", True, "", 0.4, "tray", "", ""), DEMO_PHOTOS[5])
+    Marks(home / "tray" / MARKS).add(MARK, DEMO_PHOTOS[5])
     return home / "tray"
 
 
@@ -82,7 +85,7 @@ def test_a_run_by_itself_becomes_a_part_also_after_a_kill(tmp_path):
     run = tmp_path / "old"
     run.mkdir()
     marks = Marks(trained(run) / MARKS)
-    marks.add(Mark("a" * 64, "a.png", True, "", 0.4, "tray", "", ""), DEMO_PHOTOS[5])
+    marks.add(MARK, DEMO_PHOTOS[5])
     hidden = tmp_path / f"{parts._BECOMING}old"  # where a killed process leaves it
     hidden.mkdir()
     run.rename(hidden / "version 1")
@@ -152,6 +155,10 @@ def altered(archive: Path, out: Path, **files: bytes | None) -> Path:
     ({"marks__marks.json": b"{"}, "can't be read"),
     ({"marks__photos__" + "a" * 64 + DEMO_PHOTOS[5].suffix: None}, "is gone"),
     ({"version 1__../../x.png": b""}, "outside"),
+    ({"marks__marks.json": json.dumps([asdict(MARK) | {"digest": "../../../../root/a"}]).encode()},
+     "did not write"),
+    ({"marks__marks.json": json.dumps([asdict(MARK) | {"mask": "../../x.png"}]).encode()}, "did not write"),
+    ({"marks__marks.json": json.dumps([asdict(MARK) | {"name": 7}]).encode()}, "did not write"),
     ({"version 1__model.safetensors": None, "version 2, with 1 marked__model.safetensors": None},
      "without a model"),
 ])

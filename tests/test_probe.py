@@ -66,6 +66,8 @@ def test_strokes_cover_what_was_painted():
     assert mask[:, 50][30:].sum() == pytest.approx(20, abs=1)  # a tenth of the width is a fifth of the height
     assert mask[10, 50] and not mask[20, 50]
     assert np.array_equal(mask, probe.strokes((50, 100), 100, lines))
+    own = probe.painted((500, 1000), lines)
+    assert own.shape == (500, 1000) and own.mean() == pytest.approx(mask.mean(), rel=0.06)
 
 
 @pytest.mark.parametrize("box", [(0.4, 0, 0.6, 1), (0, 0.4, 1, 0.6)])

@@ -45,7 +45,8 @@ EVENTS = {
     "inspect.tab._probed": NO_NAME, "inspect.tab._ignored": NO_NAME,
     "inspect.marking.marked_good": NO_NAME, "inspect.marking.undone": NO_NAME,
     "inspect.marking.fitted": NO_NAME,
-    "inspect.marking.marked_defect": "keeps the name of a kind as a text in a list of marks",
+    "inspect.marking.marked_defect": "keeps the name of a kind as a text in a list of marks; refuses "
+                                      "what is no drawing",
     "inspect.take_away._save": "keeps a criterion under any name inside the open model's file",
     "inspect.take_away._restore": "looks the criterion's name up in the open model's file",
     "inspect.take_away._table": NO_NAME, "inspect.take_away._report": NO_NAME,

@@ -76,12 +76,19 @@ def changed(photo: Image.Image, box: Box, change: Callable[[Image.Image], Image.
 
 
 def strokes(size: tuple[int, int], side: int, lines: Sequence[dict]) -> np.ndarray:
-    """Lines painted on a photo of (height, width) as a mask of its square, bool (side, side).
+    """What `painted` does, as a mask of the photo's square, bool (side, side)."""
+    scale = 4 * side / max(size)  # fine enough for any photo size
+    height, width = (max(1, round(scale * length)) for length in size)
+    mask = Image.fromarray(painted((height, width), lines))
+    return np.asarray(mask.convert("L").resize((side, side), Image.Resampling.BOX)) > 127
+
+
+def painted(size: tuple[int, int], lines: Sequence[dict]) -> np.ndarray:
+    """Lines painted on a photo as a mask of its `size` (height, width), bool (height, width).
 
     Each has `points` and a `width`, a fraction of the photo's longer side; a single point is a dot.
     """
-    scale = 4 * side / max(size)  # fine enough for any photo size
-    height, width = (max(1, round(scale * length)) for length in size)
+    height, width = size
     mask = Image.new("L", (width, height))
     draw = ImageDraw.Draw(mask)
     for line in lines:
@@ -90,7 +97,7 @@ def strokes(size: tuple[int, int], side: int, lines: Sequence[dict]) -> np.ndarr
         draw.line(pixels, fill=255, width=max(1, round(2 * radius)))
         for x, y in pixels:
             draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=255)
-    return np.asarray(mask.resize((side, side), Image.Resampling.BOX)) > 127
+    return np.asarray(mask) > 127
 
 
 def _pixels(photo: Image.Image, box: Box) -> tuple[int, int, int, int]:

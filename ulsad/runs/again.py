@@ -38,8 +38,9 @@ def train_with(run: Path, marks: Marks) -> Path:
     """Start the same training again with the marked photos, as the next version; return its folder.
 
     A run by itself becomes a part first, see `parts.adopt`. Photos marked as good join the good ones, and
-    those marked as defects the known defects, which only test. A mark goes before what a photo was in the
-    earlier training. Raises `InputError` if nothing is marked, or if the run's photos are not kept with it.
+    those marked as defects the known defects, which only test; their painted masks say where. A mark goes
+    before what a photo was in the earlier training. Raises `InputError` if nothing is marked, if a marked
+    photo or mask is gone, or if the run's photos are not kept with it.
     """
     said = marks.read()
     if not said:
@@ -52,7 +53,9 @@ def train_with(run: Path, marks: Marks) -> Path:
             if mark.is_good:
                 good.append(photo)
             else:
-                defects.append(LabelledPhoto(photo, _folder_name(mark.kind)))
+                mask = marks.mask(mark)
+                masks = (mask,) if mask else _masks_of(photo, intake)
+                defects.append(LabelledPhoto(photo, _folder_name(mark.kind), masks=masks))
         marked = [*good, *(defect.path for defect in defects)]
         return _started(run, replace(
             intake, good=(*_others(intake.good, marked), *good), held_out=_others(intake.held_out, marked),
@@ -76,6 +79,11 @@ def _under_its_name(photo: Path, name: str, folder: Path) -> Path:
 
 def _folder_name(kind: str) -> str:
     return re.sub(r"[^\w ().-]", "_", kind).strip(". ") or UNNAMED_DEFECT
+
+
+def _masks_of(photo: Path, intake: Intake) -> tuple[Path, ...]:
+    """Those that the same photo had in the earlier training: a mark without a mask does not undo them."""
+    return next((known.masks for known in intake.test if not _others([known.path], [photo])), ())
 
 
 def _others(paths: Sequence[Path], marked: Sequence[Path]) -> tuple[Path, ...]:

@@ -1,20 +1,26 @@
 """What people say of photos that a model has judged: this one is good, this one is a defect.
 
-A folder beside the models holds marks.json, a list in the order of marking, and each marked photo.
+A folder beside the models holds marks.json, a list in the order of marking, each marked photo, and the masks
+that were painted on defects.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import re
+import uuid
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
+
+import numpy as np
+from PIL import Image
 
 from ulsad.errors import InputError
 from ulsad.photos.files import link_or_copy, write_text
 from ulsad.runs.directory import EVENTS, MARKS, part_of
 
-_LIST, _PHOTOS = "marks.json", "photos"
+_LIST, _PHOTOS, _MASKS = "marks.json", "photos", "masks"
 _writing = Lock()
 
 
@@ -30,6 +36,15 @@ class Mark:
     model: str  # the model's name and when it was made
     who: str  # the user's name if visitors must log in, else ""
     when: str
+    mask: str = ""  # name of the PNG of where the defect is; "" for good parts and where none was painted
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its values have the right types, and its file names lead nowhere else."""
+        texts = (self.digest, self.name, self.kind, self.model, self.who, self.when, self.mask)
+        return (all(isinstance(text, str) for text in texts) and isinstance(self.is_good, bool)
+                and isinstance(self.score, (int, float)) and bool(re.fullmatch("[0-9a-f]+", self.digest))
+                and bool(re.fullmatch(r"([0-9a-f-]+\.png)?", self.mask)))
 
 
 @dataclass(frozen=True)
@@ -40,20 +55,23 @@ class Marks:
 
     def read(self) -> list[Mark]:
         """The last mark of each photo, in the order of marking. Raises `InputError` for a damaged file."""
-        marks = self._history()
+        marks = self.history()
         last = {mark.digest: i for i, mark in enumerate(marks)}
         return [marks[i] for i in sorted(last.values())]
 
-    def add(self, mark: Mark, photo: Path) -> None:
-        """Keep a mark and the photo. Raises `InputError`."""
+    def add(self, mark: Mark, photo: Path, painted: np.ndarray | None = None) -> None:
+        """Keep a mark and the photo, and of a defect the painted mask, bool (height, width) of the photo.
+
+        A defect that is marked again keeps its mask until another is painted. Raises `InputError`.
+        """
         with _writing:
-            before = self._history()
+            before = self.history()
             try:
                 place = self.folder / _PHOTOS / f"{mark.digest}{photo.suffix.lower()}"
                 place.parent.mkdir(parents=True, exist_ok=True)
                 if not place.exists():
                     link_or_copy(photo, place)
-                self._write([*before, mark])
+                self._write([*before, replace(mark, mask=self._mask_of(mark, before, painted))])
             except OSError as error:
                 raise InputError(f"The mark could not be kept ({error}). Is the disk full?") from error
 
@@ -63,11 +81,13 @@ class Marks:
         Raises `InputError` if there is none.
         """
         with _writing:
-            marks = self._history()
+            marks = self.history()
             if not marks:
                 raise InputError("Nothing is marked yet.")
             *before, last = marks
             self._write(before)
+            if last.mask and last.mask not in {mark.mask for mark in before}:
+                (self.folder / _MASKS / last.mask).unlink(missing_ok=True)
             if last.digest not in {mark.digest for mark in before}:
                 for photo in (self.folder / _PHOTOS).glob(f"{last.digest}.*"):
                     photo.unlink(missing_ok=True)
@@ -80,7 +100,35 @@ class Marks:
             raise InputError(f"The marked photo {mark.name} is gone from {self.folder}.")
         return found
 
-    def _history(self) -> list[Mark]:
+    def mask(self, mark: Mark) -> Path | None:
+        """Where the defect is: a PNG as large as the upright photo, white on black; None if none was painted.
+
+        Raises `InputError` if it is gone.
+        """
+        if not mark.mask:
+            return None
+        file = self.folder / _MASKS / mark.mask
+        if not file.is_file():
+            raise InputError(f"The mask of {mark.name} is gone from {self.folder}.")
+        return file
+
+    def _mask_of(self, mark: Mark, before: list[Mark], painted: np.ndarray | None) -> str:
+        """The name of a new mark's mask, which is saved if it was painted.
+
+        Every mask has a name of its own, so that an earlier mark still has its mask after an undo.
+        """
+        if mark.is_good:
+            return ""
+        if painted is None:
+            earlier = [other.mask for other in before if other.digest == mark.digest]
+            return earlier[-1] if earlier else ""
+        file = self.folder / _MASKS / f"{mark.digest}-{uuid.uuid4().hex[:8]}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.where(painted, 255, 0).astype(np.uint8)).save(file)
+        return file.name
+
+    def history(self) -> list[Mark]:
+        """Every mark, in the order of marking. Raises `InputError` for a damaged file."""
         file = self.folder / _LIST
         if not file.exists():
             return []

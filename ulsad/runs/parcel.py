@@ -80,7 +80,7 @@ def _belongs(place: PurePosixPath) -> bool:
             return only == PART
         case [folder, "marks.json"]:
             return folder == MARKS
-        case [folder, _, name] if folder == MARKS:
+        case [folder, _, _] if folder == MARKS:
             return is_photo(place)
         case [_, name]:
             return name in _FILES or name.startswith("weights.")
@@ -143,8 +143,11 @@ def _check(part: Path, archive: Path) -> None:
     if not any(directory.read(run).model for run in runs):
         raise InputError(f"{archive.name} holds a part without a model.")
     marks = Marks(part / MARKS)
-    for mark in marks.read():
+    for mark in marks.history():
+        if not mark.is_plain:
+            raise InputError(f"{archive.name} holds a mark that this app did not write.")
         marks.photo(mark)
+        marks.mask(mark)
 
 
 def _check_events(run: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from html import escape
@@ -12,12 +13,23 @@ import numpy as np
 
 from ulsad.detector.criterion import dividing
 from ulsad.errors import InputError
+from ulsad.photos import probe
 from ulsad.runs.marks import Mark
-from ulsad.ui import batches, library
+from ulsad.ui import batches, library, places
+from ulsad.ui.batches import OpenBatch
 from ulsad.ui.component import Update
+from ulsad.ui.inspect import viewer
 from ulsad.ui.inspect.views import Controls, criterion, marked
 
 LONGEST = 60  # characters of the name of a kind
+
+# viewer.js hands over what is painted when a mark is made, and forgets it once the mark is kept.
+PAINTED = """(_, ...others) => {
+  const asked = new CustomEvent("painted", {detail: {text: ""}});
+  document.querySelector("#workspace").dispatchEvent(asked);
+  return [asked.detail.text, ...others];
+}"""
+KEPT = "() => { document.querySelector('#workspace').dispatchEvent(new Event('marked')); }"
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,7 @@ class Marking:
 
     good: gr.Button
     kind: gr.Textbox
+    painted: gr.Textbox  # empty; `PAINTED` replaces it on the way to the server
     defect: gr.Button
     undo: gr.Button
     fit: gr.Button
@@ -38,23 +51,30 @@ def build(tally: gr.HTML) -> Marking:
     good = gr.Button("This part is good", size="sm", elem_id="mark-good")
     kind = gr.Textbox(label="Kind of defect (optional)", placeholder="scratch", max_lines=1,
                       max_length=LONGEST, elem_id="mark-kind")
+    gr.HTML(viewer.PAINT, elem_id="paint", js_on_load=viewer.ARRIVED)
+    painted = gr.Textbox(label="What is painted", visible=False)
     defect = gr.Button("This part has a defect", size="sm", elem_id="mark-defect")
     undo = gr.Button("Undo the last mark", size="sm", elem_id="mark-undo")
     tally.render()
     fit = gr.Button("Fit the thresholds to the marks", size="sm", elem_id="mark-fit")
     again = gr.Button("Train again with these", size="sm", elem_id="mark-again")
-    return Marking(good, kind, defect, undo, fit, again)
+    return Marking(good, kind, painted, defect, undo, fit, again)
 
 
 def marked_good(request: gr.Request, *inputs: Any) -> tuple[str, ...]:
-    return _mark(Controls(*inputs), True, "", request)
+    return _mark(Controls(*inputs), True, "", "", request)
 
 
-def marked_defect(request: gr.Request, kind: str, *inputs: Any) -> tuple[str, ...]:
-    return _mark(Controls(*inputs), False, kind.strip()[:LONGEST], request)
+def marked_defect(
+    request: gr.Request, painted: str, kind: str | None, *inputs: Any
+) -> tuple[str, ...]:
+    """The kind is None while the panel's tab was never opened."""
+    return _mark(Controls(*inputs), False, (kind or "").strip()[:LONGEST], painted, request)
 
 
-def _mark(controls: Controls, is_good: bool, kind: str, request: gr.Request) -> tuple[str, ...]:
+def _mark(
+    controls: Controls, is_good: bool, kind: str, painted: str, request: gr.Request
+) -> tuple[str, ...]:
     opened = batches.recalled(controls.key)
     prediction, name = opened.batch.predictions[controls.photo], opened.batch.names[controls.photo]
     score = float(opened.batch.judged(criterion(*controls[2:7]))[controls.photo].score)
@@ -62,9 +82,27 @@ def _mark(controls: Controls, is_good: bool, kind: str, request: gr.Request) -> 
     mark = Mark(prediction.digest, name, is_good, kind, round(score, 4),
                 f"{library.label(opened.model)}, {made}", request.username or "",
                 time.strftime("%Y-%m-%d %H:%M:%S"))
-    opened.marks.add(mark, prediction.file)
+    opened.marks.add(mark, prediction.file, _mask(painted, opened, controls.photo))
     opened.look_at_marks()
     return controls.draw()
+
+
+def _mask(painted: str, opened: OpenBatch, index: int) -> np.ndarray | None:
+    """What the browser says was painted on a photo, as bool (height, width); None if nothing was.
+
+    Nor does a drawing on another photo count, which the browser sends if the next photo was chosen but not
+    yet shown. Raises `InputError` for what is no drawing.
+    """
+    if not painted:
+        return None
+    try:
+        drawing = json.loads(painted)
+        if drawing["photo"] != places.address(opened.picture(index)):
+            return None
+        mask = probe.painted(opened.batch.predictions[index].size, drawing["strokes"])
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+        raise InputError("The drawing can't be read. Clear it and paint again.") from error
+    return mask if mask.any() else None
 
 
 def undone(*inputs: Any) -> tuple[str, ...]:

@@ -40,9 +40,6 @@ SHORTCUTS = """
 """
 
 
-_ARRIVED = "element.closest('#workspace').dispatchEvent(new Event('arrived'))"  # for viewer.js
-
-
 @dataclass(frozen=True)
 class Charts:
     scores: gr.HTML
@@ -72,9 +69,9 @@ def build() -> tuple[Charts, marking.Marking, take_away.Kept]:
             marks = gr.HTML(elem_id="marks", render=False)
             marked = marking.build(marks)
         with gr.Tab("Probe"):
-            gr.HTML(viewer.PROBE, elem_id="probe", js_on_load=_ARRIVED)
+            gr.HTML(viewer.PROBE, elem_id="probe", js_on_load=viewer.ARRIVED)
         with gr.Tab("Reference"):
-            gr.HTML(viewer.REFERENCE, elem_id="reference", js_on_load=_ARRIVED)
+            gr.HTML(viewer.REFERENCE, elem_id="reference", js_on_load=viewer.ARRIVED)
         with gr.Tab("Maps"):
             kind = gr.Radio([("sum", "sum"), ("larger of both", "maximum"), ("mean", "mean")], value="sum",
                             label="Combined map", min_width=180,

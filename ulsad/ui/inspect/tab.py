@@ -99,9 +99,11 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
                [index, photos.of_verdict, photos.of_branch, *views], **each)
     view.ignore(library.show_errors(_ignored), [charts.target, *inputs], [lines, *views], **each)
 
-    marks.good.click(library.show_errors(marking.marked_good), inputs, views, **each)
-    for event in (marks.defect.click, marks.kind.submit):
-        event(library.show_errors(marking.marked_defect), [marks.kind, *inputs], views, **each)
+    for event in (marks.good.click, view.good):
+        event(library.show_errors(marking.marked_good), inputs, views, **each).success(None, js=marking.KEPT)
+    for event in (marks.defect.click, marks.kind.submit, view.defect):
+        event(library.show_errors(marking.marked_defect), [marks.painted, marks.kind, *inputs], views,
+              js=marking.PAINTED, **each).success(None, js=marking.KEPT)
     marks.undo.click(library.show_errors(marking.undone), inputs, views, **each)
     marks.fit.click(library.show_errors(marking.fitted), inputs, [lines, *views], **latest)
 

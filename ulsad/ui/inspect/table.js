@@ -68,7 +68,7 @@ function sendNow() {
   waiting = null;
 }
 element.closest("#workspace").addEventListener("click", (event) => {  // a mark is for the photo that is chosen
-  if (event.target.closest("#mark-good, #mark-defect")) sendNow();
+  if (event.target.closest("#mark-good, #mark-defect, .quick button")) sendNow();
 }, true);
 
 list.addEventListener("click", (event) => { list.focus(); pick(event.target.closest(".row")); });

@@ -1,11 +1,11 @@
 // Views of one photo with shared zoom, hover and drawing. Everything that needs no network happens here.
 // value: {photo, width, height, name, views: [{heat, contour, note (HTML), fired}], size, hover: {rows, columns, local,
-// global, combined}, reference: {photo, name}}; each heat is the coloured map alone, as a data URL.
+// global, combined}, reference: {photo, name}, mark: "good", "defect" or "", painted (outline)}; each heat is the coloured map alone, as a data URL.
 let value = null;  // sent as text, because gradio would watch every number of an object
 const one = (selector) => element.querySelector(selector);
 const root = element.closest("#workspace");  // with the panel, where the mouse's tools and the good photo are
 const anywhere = (selector) => [...root.querySelectorAll(selector)];
-const TWO_STEPS = ["duplicate", "move", "swap"];
+const TWO_STEPS = ["duplicate", "move", "swap"], BRUSHES = ["ignore", "mark"];
 const HINTS = {
   look: "Wheel: zoom. Drag: move. Double click: whole photo.",
   scratch: "Draw a line on the photo.",
@@ -14,11 +14,13 @@ const HINTS = {
   move: "Draw a rectangle around a part, then click where it should go.",
   swap: "Draw a rectangle around a part, then click the middle of the other one.",
   ignore: "Paint over areas to leave out, then press Ignore these areas.",
+  mark: "Paint over the defect, then say that this part has one.",
 };
 let zoom = {scale: 1, x: 0, y: 0};  // x, y: shift as fractions of the view
 let drawn = [];  // points of the unfinished line or rectangle
 let region = null;  // a rectangle whose destination is still to be clicked
-let strokes = [];  // painted areas to ignore
+let strokes = [];  // painted areas to ignore, or a painted defect
+let painting = false;  // whether the tool is the brush for defects, which is a button and not in the list of tools
 let chosen = null;  // the tool
 let unit = [1000, 1000];  // size of the drawing; one unit is a thousandth of the photo's longer side
 
@@ -37,19 +39,21 @@ function place(event, clip = true) {  // mouse position as fractions of the phot
   return clip ? at.map((share) => Math.min(Math.max(share, 0), 1)) : at;
 }
 
-const tool = () => anywhere("[name=tool]:checked")[0]?.value ?? "look";  // the panel's tab may not be open yet
+// The panel's tab may not be open yet.
+const tool = () => painting ? "mark" : anywhere("[name=tool]:checked")[0]?.value ?? "look";
 const path = (points) => "M" + points.map(([x, y]) => `${x * unit[0]},${y * unit[1]}`).join("L");
-const brush = () => Number(anywhere(".brush input")[0].value);
+const brush = () => Number(anywhere(painting ? ".marker input" : ".brush input")[0].value);
 
 function draw() {
   const drawing = one(".drawing");
   if (!value) return;
   const painted = strokes.map((stroke) => [stroke.points, stroke.width]);
-  if (drawn.length && tool() === "ignore") painted.push([drawn, brush()]);
+  if (drawn.length && BRUSHES.includes(tool())) painted.push([drawn, brush()]);
+  drawing.classList.toggle("defect", tool() !== "ignore");
   let html = painted.map(([points, width]) =>
     `<path class="painted" d="${path(points.length > 1 ? points : [points[0], points[0]])}"
            stroke-width="${1000 * width}"/>`).join("");
-  const box = region || (drawn.length > 1 && tool() !== "scratch" && tool() !== "ignore"
+  const box = region || (drawn.length > 1 && ![...BRUSHES, "scratch"].includes(tool())
                          ? [...drawn[0], ...drawn.at(-1)] : null);
   if (box) {
     const [x0, y0, x1, y1] = box;
@@ -66,16 +70,25 @@ function drop() {  // discards the unfinished drawing
 }
 
 function choose() {
-  if (tool() !== chosen) drop();
+  const stays = [tool(), chosen].every((name) => ["look", "mark"].includes(name));  // a defect, to look closer
+  if (tool() !== chosen && !stays) drop();
   chosen = tool();
+  anywhere(".paint").forEach((button) => button.setAttribute("aria-pressed", painting));
+  anywhere(".marker input").forEach((slider) => { slider.value = one(".marker input").value; });
   one(".hint").textContent = HINTS[tool()];
   root.dataset.tool = tool();
   draw();
 }
 
+function paintDefect(on) {
+  painting = on;
+  anywhere("[name=tool][value=look]").forEach((look) => { look.checked = true; });
+  choose();
+}
+
 function finish() {
   const name = tool();
-  if (name === "ignore") {
+  if (BRUSHES.includes(name)) {
     strokes.push({points: drawn, width: brush()});
   } else if (name === "scratch") {
     trigger("probe", {tool: name, points: drawn});
@@ -150,9 +163,17 @@ root.addEventListener("dblclick", (event) => {
 root.addEventListener("input", (event) => {
   if (event.target.matches(".opacity")) element.style.setProperty("--heat", event.target.value);
   if (event.target.matches(".outline")) element.classList.toggle("no-contour", !event.target.checked);
+  if (event.target.matches(".marker input")) {
+    anywhere(".marker input").forEach((slider) => { slider.value = event.target.value; });
+  }
 });
 root.addEventListener("change", (event) => { if (event.target.matches("[name=tool]")) choose(); });
 root.addEventListener("click", (event) => {
+  if (event.target.matches("[name=tool]") && painting) { painting = false; choose(); }
+  if (event.target.matches(".paint")) paintDefect(!painting);
+  if (event.target.matches(".clear")) drop();
+  if (event.target.matches(".good-part")) trigger("good", {});
+  if (event.target.matches(".bad-part")) trigger("defect", {});
   if (event.target.matches(".save")) save(event.target.closest("figure"));
   if (event.target.matches(".undo")) { strokes.pop(); draw(); }
   if (event.target.matches(".apply")) {
@@ -161,6 +182,11 @@ root.addEventListener("click", (event) => {
   }
   if (event.target.matches(".nothing")) { trigger("ignore", {strokes: []}); drop(); }
 });
+
+root.addEventListener("painted", (event) => {  // asked when the photo is marked as a defect
+  if (tool() !== "ignore" && strokes.length) event.detail.text = JSON.stringify({photo: value.photo, strokes});
+});
+root.addEventListener("marked", drop);
 
 const swap = (on) => element.classList.toggle("swapped", on && Boolean(value?.reference));
 root.addEventListener("pointerdown", (event) => { if (event.target.matches(".swap")) swap(true); });
@@ -193,11 +219,11 @@ async function save(figure) {  // the view as displayed, at the photo's own size
   const good = figure.matches(".expected") ? figure.querySelector(".photo") : null, {name} = value;
   const [width, height] = good ? [good.naturalWidth, good.naturalHeight] : [value.width, value.height];
   const context = await paint(figure, width, height);
-  const line = figure.querySelector(".contour");
-  if (line && line.getAttribute("d") && !element.matches(".no-contour")) {
+  for (const line of figure.querySelectorAll(".lines path:not(.shade)")) {
+    if (!line.getAttribute("d") || element.matches(".no-contour")) continue;
     const outline = new Path2D(), scaled = new DOMMatrix().scale(width / value.size, height / value.size);
     outline.addPath(new Path2D(line.getAttribute("d")), scaled);
-    Object.assign(context, {strokeStyle: "#00e5ff", lineWidth: Math.max(1.5, width / 400)});
+    Object.assign(context, {strokeStyle: getComputedStyle(line).stroke, lineWidth: Math.max(1.5, width / 400)});
     context.stroke(outline);
   }
   download(context.canvas, `${name} ${figure.dataset.name}`);
@@ -246,9 +272,12 @@ function show() {
     figure.classList.toggle("fired", view.fired);
     figure.querySelector("figcaption span").innerHTML = view.note;
     figure.querySelectorAll(".contour").forEach((line) => line.setAttribute("d", view.contour));
+    figure.querySelectorAll(".said").forEach((line) => line.setAttribute("d", value.painted));
     figure.querySelector(".lines").setAttribute("viewBox", `0 0 ${value.size} ${value.size}`);
   });
   one(".legend").innerHTML = value.legend;
+  one(".good-part").setAttribute("aria-pressed", value.mark === "good");
+  one(".bad-part").setAttribute("aria-pressed", value.mark === "defect");
   arrange();
   showReference();
   draw();

@@ -7,6 +7,7 @@ photo and does opacity, zoom, hover values, drawing and PNG downloads.
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ from PIL import Image
 
 from ulsad.detector import rendering
 from ulsad.detector.criterion import Criterion
+from ulsad.errors import InputError
 from ulsad.method.calibration import AnomalyMaps
+from ulsad.photos.datasets import read_mask
+from ulsad.runs.marks import Mark
 from ulsad.ui import batches, places
 from ulsad.ui.batches import OpenBatch
 from ulsad.ui.component import component
@@ -39,7 +43,7 @@ def _figure(kind: str, name: str, title: str, layers: str, more: str = "") -> st
 
 
 _LINES = ("<svg class='lines' preserveAspectRatio='none'><path class='contour shade'/>"
-          "<path class='contour'/></svg>")
+          "<path class='contour'/><path class='said shade'/><path class='said'/></svg>")
 _DRAWING = "<svg class='drawing' preserveAspectRatio='none'></svg>"
 _SWAP = ("<button class='swap' title='Hold to see the most similar good photo here (key: g)'>⇄ good</button>",
          "<img class='good' alt=''>")
@@ -52,9 +56,17 @@ def _of_photo(name: str, title: str) -> str:
     return _figure("of-photo", name, title, f"{_SWAP[1]}{layers}{_DRAWING}", _SWAP[0])
 
 
+# Lies in the panel beside the mark buttons, and on small windows below the views.
+PAINT = """
+<button class='paint' aria-pressed='false' title='Paint over the defect on the photo'>✎ Paint where</button>
+<span class='marking'><label class='marker'>Brush
+  <input type='range' min='0.005' max='0.15' step='0.005' value='0.03'></label>
+  <button class='undo'>Undo a stroke</button> <button class='clear'>Clear</button></span>"""
 _TEMPLATE = f"""
 <div class='views'>{"".join(map(_of_photo, _NAMES, _TITLES))}</div>
 <div class='controls'>
+  <div class='quick'><button class='good-part'>✓ Good</button> <button class='bad-part'>✗ Defect</button>
+    {PAINT}</div>
   <div class='legend'></div>
   <label>Overlay <input class='opacity' type='range' min='0' max='1' step='0.05' value='0.6'></label>
   <label><input class='outline' type='checkbox' checked> outline</label>
@@ -74,11 +86,13 @@ scores.</p>
   <input type='range' min='0.01' max='0.2' step='0.01' value='0.05'></label>
 <p class='painting'><button class='apply'>Ignore these areas</button>
   <button class='undo'>Undo a stroke</button> <button class='nothing'>Ignore nothing</button></p>"""
+ARRIVED = "element.closest('#workspace').dispatchEvent(new Event('arrived'))"  # for viewer.js, from the panel
 REFERENCE = _figure("expected", "expected", "Most similar good photo", "<i class='cross'></i>")
 
 
 def build(first: str | None = None) -> gr.HTML:
-    """The component; it triggers `probe` and `ignore` with the mouse's drawing."""
+    """The component; it triggers `probe` and `ignore` with the mouse's drawing, and `good` and `defect` for
+    what is said of the photo."""
     return component(["pictures", "inspect/viewer"], _TEMPLATE, "viewer", first)
 
 
@@ -88,6 +102,7 @@ def value(opened: OpenBatch, index: int, criterion: Criterion, own_contrast: boo
     maps = prediction.maps(criterion.alpha, criterion.beta, criterion.combine)
     height, width = prediction.size
     reference, name = opened.reference(index)
+    mark = opened.marked.get(prediction.digest)
     return {
         "photo": places.address(opened.picture(index)), "width": width, "height": height,
         "name": batches.bare(opened.batch.names[index]), "size": len(maps.combined),
@@ -100,6 +115,8 @@ def value(opened: OpenBatch, index: int, criterion: Criterion, own_contrast: boo
         "hover": _hover(maps, prediction.distances.shape[-1]),
         "legend": legend(criterion, own_contrast),
         "reference": {"photo": places.address(reference), "name": name},
+        "mark": "" if mark is None else "good" if mark.is_good else "defect",
+        "painted": _painted(opened, mark, len(maps.combined)) if mark else "",
     }
 
 
@@ -107,7 +124,21 @@ def before_scoring(photo: Path, size: tuple[int, int]) -> dict[str, Any]:
     """The same without maps, for a photo below `places.shown` of `size` (width, height)."""
     return {"photo": places.address(photo), "width": size[0], "height": size[1],
             "name": batches.bare(photo.name), "size": 1, "views": [_NO_MAP] * 4, "hover": None, "legend": "",
-            "reference": None}
+            "reference": None, "mark": "", "painted": ""}
+
+
+def _painted(opened: OpenBatch, mark: Mark, side: int) -> str:
+    """The outline of what was painted on a marked defect, as an SVG path in px of the photo's square."""
+    try:
+        mask = opened.marks.mask(mark)
+        return _outline(mask, side) if mask else ""
+    except InputError:  # the mask is gone; the photo can still be seen
+        return ""
+
+
+@lru_cache(maxsize=256)  # every mask is a new file, and each move of a slider asks again
+def _outline(mask: Path, side: int) -> str:
+    return rendering.contour(read_mask([mask], side).astype(np.float32), 0.5)
 
 
 _NO_MAP = {"heat": "", "contour": "", "note": "", "fired": False}

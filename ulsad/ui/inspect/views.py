@@ -154,7 +154,9 @@ def _mark(mark: Mark | None) -> str:
     """What a person said of the photo."""
     if mark is None:
         return ""
-    return "marked good" if mark.is_good else f"marked as a defect{mark.kind and f': {mark.kind}'}"
+    if mark.is_good:
+        return "marked good"
+    return f"marked as a defect{mark.kind and f': {mark.kind}'}{mark.mask and ', painted'}"
 
 
 def marked(opened: OpenBatch, judged: list[Judged]) -> list[tuple[Judged, Mark]]:
