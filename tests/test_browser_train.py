@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 from browser import drop, drop_on, give_folder, keep, needs_chromium, panel, picture, said
-from PIL import Image
+from conftest import DEMO_PHOTOS
+from PIL import Image, ImageOps
 from playwright.sync_api import Page, expect
 
+from ulsad import Ulsad
 from ulsad.demo.dataset import write_demo
 from ulsad.photos.images import find_images
 from ulsad.photos.intake import kept
 from ulsad.runs import directory
+from ulsad.runs.marks import Marks
 
 pytestmark = [needs_chromium, pytest.mark.slow]
 
@@ -263,4 +266,79 @@ def test_a_marked_photo_joins_the_good_ones_of_the_next_training(page, demo_set,
                      for name in ("my parts/version 1", "my parts/version 2, with 1 marked"))
     assert len(after.good) == len(before.good) + 1  # under a free name
     assert f"{photo.stem}-2{photo.suffix}" in {path.name for path in after.good}
+    assert not page.problems
+
+
+def test_false_rejects_marked_good_pass_after_another_training_and_one_click_goes_back(
+        page, models_dir, tmp_path):
+    """Mirrored trays, of which the first version has seen none. The part then goes to another machine."""
+    write_demo(tmp_path / "tray", seed=8, train=17, validation=2, test_good=4, per_kind=1)
+    mirrored = tmp_path / "mirrored"
+    mirrored.mkdir()
+    for photo in find_images(tmp_path / "tray/test/good"):
+        ImageOps.mirror(Image.open(photo)).save(mirrored / f"{photo.stem}.png")
+    page.get_by_role("tab", name="Train").click()
+    drop(page, "good-parts", find_images(tmp_path / "tray/train/good"))
+    expect(page.locator("#found")).to_contain_text("each will be held out once", timeout=180_000)
+    set_steps(page, 12)
+    page.get_by_label("Name of the part").fill("trays")
+    page.locator("#train").click()
+    run, status = page.get_by_label("Run", exact=True), page.locator("#run-status")
+    expect(run).to_have_value("trays, version 1")
+    expect(page.locator("#stop-run")).to_be_enabled()
+    expect(status).to_contain_text("Finished", timeout=240_000)
+    page.locator("#open-in-inspect").click()
+    expect(page.locator("#version input")).to_have_value("version 1 · in use")
+    drop(page, "inspect-open", find_images(mirrored))
+    expect(page.locator("#batch .shown")).to_have_text("4 photos")
+    expect(page.locator("#batch .row .pass")).to_have_count(0)  # all are rejected
+    panel(page, "Mark")
+    rows = page.locator("#batch .row")
+    for number in range(4):
+        rows.nth(number).click()
+        expect(rows.nth(number)).to_have_class(re.compile("selected"))
+        page.locator("#mark-good").click()
+        expect(page.locator("#batch .mark")).to_have_count(number + 1)
+    keep(page, "c-marked")
+    page.locator("#mark-again").click()
+    expect(run).to_have_value("trays, version 2, with 4 marked")
+    expect(status).to_contain_text("Finished", timeout=240_000)
+    expect(page.locator("#beside")).to_contain_text("4 verdicts turn for the better")
+    expect(page.locator("#beside")).to_contain_text("'version 1' stays in use until you choose this one")
+    keep(page, "d-beside")
+    page.locator("#use-version").click()
+    expect(page.locator("#version input")).to_have_value("version 2, with 4 marked · in use")
+    page.get_by_role("tab", name="Inspect").click()
+    expect(page.locator("#batch .row .pass")).to_have_count(4)
+    keep(page, "e-passed")
+    page.get_by_role("tab", name="Train").click()
+    page.locator("#back-version").click()
+    expect(page.locator("#version input")).to_have_value("version 1 · in use")
+    page.get_by_role("tab", name="Inspect").click()
+    expect(page.locator("#batch .row .pass")).to_have_count(0)
+    page.reload()  # as on the next day
+    expect(page.locator("#part input")).to_have_value("trays")
+    expect(page.locator("#version input")).to_have_value("version 1 · in use")
+    expect(page.locator("#batch .row b")).to_have_count(21)  # its 17 good photos, and the marked ones
+    assert not page.problems
+
+
+def test_a_part_is_exported_and_comes_back_with_the_same_scores(page, models_dir, tmp_path):
+    page.get_by_role("tab", name="Train").click()
+    page.locator("#run-chosen input").click()
+    page.locator("#run-chosen").get_by_role("option", name="trays, version 1", exact=True).click()
+    page.locator("#part-export").click()
+    with page.expect_download() as download:
+        page.locator("#part-packed").click()
+    archive = tmp_path / download.value.suggested_filename
+    download.value.save_as(archive)
+    assert archive.name == "trays.zip"
+    page.locator("#part-import").locator("xpath=..").locator("input[type=file]").set_input_files(archive)
+    expect(page.locator("#runs")).to_contain_text("trays (2)")
+    scores = [[one.score for one in Ulsad.load(models_dir / part / "version 1" / directory.MODEL)
+               .predict_many(DEMO_PHOTOS)] for part in ("trays", "trays (2)")]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6)
+    assert Marks(models_dir / "trays (2)" / directory.MARKS).read() == \
+        Marks(models_dir / "trays" / directory.MARKS).read()
+    keep(page, "f-imported")
     assert not page.problems

@@ -79,14 +79,13 @@ EVENTS = {
     "attention.tab.ask": f"{MODEL}; {UPLOAD}", "attention.tab.peek": f"{MODEL}; {UPLOAD}",
     "evaluate.tab.evaluated": f"{MODEL}; {FOLDER}", "evaluate.tab._report": NO_NAME,
     "evaluate.tab._at_threshold": NO_NAME, "evaluate.tab._stopped": NO_NAME, "evaluate.tab._open": NO_NAME,
-    "page._to_train": NO_NAME, "header._remembered": "keeps the model's name in the browser",
-    "header._returned": MODEL, "header._chosen": MODEL, "header._renewed": MODEL,
+    "page._to_train": NO_NAME, "header._returned": MODEL, "header._chosen": MODEL, "header._renewed": MODEL,
 }
 # Where a strange name is not refused, because it does nothing: it is passed over, shown, or kept as a text.
 HARMLESS = {"inspect.marking.marked_defect", "inspect.take_away._save", "inspect.take_away._restore",
             "train.runs_list._listed", "train.runs_list._compared",
             "train.runs_list._ask", "train.tab._watch", "train.tab._remembered", "train.runs_list._ask_part",
-            "header._remembered", "header._returned", "header._chosen", "header._renewed",
+            "header._returned", "header._chosen", "header._renewed",
             "inspect.scoring.score",
             "train.tab._mine", "train.tab._runs", "train.order.cost", "attention.tab._find"}
 SECRET = "the secret of another folder"

@@ -55,11 +55,7 @@ def connect(page: gr.Blocks, header: Header, inspected: Inspected, changed: gr.S
     for event in (model.change, changed.change):
         event(library.show_errors(partial(_renewed, models_dir)), [part, model], shown,
               show_progress="hidden")
-    model.change(_remembered, model, header.last, show_progress="hidden")
-
-
-def _remembered(model: str) -> str:
-    return model
+    model.change(None, model, header.last, js="model => model")
 
 
 def _returned(models_dir: Path, last: str) -> tuple[Update, ...]:
