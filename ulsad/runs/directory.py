@@ -12,6 +12,7 @@ model.safetensors       the final model
 outcome.json            the model's scores on held-out good photos and known defects
 strangest/              pictures of the good photos with the highest scores
 run-card.html           a readable summary
+scored.jsonl            every photo that the model has scored, see `runs.scored`
 log.txt                 everything the process printed
 """
 
@@ -38,7 +39,8 @@ ORDER, CONFIG, EVENTS, HEARTBEAT, STOP = "order.json", "config.json", "events.js
 MODEL, CHECKPOINT, PHOTOS, PREVIEW = "model.safetensors", "checkpoint.safetensors", "photos", "preview.png"
 WEIGHTS = "weights"  # a folder beside the runs, for backbones' published weights files
 SUFFIX = ".safetensors"  # of a model file beside the runs that belongs to no run
-MARKS = "marks"  # a folder in a run's directory, the ending of one beside a model file without a run
+# In a run's directory; the ending of what lies beside a model file without a run:
+MARKS, SCORED = "marks", "scored.jsonl"  # a folder with marked photos, a log of all scored photos
 OUTCOME, CARD, LOG, STRANGEST = "outcome.json", "run-card.html", "log.txt", "strangest"
 
 _SILENCE = 15.0  # seconds without a heartbeat after which a process counts as dead
@@ -123,9 +125,10 @@ def rename(place: Path, name: str) -> Path:
     """
     _refuse_live(place)
     renamed = place.with_name(free_name(name, place.parent) + (place.suffix if place.is_file() else ""))
-    marks = place.with_suffix(f".{MARKS}")
-    if place.is_file() and marks.is_dir():
-        marks.rename(renamed.with_suffix(f".{MARKS}"))
+    for ending in (MARKS, SCORED):
+        companion = place.with_suffix(f".{ending}")
+        if place.is_file() and companion.exists():
+            companion.rename(renamed.with_suffix(f".{ending}"))
     return place.rename(renamed)
 
 
@@ -135,6 +138,7 @@ def delete(place: Path) -> None:
     if place.is_file():
         place.unlink()
         shutil.rmtree(place.with_suffix(f".{MARKS}"), ignore_errors=True)
+        place.with_suffix(f".{SCORED}").unlink(missing_ok=True)
         return
     gone = place.rename(place.with_name(f".{place.name}.deleted"))  # nobody sees it half deleted
     shutil.rmtree(gone, ignore_errors=True)
@@ -162,10 +166,11 @@ def append(folder: Path, event: str, **values: Any) -> None:
     """Append a line to events.jsonl, first ending one that a full disk may have cut short."""
     line = json.dumps({"event": event, "time": round(time.time(), 2), **values})
     with open(folder / EVENTS, "a+b") as file:
-        file.write(f"{_rest_of_line(file)}{line}\n".encode())
+        file.write(f"{rest_of_line(file)}{line}\n".encode())
 
 
-def _rest_of_line(file: BinaryIO) -> str:
+def rest_of_line(file: BinaryIO) -> str:
+    """What ends the last line of a file that is appended to: "" where it is whole."""
     if not file.seek(0, os.SEEK_END):
         return ""
     file.seek(-1, os.SEEK_END)
