@@ -44,7 +44,7 @@ EVENTS = {
     "inspect.tab._suggested": NO_NAME, "inspect.tab._dragged": NO_NAME, "inspect.tab._picked": NO_NAME,
     "inspect.tab._probed": NO_NAME, "inspect.tab._ignored": NO_NAME,
     "inspect.marking.marked_good": NO_NAME, "inspect.marking.undone": NO_NAME,
-    "inspect.marking.fitted": NO_NAME,
+    "inspect.marking.fitted": NO_NAME, "inspect.days.shown": NO_NAME,
     "inspect.marking.marked_defect": "keeps the name of a kind as a text in a list of marks",
     "inspect.take_away._save": "keeps a criterion under any name inside the open model's file",
     "inspect.take_away._restore": "looks the criterion's name up in the open model's file",

@@ -64,6 +64,7 @@ def _mark(controls: Controls, is_good: bool, kind: str, request: gr.Request) -> 
                 time.strftime("%Y-%m-%d %H:%M:%S"))
     opened.marks.add(mark, prediction.file)
     opened.look_at_marks()
+    opened.look_at_days()
     return controls.draw()
 
 
@@ -72,6 +73,7 @@ def undone(*inputs: Any) -> tuple[str, ...]:
     opened = batches.recalled(controls.key)
     gr.Info(f"The last mark on '{escape(opened.marks.undo().name)}' is taken back.", duration=3)
     opened.look_at_marks()
+    opened.look_at_days()
     return controls.draw()
 
 

@@ -13,7 +13,7 @@ from ulsad.detector.criterion import BOTH, FAIL, GLOBAL, LOCAL, NEITHER, PASS, R
 from ulsad.photos import probe
 from ulsad.ui import batches, library, opening, slot
 from ulsad.ui.component import Update, component
-from ulsad.ui.inspect import marking, panel, scoring, take_away, viewer
+from ulsad.ui.inspect import days, marking, panel, scoring, take_away, viewer
 from ulsad.ui.inspect.views import ALL, Controls, suggested_lines
 
 
@@ -76,7 +76,8 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
         library.show_errors(partial(scoring.own_settings, models_dir)),
         [key, charts.target, *settings],
         [index, *settings, kept.saved, photos.of_verdict, photos.of_branch], show_progress="hidden",
-    ).success(library.show_errors(_draw), inputs, views, **live)
+    ).success(library.show_errors(_draw), inputs, views, **live
+    ).success(library.show_errors(days.shown), key, charts.days, **live)
     photos.stop.click(scoring.stop, coming, None)
     photos.dropped.change(library.show_errors(scoring.opened), [photos.dropped, wanted], wanted,
                           show_progress="hidden")
@@ -99,10 +100,12 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
                [index, photos.of_verdict, photos.of_branch, *views], **each)
     view.ignore(library.show_errors(_ignored), [charts.target, *inputs], [lines, *views], **each)
 
-    marks.good.click(library.show_errors(marking.marked_good), inputs, views, **each)
-    for event in (marks.defect.click, marks.kind.submit):
-        event(library.show_errors(marking.marked_defect), [marks.kind, *inputs], views, **each)
-    marks.undo.click(library.show_errors(marking.undone), inputs, views, **each)
+    said = [marks.good.click(library.show_errors(marking.marked_good), inputs, views, **each),
+            *(event(library.show_errors(marking.marked_defect), [marks.kind, *inputs], views, **each)
+              for event in (marks.defect.click, marks.kind.submit)),
+            marks.undo.click(library.show_errors(marking.undone), inputs, views, **each)]
+    for event in said:  # days leave marked defects out
+        event.success(library.show_errors(days.shown), key, charts.days, **live)
     marks.fit.click(library.show_errors(marking.fitted), inputs, [lines, *views], **latest)
 
     restored = take_away.wire(kept, model, key, index, settings, models_dir)
