@@ -74,14 +74,14 @@ def _words(days: list[Day], expected: Expected) -> str:
                     for name, found, usual in rows)
     return (f"<p>{' '.join(filter(None, [_verdict(day, expected), _left_out(day), others]))}</p>"
             f"<table class='numbers'><tr><th></th><th>{_long(day)}</th><th>good photos</th></tr>{cells}"
-            "</table><p><small>Medians, and the middle half of the photos, under the model's own settings. The "
-            f"distance is that from the most similar of {len(expected.strangeness)} good photos in the model. "
-            "Up to a fifth of a day's photos may show defects without a warning.</small></p>")
+            "</table><p><small>Medians, and the middle half of the photos, under the model's own settings. "
+            f"The distance is that from the most similar of {len(expected.strangeness)} good photos in the "
+            "model. Up to a fifth of a day's photos may show defects without a warning.</small></p>")
 
 
 def _left_out(day: Day) -> str:
-    return (f"{day.left_out:,} more are left out, as they are marked as defects or look like none of the good "
-            "photos.") if day.left_out else ""
+    return (f"{day.left_out:,} more are left out: marked as defects, or like none of the good photos."
+            if day.left_out else "")
 
 
 def _verdict(day: Day, expected: Expected) -> str:
