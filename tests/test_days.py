@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from ulsad.photos.images import find_images
 from ulsad.runs import directory, drift, scored
 from ulsad.runs.drift import Expected, has_risen
+from ulsad.runs.marks import Mark
 from ulsad.runs.scored import Log, Scored
+from ulsad.ui import batches, places
+from ulsad.ui.batches import OpenBatch, Request
+from ulsad.ui.inspect import days, views
 
 FIRST, SECOND = Scored("2026-11-27", "aa", 0.5, 0.25), Scored("2026-11-28", "bb", 0.75, 0.5)
 
@@ -176,3 +186,96 @@ def test_days_without_drift_give_no_warning(rng):
 def test_days_with_drift_do(rng):
     assert share_warned(rng, 2, 300, 0.2) >= 0.9
     assert share_warned(rng, 1.5, 300, 0, held_out=100) >= 0.9
+
+
+# --- in the app
+
+
+def opened(model, folder, paths, before=None, is_logged=True) -> OpenBatch:
+    if before is None:
+        model.save(folder / "m.safetensors")
+    request = Request(tuple((path, path.name) for path in paths), is_logged=is_logged)
+    key = batches.begun("m.safetensors", folder, request, before)
+    list(batches.score(key))
+    return batches.recalled(key)
+
+
+def test_photos_are_logged_under_the_models_own_settings(detector, demo_set, tmp_path):
+    paths = find_images(demo_set / "test")
+    test_set = opened(detector, tmp_path, paths, is_logged=False)
+    assert test_set.log.read() == [] == test_set.days
+    assert json.loads(days.shown(key_of(test_set)))["charts"][0]["days"] == []
+    known = find_images(demo_set / "train")[:3]
+    batch = opened(detector, tmp_path, [*known, *paths])
+    logged = {photo.digest: photo for photo in batch.log.read()}
+    assert len(logged) == len(paths)
+    own = {prediction.digest: prediction for prediction in map(detector.predict, paths)}
+    assert set(own) == set(logged)
+    for digest, photo in logged.items():
+        assert photo.day == date.today().isoformat()
+        assert photo.score == pytest.approx(own[digest].score, abs=1e-6)
+        assert photo.strangeness == pytest.approx(own[digest].strangeness, abs=1e-5)
+    assert [day.count + day.left_out for day in batch.days] == [len(paths)]
+
+
+def test_ignored_areas_and_probes_are_not_logged(detector, demo_set, tmp_path):
+    photo = find_images(demo_set / "test")[0]
+    own = Path(shutil.copy(photo, places.new(places.private())))  # as if dropped
+    batch = opened(detector, tmp_path, [own])
+    before = batch.log.read()
+    ignored = np.zeros((256, 256), bool)
+    ignored[:200] = True
+    batch.ignore(ignored)
+    batch.add("spoiled", Image.new("RGB", (256, 256), "white"))
+    batch.log.file.unlink()
+    again = opened(detector, tmp_path, [own], key_of(batch))
+    assert len(again.batch) == 2 and again.detector.calibration.ignored.any()
+    assert again.batch.predictions[0].score != pytest.approx(before[0].score, abs=1e-6)
+    assert again.log.read() == before
+
+
+def key_of(batch: OpenBatch) -> str:
+    return next(key for key, other in batches._open.items() if other is batch)
+
+
+def test_only_a_newest_day_that_has_drifted_is_warned_of(detector, demo_set, tmp_path, rng):
+    expected = Expected.of(detector)
+    logged = Log(tmp_path / "m.scored.jsonl")
+    usual = photos("2026-11-27", np.full(50, expected.scores.min()), np.full(50, 0.1))
+    logged.add(usual)
+    batch = opened(detector, tmp_path, find_images(demo_set / "test")[:1], is_logged=False)
+    assert batch.days[-1].is_enough and days.warning(batch) == ""
+    words = "No sign that good parts have changed. No photos scored on other days yet."
+    assert words in days.value(batch)["words"]
+    batch.expected = replace(batch.expected, scores=np.linspace(0.1, 0.2, 21))  # two are too few to warn
+    risen = photos("2026-11-28", np.linspace(0.3, 0.5, 41), np.full(41, 0.1))
+    batch.look_at_days(risen)
+    assert days.warning(batch).startswith(
+        "Photos of 28 November score higher than the good photos did: median 0.40 against 0.15. Light,")
+    value = days.value(batch)
+    assert value["labels"] == ["27 Nov", "28 Nov"] and value["counts"] == [50, 41]
+    assert value["charts"][0]["days"][1] == pytest.approx((0.35, 0.4, 0.45, True))
+    assert value["charts"][0]["band"] == pytest.approx([0.105, 0.125, 0.15, 0.175, 0.195])
+    assert days.warning(batch) in value["words"]
+    [note] = [note for note in views._notes(batch, 0) if "November" in note]
+    assert note == days.warning(batch)
+    batch.marked = {photo.digest: Mark(photo.digest, "", False, "", 1, "", "", "") for photo in risen}
+    batch.look_at_days()
+    assert days.warning(batch) == "" and len(batch.days) == 1
+
+
+def test_a_day_whose_photos_look_different_is_warned_of(detector, demo_set, tmp_path):
+    batch = opened(detector, tmp_path, find_images(demo_set / "test")[:1], is_logged=False)
+    far = 0.5 + batch.expected.strangeness.max() / 2  # halfway to the limit
+    batch.look_at_days(photos("2026-11-28", np.full(40, -1.0), np.full(40, far)))
+    assert "look less like the good photos than these look like each other" in days.warning(batch)
+    assert "score higher" not in days.warning(batch)
+
+
+def test_references_are_strange_to_each_other(detector):
+    own = detector.references
+    for i, strangeness in enumerate(own.own_strangeness):
+        others = replace(own, descriptors=np.delete(own.descriptors, i, axis=0))
+        alone = others.strangeness(own.descriptors[i:i + 1])[0] * others.limit / own.limit
+        assert strangeness == pytest.approx(alone, rel=1e-5)
+    assert len(replace(own, descriptors=own.descriptors[:1]).own_strangeness) == 0
