@@ -20,9 +20,9 @@ from ulsad.detector.detector import Ulsad
 from ulsad.runs.scored import Scored
 
 DEFECTS = 0.2  # of a day's photos may show defects without a warning
-# A day without drift is called one with at most this probability, so that with photos of every working day
-# less than one warning in three years is false. Such warnings come in a row, as all days are compared with
-# the same good photos.
+# Probability at most that a day without drift is called one, for scores and for descriptors. So with photos of
+# every working day less than one warning in two years is false. False ones come in a row, as all days are
+# compared with the same good photos.
 LEVEL = 0.001
 # Fewer photos may all be defects, opened by somebody who wanted to see just these.
 FEWEST = 20

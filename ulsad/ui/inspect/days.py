@@ -13,8 +13,8 @@ from ulsad.ui import batches
 from ulsad.ui.batches import OpenBatch
 
 BAND = [0.05, 0.25, 0.5, 0.75, 0.95]  # quantiles of good photos behind the days
-_EMPTY = ("<p>No photos scored with this model yet. Photos that you open are counted here, day by day. The "
-          "demo's are not, nor those that the model was made with.</p>")
+_EMPTY = ("<p>No photos scored with this model yet. Photos that you drop on the left are counted here, day "
+          "by day. Those of the demo and those that the model was made with are not.</p>")
 
 
 def shown(key: str) -> str:
@@ -74,9 +74,10 @@ def _words(days: list[Day], expected: Expected) -> str:
                     for name, found, usual in rows)
     return (f"<p>{' '.join(filter(None, [_verdict(day, expected), _left_out(day), others]))}</p>"
             f"<table class='numbers'><tr><th></th><th>{_long(day)}</th><th>good photos</th></tr>{cells}"
-            "</table><p><small>Medians, and the middle half of the photos, under the model's own settings. "
-            f"The distance is that from the most similar of {len(expected.strangeness)} good photos in the "
-            "model. Up to a fifth of a day's photos may show defects without a warning.</small></p>")
+            "</table><p><small>Medians, and the middle half of the photos, under the model's own settings; "
+            "grey has 90 % of the good photos. ▲: good parts have changed. A fifth of a day's photos may show "
+            "defects without that. The distance is that from the most similar of "
+            f"{len(expected.strangeness)} good photos in the model.</small></p>")
 
 
 def _left_out(day: Day) -> str:
