@@ -20,8 +20,8 @@ from ulsad.detector.detector import Ulsad
 from ulsad.runs.scored import Scored
 
 DEFECTS = 0.2  # of a day's photos may show defects without a warning
-# Probability at most that a day without drift is called one, for scores and for descriptors. So with photos of
-# every working day less than one warning in two years is false. False ones come in a row, as all days are
+# Probability at most that a day without drift is called one, for scores and for descriptors. So with photos
+# of every working day less than one warning in two years is false. False ones come in a row, as all days are
 # compared with the same good photos.
 LEVEL = 0.001
 # Fewer photos may all be defects, opened by somebody who wanted to see just these.

@@ -75,8 +75,8 @@ def _words(days: list[Day], expected: Expected) -> str:
     return (f"<p>{' '.join(filter(None, [_verdict(day, expected), _left_out(day), others]))}</p>"
             f"<table class='numbers'><tr><th></th><th>{_long(day)}</th><th>good photos</th></tr>{cells}"
             "</table><p><small>Medians, and the middle half of the photos, under the model's own settings; "
-            "grey has 90 % of the good photos. ▲: good parts have changed. A fifth of a day's photos may show "
-            "defects without that. The distance is that from the most similar of "
+            "grey has 90 % of the good photos. ▲: good parts have changed. A fifth of a day's photos may "
+            "show defects without that. The distance is that from the most similar of "
             f"{len(expected.strangeness)} good photos in the model.</small></p>")
 
 
