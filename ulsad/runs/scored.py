@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ulsad.runs.directory import MODEL, SCORED, rest_of_line
 
-MOST = 2**24  # bytes that are read, the last ones: 180,000 photos, in about half a second
+MOST = 2**24  # bytes that are read, the last ones: 180,000 photos, in about a second
 _AT_ONCE = 1000  # lines; json is three times as fast with many of them as with each by itself
 _writing = Lock()
 

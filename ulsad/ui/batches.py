@@ -85,7 +85,7 @@ class OpenBatch:
 
     def look_at_days(self, new: Sequence[Scored] = ()) -> None:
         """Log new photos, and compare the days in the log with the model's good photos. Takes a second for
-        a hundred thousand photos."""
+        a hundred thousand photos in the log."""
         defects = {mark.digest for mark in self.marked.values() if not mark.is_good}
         self.days = drift.days(self.log.add(new), self.expected, defects)
 
