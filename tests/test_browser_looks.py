@@ -36,7 +36,7 @@ def show(page: Page, tab: str) -> None:
 def test_every_text_stands_out_from_what_is_behind_it(page, theme):
     page.goto(f"{page.address}?__theme={theme}")
     expect(page.locator("#batch .row b")).to_have_count(8)
-    for tab in ("Probe", "Reference", "Maps", "Mark", "Save", "?", "Threshold"):
+    for tab in ("Probe", "Reference", "Maps", "Mark", "Days", "Save", "?", "Threshold"):
         panel(page, tab)
         assert page.evaluate(CONTRAST) == [], tab
     for tab in TABS[1:]:

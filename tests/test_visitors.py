@@ -39,12 +39,12 @@ EVENTS = {
     "inspect.scoring.score": MODEL,
     "inspect.scoring.own_settings": NO_NAME, "inspect.tab._draw": NO_NAME, "inspect.tab._filtered": NO_NAME,
     "inspect.scoring.stop": NO_NAME,
-    "inspect.scoring.opened": NO_NAME, "inspect.scoring.opened_folder": FOLDER,
+    "inspect.scoring.opened": MODEL, "inspect.scoring.opened_folder": FOLDER,
     "inspect.tab._alpha_moved": NO_NAME, "inspect.tab._beta_moved": NO_NAME,
     "inspect.tab._suggested": NO_NAME, "inspect.tab._dragged": NO_NAME, "inspect.tab._picked": NO_NAME,
     "inspect.tab._probed": NO_NAME, "inspect.tab._ignored": NO_NAME,
     "inspect.marking.marked_good": NO_NAME, "inspect.marking.undone": NO_NAME,
-    "inspect.marking.fitted": NO_NAME,
+    "inspect.marking.fitted": NO_NAME, "inspect.days.shown": NO_NAME,
     "inspect.marking.marked_defect": "keeps the name of a kind as a text in a list of marks; refuses "
                                       "what is no drawing",
     "inspect.take_away._save": "keeps a criterion under any name inside the open model's file",
@@ -82,8 +82,8 @@ EVENTS = {
     "page._to_train": NO_NAME, "header._returned": MODEL, "header._chosen": MODEL, "header._renewed": MODEL,
 }
 # Where a strange name is not refused, because it does nothing: it is passed over, shown, or kept as a text.
-HARMLESS = {"inspect.marking.marked_defect", "inspect.take_away._save", "inspect.take_away._restore",
-            "train.runs_list._listed", "train.runs_list._compared",
+HARMLESS = {"inspect.scoring.opened", "inspect.marking.marked_defect", "inspect.take_away._save",
+            "inspect.take_away._restore", "train.runs_list._listed", "train.runs_list._compared",
             "train.runs_list._ask", "train.tab._watch", "train.tab._remembered", "train.runs_list._ask_part",
             "header._returned", "header._chosen", "header._renewed",
             "inspect.scoring.score",

@@ -62,9 +62,22 @@ class References:
         """The largest distance from the nearest reference, in standard deviations, that is not strange."""
         if len(self.descriptors) < 2:
             return LEAST
+        return max(SPREADS * float(self._apart.mean()), LEAST)
+
+    @cached_property
+    def own_strangeness(self) -> np.ndarray:
+        """How strange each reference is to the others: float (k,); empty if there is only one.
+
+        As references were chosen far apart, another good photo is rather less strange than these.
+        """
+        return self._apart / self.limit if len(self.descriptors) > 1 else np.empty(0)
+
+    @cached_property
+    def _apart(self) -> np.ndarray:
+        """(k,): distance from each reference to the nearest other one."""
         distances = _distances(self._means, self._means)
         np.fill_diagonal(distances, np.inf)
-        return max(SPREADS * float(distances.min(axis=1).mean()), LEAST)
+        return distances.min(axis=1)
 
     def strangeness(self, descriptors: np.ndarray) -> np.ndarray:
         """Distance of descriptors (m, d) from the nearest reference, in multiples of `limit`: float (m,).

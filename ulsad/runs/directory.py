@@ -13,6 +13,7 @@ outcome.json            the model's scores on held-out good photos and known def
 strangest/              pictures of the good photos with the highest scores
 turned.json             which verdicts differ from those of the version in use
 run-card.html           a readable summary
+scored.jsonl            every photo that the model has scored, see `runs.scored`
 log.txt                 everything the process printed
 
 Run directories stand in the models directory, or in the folder of their part, see `parts`.
@@ -41,7 +42,8 @@ ORDER, CONFIG, EVENTS, HEARTBEAT, STOP = "order.json", "config.json", "events.js
 MODEL, CHECKPOINT, PHOTOS, PREVIEW = "model.safetensors", "checkpoint.safetensors", "photos", "preview.png"
 WEIGHTS = "weights"  # a folder beside the runs, for backbones' published weights files
 SUFFIX = ".safetensors"  # of a model file beside the runs that belongs to no run
-MARKS = "marks"  # a folder in a run's directory, the ending of one beside a model file without a run
+# In a run's directory; the ending of what lies beside a model file without a run:
+MARKS, SCORED = "marks", "scored.jsonl"  # a folder with marked photos, a log of all scored photos
 OUTCOME, CARD, LOG, STRANGEST = "outcome.json", "run-card.html", "log.txt", "strangest"
 TURNED = "turned.json"
 PART = "part.json"  # in the folder of a part, which holds its versions
@@ -128,9 +130,10 @@ def rename(place: Path, name: str) -> Path:
     """
     _refuse_live(place)
     renamed = place.with_name(free_name(name, place.parent) + (place.suffix if place.is_file() else ""))
-    marks = place.with_suffix(f".{MARKS}")
-    if place.is_file() and marks.is_dir():
-        marks.rename(renamed.with_suffix(f".{MARKS}"))
+    for ending in (MARKS, SCORED):
+        companion = place.with_suffix(f".{ending}")
+        if place.is_file() and companion.exists():
+            companion.rename(renamed.with_suffix(f".{ending}"))
     return place.rename(renamed)
 
 
@@ -140,6 +143,7 @@ def delete(place: Path) -> None:
     if place.is_file():
         place.unlink()
         shutil.rmtree(place.with_suffix(f".{MARKS}"), ignore_errors=True)
+        place.with_suffix(f".{SCORED}").unlink(missing_ok=True)
         return
     gone = place.rename(place.with_name(f".{place.name}.deleted"))  # nobody sees it half deleted
     shutil.rmtree(gone, ignore_errors=True)
@@ -167,10 +171,11 @@ def append(folder: Path, event: str, **values: Any) -> None:
     """Append a line to events.jsonl, first ending one that a full disk may have cut short."""
     line = json.dumps({"event": event, "time": round(time.time(), 2), **values})
     with open(folder / EVENTS, "a+b") as file:
-        file.write(f"{_rest_of_line(file)}{line}\n".encode())
+        file.write(f"{rest_of_line(file)}{line}\n".encode())
 
 
-def _rest_of_line(file: BinaryIO) -> str:
+def rest_of_line(file: BinaryIO) -> str:
+    """What ends the last line of a file that is appended to: "" where it is whole."""
     if not file.seek(0, os.SEEK_END):
         return ""
     file.seek(-1, os.SEEK_END)
@@ -299,6 +304,13 @@ def all_runs(models_dir: Path) -> list[Path]:
     places = [models_dir, *(file.parent for file in models_dir.glob(f"*/{PART}") if _is_here(file.parent))]
     folders = [file.parent for place in places for file in place.glob(f"*/{EVENTS}")]
     return sorted(filter(_is_here, folders), key=_last_written, reverse=True)
+
+
+def companion(model_file: Path, name: str) -> Path:
+    """What goes with a model, given by its file: NAME in a run's directory, or FILE.NAME beside a model file
+    FILE.safetensors without a run."""
+    is_run = (model_file.parent / EVENTS).is_file()
+    return model_file.with_name(name) if is_run else model_file.with_suffix(f".{name}")
 
 
 def part_of(run: Path) -> Path | None:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from ulsad.errors import InputError
 from ulsad.photos.files import link_or_copy, write_text
-from ulsad.runs.directory import EVENTS, MARKS, part_of
+from ulsad.runs.directory import MARKS, companion, part_of
 
 _LIST, _PHOTOS, _MASKS = "marks.json", "photos", "masks"
 _writing = Lock()
@@ -143,8 +143,6 @@ class Marks:
 
 
 def beside(model_file: Path) -> Marks:
-    """The marks that go with a model, given by its file: those of its part, or in marks in the directory of
-    a run by itself, or in NAME.marks beside a model file NAME.safetensors without a run."""
-    if model_file.parent.joinpath(EVENTS).is_file():
-        return Marks((part_of(model_file.parent) or model_file.parent) / MARKS)
-    return Marks(model_file.with_suffix(f".{MARKS}"))
+    """The marks that go with a model, given by its file: those of its part, or see `directory.companion`."""
+    part = part_of(model_file.parent)
+    return Marks(part / MARKS if part else companion(model_file, MARKS))

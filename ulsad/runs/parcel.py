@@ -34,7 +34,8 @@ from ulsad.runs.process import Order
 MOST_FILES, MOST_BYTES = 200_000, 64 * 2**30
 
 _FILES = {directory.ORDER, directory.CONFIG, directory.EVENTS, directory.PREVIEW, directory.CHECKPOINT,
-          directory.MODEL, directory.OUTCOME, directory.TURNED}
+          directory.MODEL, directory.OUTCOME, directory.TURNED,
+          directory.SCORED}
 _ERRORS = (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, zlib.error, LZMAError)
 
 

@@ -10,6 +10,8 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,10 @@ from ulsad.detector.detector import Ulsad
 from ulsad.detector.prediction import Prediction
 from ulsad.errors import InputError
 from ulsad.photos.images import SUFFIXES, Skipped
+from ulsad.runs import drift
+from ulsad.runs.drift import Day, Expected
 from ulsad.runs.marks import Mark, Marks
+from ulsad.runs.scored import Log, Scored
 from ulsad.ui import library, places
 
 MOST_PHOTOS = 50_000  # of all visitors together, about half a gigabyte; the newest batch is always kept
@@ -39,6 +44,7 @@ class Request:
     chosen: int | None = None  # the photo to show first; None: the strangest
     dropped: bool = False  # whether they come from Inspect's own slot
     is_own: bool = False  # whether they are the model's own photos, or the demo's
+    is_logged: bool = False  # whether they are of parts as they come, not of the demo or of a test set
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -52,7 +58,10 @@ class OpenBatch:
     folder: Path  # of thumbnails and of photos in a format that browsers can show
     previous: str | None  # the batch that this one replaced; the browser may still be drawing it
     marks: Marks
+    log: Log
+    own: Ulsad  # the shared detector
     marked: dict[str, Mark] = field(default_factory=dict)  # by the photos' digests, as of the last look
+    days: list[Day] = field(default_factory=list)  # of photos scored with this model, as of the last look
     batch: Batch = field(default_factory=lambda: Batch((), ()))
     added: list[Named] = field(default_factory=list)  # probes
     known: dict[Path, Prediction] = field(default_factory=dict)  # scores to reuse
@@ -69,6 +78,32 @@ class OpenBatch:
 
     def look_at_marks(self) -> None:
         self.marked = {mark.digest: mark for mark in self.marks.read()}
+
+    @cached_property
+    def expected(self) -> Expected:
+        """What days are compared with."""
+        return Expected.of(self.own)
+
+    def look_at_days(self, new: Sequence[Scored] = ()) -> None:
+        """Log new photos, and compare the days in the log with the model's good photos. Takes a second for
+        a hundred thousand photos in the log."""
+        defects = {mark.digest for mark in self.marked.values() if not mark.is_good}
+        self.days = drift.days(self.log.add(new), self.expected, defects)
+
+    def scored_today(self) -> list[Scored]:
+        """The photos to log: none that the model knows, no probes, and nothing of the demo or a test set."""
+        if not self.request.is_logged:
+            return []
+        probes, own = {path for path, _ in self.added}, self.own
+        new = [prediction for prediction in self.batch.predictions
+               if prediction.path not in probes and not own.seen_in(prediction)]
+        # The frontier is found already, but without the areas that a visitor ignores.
+        frontiers = [prediction.frontier if prediction.calibration is own.calibration
+                     else replace(prediction, calibration=own.calibration).frontier for prediction in new]
+        scores = own.calibration.scores(frontiers, own.config.alpha, own.config.beta)[:, 0].tolist()
+        today = date.today().isoformat()
+        return [Scored(today, prediction.digest, round(score, 6), round(prediction.strangeness, 6))
+                for prediction, score in zip(new, scores, strict=True)]
 
     def add(self, name: str, photo: Image.Image) -> int:
         """Score one more photo, given as an image rather than a file; return its index."""
@@ -153,7 +188,8 @@ def begun(model: str, models_dir: Path, request: Request, before: str | None = N
     """
     key, detector = uuid.uuid4().hex, library.detector(model, models_dir)
     opened = _open[key] = OpenBatch(model, request, detector, places.new(places.shown()), before,
-                                    library.marks_of(model, models_dir))
+                                    library.marks_of(model, models_dir), library.log_of(model, models_dir),
+                                    detector)
     opened.look_at_marks()
     earlier = _open.get(before) if before else None
     if earlier and set(earlier.request.photos) & set(request.photos):
@@ -192,6 +228,7 @@ def score(key: str) -> Iterator[int]:
         if opened.stopping:
             break
     opened.batch = Batch(tuple(names), tuple(predictions), tuple(skipped))
+    opened.look_at_days(opened.scored_today())
     if opened.previous in _open:
         forget(_open[opened.previous].previous)
     while len(_open) > 1 and sum(len(other.batch) for other in _open.values()) > MOST_PHOTOS:

@@ -27,8 +27,9 @@ from ulsad.errors import InputError
 from ulsad.method.backbones import FeatureExtractor, load_backbone
 from ulsad.method.config import Config
 from ulsad.photos.images import find_images, read_image
-from ulsad.runs import directory, marks, parts
+from ulsad.runs import directory, marks, parts, scored
 from ulsad.runs.marks import Marks
+from ulsad.runs.scored import Log
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 ASSETS = next(filter(Path.is_dir, (_PACKAGE / "assets", _PACKAGE.parent / "assets")))  # installed; checkout
@@ -146,6 +147,13 @@ def marks_of(model: str, models_dir: Path) -> Marks:
     if model == DEMO:
         return Marks(models_dir / f"{DEMO_LABEL}.{directory.MARKS}")
     return marks.beside(model_file(model, models_dir))
+
+
+def log_of(model: str, models_dir: Path) -> Log:
+    """The photos that this model has scored. Raises `InputError` where there is no such model."""
+    if model == DEMO:
+        return Log(models_dir / f"{DEMO_LABEL}.{directory.SCORED}")
+    return scored.beside(model_file(model, models_dir))
 
 
 def version(file: str) -> int:

@@ -84,6 +84,7 @@ def _mark(
                 time.strftime("%Y-%m-%d %H:%M:%S"))
     opened.marks.add(mark, prediction.file, _mask(painted, opened, controls.photo))
     opened.look_at_marks()
+    opened.look_at_days()
     return controls.draw()
 
 
@@ -110,6 +111,7 @@ def undone(*inputs: Any) -> tuple[str, ...]:
     opened = batches.recalled(controls.key)
     gr.Info(f"The last mark on '{escape(opened.marks.undo().name)}' is taken back.", duration=3)
     opened.look_at_marks()
+    opened.look_at_days()
     return controls.draw()
 
 

@@ -1,4 +1,4 @@
-"""The panel beside the views: thresholds, probes, the most similar good photo, maps, export and help."""
+"""The panel beside the views: thresholds, marks, probes, the reference, maps, days, export and help."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ class Charts:
     kind: gr.Radio
     contrast: gr.Checkbox
     marks: gr.HTML
+    days: gr.HTML
 
 
 def build() -> tuple[Charts, marking.Marking, take_away.Kept]:
@@ -80,9 +81,11 @@ def build() -> tuple[Charts, marking.Marking, take_away.Kept]:
                                    info="shows faint detail, but makes good parts look bad")
             scatter = component(["inspect/charts", "inspect/scatter"], chart, "scatter")
             pixels = component(["inspect/charts", "inspect/pixels"], chart, "pixels")
+        with gr.Tab("Days"):
+            days = component(["inspect/charts", "inspect/days"], f"{chart}<div class='words'></div>", "days")
         with gr.Tab("Save"):
             kept = take_away.build()
         with gr.Tab("?"):
             gr.Markdown(EXPLANATION + "\n**Keys**\n" + SHORTCUTS)
-    charts = Charts(scores, target, promise, suggest, scatter, pixels, kind, contrast, marks)
+    charts = Charts(scores, target, promise, suggest, scatter, pixels, kind, contrast, marks, days)
     return charts, marked, kept

@@ -31,17 +31,17 @@ class Latest:
     asked: tuple[str, str] | None = None  # model and request
 
 
-def opened(dropped: Slot, wanted: Request) -> Update:
-    """The slot's photos; the demo photos once the slot is empty, unless another tab emptied it."""
+def opened(models_dir: Path, dropped: Slot, wanted: Request, model: str) -> Update:
+    """The slot's photos; the model's own once the slot is empty, unless another tab emptied it."""
     if dropped:
-        return Request(tuple(dropped.photos()), dropped=True)
-    return demo() if wanted.dropped else gr.skip()
+        return Request(tuple(dropped.photos()), dropped=True, is_logged=True)
+    return (own_photos(model, models_dir) or demo()) if wanted.dropped else gr.skip()
 
 
 def opened_folder(data_root: Path | None, folder: str) -> Request:
     root = library.folder_on_server(data_root, folder)
     return Request(tuple((path, path.relative_to(root).as_posix() if path != root else path.name)
-                         for path in find_images(root)))
+                         for path in find_images(root)), is_logged=True)
 
 
 def score(

@@ -13,7 +13,7 @@ from ulsad.detector.criterion import BOTH, FAIL, GLOBAL, LOCAL, NEITHER, PASS, R
 from ulsad.photos import probe
 from ulsad.ui import batches, library, opening, slot
 from ulsad.ui.component import Update, component
-from ulsad.ui.inspect import marking, panel, scoring, take_away, viewer
+from ulsad.ui.inspect import days, marking, panel, scoring, take_away, viewer
 from ulsad.ui.inspect.views import ALL, Controls, suggested_lines
 
 
@@ -76,10 +76,11 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
         library.show_errors(partial(scoring.own_settings, models_dir)),
         [key, charts.target, *settings],
         [index, *settings, kept.saved, photos.of_verdict, photos.of_branch], show_progress="hidden",
-    ).success(library.show_errors(_draw), inputs, views, **live)
+    ).success(library.show_errors(_draw), inputs, views, **live
+    ).success(library.show_errors(days.shown), key, charts.days, **live)
     photos.stop.click(scoring.stop, coming, None)
-    photos.dropped.change(library.show_errors(scoring.opened), [photos.dropped, wanted], wanted,
-                          show_progress="hidden")
+    photos.dropped.change(library.show_errors(partial(scoring.opened, models_dir)),
+                          [photos.dropped, wanted, model], wanted, show_progress="hidden")
     photos.folder.submit(library.show_errors(partial(scoring.opened_folder, data_root)), photos.folder,
                          wanted)
 
@@ -99,12 +100,16 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
                [index, photos.of_verdict, photos.of_branch, *views], **each)
     view.ignore(library.show_errors(_ignored), [charts.target, *inputs], [lines, *views], **each)
 
-    for event in (marks.good.click, view.good):
-        event(library.show_errors(marking.marked_good), inputs, views, **each).success(None, js=marking.KEPT)
-    for event in (marks.defect.click, marks.kind.submit, view.defect):
-        event(library.show_errors(marking.marked_defect), [marks.painted, marks.kind, *inputs], views,
-              js=marking.PAINTED, **each).success(None, js=marking.KEPT)
-    marks.undo.click(library.show_errors(marking.undone), inputs, views, **each)
+    said = [*(event(library.show_errors(marking.marked_good), inputs, views, **each)
+              for event in (marks.good.click, view.good)),
+            *(event(library.show_errors(marking.marked_defect), [marks.painted, marks.kind, *inputs], views,
+                    js=marking.PAINTED, **each)
+              for event in (marks.defect.click, marks.kind.submit, view.defect))]
+    for event in said:
+        event.success(None, js=marking.KEPT)
+    undone = marks.undo.click(library.show_errors(marking.undone), inputs, views, **each)
+    for event in (*said, undone):  # days leave marked defects out
+        event.success(library.show_errors(days.shown), key, charts.days, **live)
     marks.fit.click(library.show_errors(marking.fitted), inputs, [lines, *views], **latest)
 
     restored = take_away.wire(kept, model, key, index, settings, models_dir)

@@ -29,7 +29,7 @@ from ulsad.method.calibration import LEVELS, Combination, QuantileFunction
 from ulsad.runs.marks import Mark
 from ulsad.ui import batches, places
 from ulsad.ui.batches import OpenBatch
-from ulsad.ui.inspect import viewer
+from ulsad.ui.inspect import days, viewer
 
 ROWS = 200  # of the table; redrawing thousands at every move of a slider is slow
 POINTS = 2000  # of the scatter plot
@@ -214,10 +214,12 @@ def _summary(opened: OpenBatch, judged: list[Judged], criterion: Criterion, inde
 
 
 def _notes(opened: OpenBatch, index: int) -> list[str]:
-    """Notes to read before the verdict: on this photo, and on how many others look unfamiliar."""
+    """Notes to read before the verdict: on this photo, on how many others look unfamiliar, and on good parts
+    that have changed."""
     prediction, others = opened.batch.predictions[index], opened.batch.predictions
     strange = 0 if prediction.is_strange else sum(other.is_strange for other in others)
-    return [*prediction.notes, *filter(None, [strange_photos_warning(strange, len(others))])]
+    on_others = strange_photos_warning(strange, len(others)), days.warning(opened)
+    return [*prediction.notes, *filter(None, on_others)]
 
 
 def _times(score: float, threshold: float) -> str:
