@@ -288,7 +288,8 @@ def test_false_rejects_marked_good_pass_after_another_training_and_one_click_goe
     expect(page.locator("#stop-run")).to_be_enabled()
     expect(status).to_contain_text("Finished", timeout=240_000)
     page.locator("#open-in-inspect").click()
-    expect(page.locator("#version input")).to_have_value("version 1 · in use")
+    expect(page.locator("#part input")).to_have_value("trays")
+    expect(page.locator("#batch .row b")).to_have_count(17)  # its good photos, each held out in its turn
     drop(page, "inspect-open", find_images(mirrored))
     expect(page.locator("#batch .shown")).to_have_text("4 photos")
     expect(page.locator("#batch .row .pass")).to_have_count(0)  # all are rejected
