@@ -542,7 +542,7 @@ def test_a_damaged_model_says_so_and_the_one_in_use_stays(page, models_dir):
     page.locator("#part input").click()
     page.locator("#part").get_by_role("option", name="damaged").click()
     expect(page.get_by_text("damaged.safetensors: not a model file, or truncated").first).to_be_visible()
-    expect(page.locator("#part input")).to_have_value("demo tray")
+    expect(page.locator("#part input")).to_have_value("demo tray, own criteria")
     damaged.unlink()
 
 

@@ -321,6 +321,7 @@ def test_false_rejects_marked_good_pass_after_another_training_and_one_click_goe
     expect(page.locator("#part input")).to_have_value("trays")
     expect(page.locator("#version input")).to_have_value("version 1 · in use")
     expect(page.locator("#batch .row b")).to_have_count(21)  # its 17 good photos, and the marked ones
+    expect(page.locator(".toast-body.error")).to_have_count(0)
     assert not page.problems
 
 

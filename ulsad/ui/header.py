@@ -10,6 +10,7 @@ from pathlib import Path
 import gradio as gr
 import torch
 
+from ulsad.errors import InputError
 from ulsad.ui import library
 from ulsad.ui.batches import Request
 from ulsad.ui.component import Update, renewed
@@ -59,11 +60,15 @@ def connect(page: gr.Blocks, header: Header, inspected: Inspected, changed: gr.S
 
 
 def _returned(models_dir: Path, last: str) -> tuple[Update, ...]:
-    """The model that this browser had open, with its own photos."""
+    """The model that this browser had open, with its own photos; the demo if it can't be opened any more."""
     models = library.models(models_dir)
     if last in models and last != library.DEMO:
-        return (*_both(models_dir, models, last), _to_train(models),
-                own_photos(last, models_dir) or gr.skip())
+        try:
+            library.detector(last, models_dir)
+            return (*_both(models_dir, models, last), _to_train(models),
+                    own_photos(last, models_dir) or gr.skip())
+        except InputError as error:
+            gr.Warning(escape(f"The demo is open, as '{library.label(last)}' can't be opened: {error}"))
     return gr.Dropdown(library.all_parts(models)), gr.skip(), _to_train(models), gr.skip()
 
 

@@ -152,13 +152,16 @@ def _left_out(batch: Batch, total: int) -> str:
     return f"<div class='run'>{stopped}{listed}</div>" if stopped or listed else ""
 
 
-def own_settings(models_dir: Path, key: str, target: float, *settings: Any) -> tuple[Update, ...]:
+def own_settings(models_dir: Path, key: str | None, target: float, *settings: Any) -> tuple[Update, ...]:
     """Select the strangest photo of a batch not shown before. For newly opened photos, also restore the
     model's own settings and suggested thresholds, list its saved criteria, and clear the filters.
 
     Everything else is left alone: of two batches opened in quick succession, the older one's answer may come
-    last, and would put back what it had read before the newer one's.
+    last, and would put back what it had read before the newer one's. If that was the first one, there is no
+    batch yet.
     """
+    if key is None:
+        return (gr.skip(),) * (4 + len(settings))
     opened = batches.recalled(key)
     index, own, others = gr.skip(), (gr.skip(),) * len(settings), (gr.skip(),) * 3
     if opened.is_new:

@@ -14,7 +14,7 @@ from ulsad.photos import probe
 from ulsad.ui import batches, library, opening, slot
 from ulsad.ui.component import Update, component
 from ulsad.ui.inspect import days, marking, panel, scoring, take_away, viewer
-from ulsad.ui.inspect.views import ALL, Controls, suggested_lines
+from ulsad.ui.inspect.views import ALL, DRAWN, Controls, suggested_lines
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,10 @@ def _sliders() -> tuple[gr.Slider, gr.Slider, gr.Slider]:
 STEP = 0.0005  # of β
 
 
-def _draw(*inputs: Any) -> tuple[str, ...]:
-    return Controls(*inputs).draw()
+def _draw(*inputs: Any) -> tuple[Update, ...]:
+    """Nothing while the first photos are still being scored."""
+    controls = Controls(*inputs)
+    return controls.draw() if controls.key else (gr.skip(),) * DRAWN
 
 
 def _filtered(*inputs: Any) -> tuple[Update, ...]:

@@ -35,6 +35,7 @@ ROWS = 200  # of the table; redrawing thousands at every move of a slider is slo
 POINTS = 2000  # of the scatter plot
 ENOUGH = 2 * FALSE_REJECT  # share of good parts above 'review' that may be promised without a hint
 ALL = "all"  # a filter's choice
+DRAWN = 8  # values that `Controls.draw` returns
 
 
 class Controls(NamedTuple):
