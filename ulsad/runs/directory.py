@@ -29,7 +29,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -263,13 +263,16 @@ def _steps(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _status(folder: Path, last_event: dict[str, Any]) -> str:
     if last_event.get("event") in _ENDINGS:
         return last_event["event"]
-    beat = folder / HEARTBEAT
-    try:
-        if time.time() - beat.stat().st_mtime > _SILENCE:
-            return "interrupted"
-    except OSError:
+    if not _has_heartbeat(folder):
         return "interrupted"
     return "queued" if last_event.get("event") == "queued" else "running"
+
+
+def _has_heartbeat(folder: Path) -> bool:
+    try:
+        return time.time() - (folder / HEARTBEAT).stat().st_mtime <= _SILENCE
+    except OSError:
+        return False
 
 
 def _last_words(folder: Path) -> str:
@@ -327,6 +330,12 @@ def name_of(run: Path) -> str:
 def home_of(run: Path) -> Path:
     """The models directory that a run stands in."""
     return (part_of(run) or run).parent
+
+
+def live(runs: Sequence[Path]) -> RunState | None:
+    """The run that is training, or else one that waits; only those with a recent heartbeat are read."""
+    states = [read(run) for run in runs if _has_heartbeat(run)]
+    return min((state for state in states if state.is_live), key=lambda state: state.ticket, default=None)
 
 
 def lone_models(models_dir: Path) -> list[Path]:

@@ -25,6 +25,7 @@ MARK = FAVICON.read_text(encoding="utf-8")
 class Header:
     """The components."""
 
+    training: gr.Button  # the run that is training, in every tab; opens Train
     part: gr.Dropdown
     model: gr.Dropdown  # the part's versions; its value is a name of `library.models`
     last: gr.BrowserState  # the model that this browser shows again on its next visit
@@ -34,6 +35,7 @@ def build(models_dir: Path) -> Header:
     """Lay out the header. It starts with the demo, until `connect`ed to what the browser remembers."""
     with gr.Row(elem_id="header"):
         gr.HTML(f"<h1 title='Running on {escape(_device())}'>{MARK}ULSAD Explorer</h1>", elem_id="title")
+        training = gr.Button(visible=False, size="sm", scale=0, elem_id="training")
         models = library.models(models_dir)
         # Custom values are allowed because gradio refuses every event while the chosen model is not among
         # the choices, as after a rename.
@@ -41,7 +43,7 @@ def build(models_dir: Path) -> Header:
                            min_width=160, allow_custom_value=True)
         model = gr.Dropdown(library.versions(library.DEMO, models, models_dir), value=library.DEMO,
                             label="Version", elem_id="version", min_width=160, allow_custom_value=True)
-    return Header(part, model, gr.BrowserState("", storage_key="ulsad-model", secret="ulsad"))
+    return Header(training, part, model, gr.BrowserState("", storage_key="ulsad-model", secret="ulsad"))
 
 
 def connect(page: gr.Blocks, header: Header, inspected: Inspected, changed: gr.State,

@@ -35,13 +35,13 @@ def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
             with gr.Tab("Inspect", id="inspect"):
                 inspected = inspect_tab.build(page, model, models_dir, data_root)
             with gr.Tab("Train", id="train"):
-                changed = train_tab.build(model, tabs, inspected, models_dir, data_root)
+                changed = train_tab.build(model, header.training, tabs, inspected, models_dir, data_root)
             with gr.Tab("Attention", id="attention") as attention:
                 attention_tab.build(attention, model, inspected.key, models_dir)
             with gr.Tab("Evaluate", id="evaluate"):
                 evaluate_tab.build(model, tabs, inspected, models_dir, data_root)
         header_line.connect(page, header, inspected, changed, models_dir)
-        inspected.to_train.click(_to_train, None, tabs)
+        gr.on([inspected.to_train.click, header.training.click], _to_train, None, tabs)
     return page
 
 

@@ -29,18 +29,19 @@ from ulsad.ui.train import beside, doubts, incoming, runs_list
 from ulsad.ui.train import order as train_order
 from ulsad.ui.train import views as train_views
 
-VIEWS = 20  # values that `_watch` returns
+VIEWS = 21  # values that `_watch` returns
 LIVE, QUIET = 1.0, 3.0  # seconds between two looks at a run that is training, and at any other
 
 _SHOW_RUN = "() => document.getElementById('run-status').scrollIntoView({block: 'center'})"
 
 
 def build(
-    model: gr.Dropdown, tabs: gr.Tabs, inspected: Inspected, models_dir: Path, data_root: Path | None
+    model: gr.Dropdown, training: gr.Button, tabs: gr.Tabs, inspected: Inspected, models_dir: Path,
+    data_root: Path | None,
 ) -> gr.State:
     """Lay out the tab; a finished run can be chosen in the header and its held-out photos inspected.
 
-    Return a state that changes whenever runs or models do.
+    `training` shows in every tab what is training. Return a state that changes whenever runs or models do.
     """
     incoming.clear(models_dir)
     parts.complete_adoptions(models_dir)
@@ -120,7 +121,7 @@ def build(
     run.input(_remembered, run, mine)
     timer = gr.Timer(LIVE)
     views = [status, plot, preview, stop, resume, inspect, after, outcome, take_model, take_card,
-             *strange.shown, more, *beside_shown, timer, changed, seen]
+             *strange.shown, more, *beside_shown, training, timer, changed, seen]
     gr.on([timer.tick, run.change], library.show_errors(partial(_watch, models_dir)), [run, seen],
           views, show_progress="hidden", concurrency_id="watch")
     gr.on(None, library.show_errors(partial(_mine, models_dir)), mine, run)
@@ -163,20 +164,27 @@ def _watch(models_dir: Path, run: str | None, seen: tuple[Any, ...]) -> list[Upd
     """Redraw the run's state and the lists when something has changed."""
     folders = directory.all_runs(models_dir)
     there = tuple(directory.name_of(folder) for folder in folders)
+    busy = train_views.busy(directory.live(folders))
     folder = next((folder for folder in folders if directory.name_of(folder) == run), None)
     if folder is None:
-        nothing = run, there
-        return [gr.skip()] * VIEWS if nothing == seen else [*_no_run(run), gr.Timer(QUIET), nothing, nothing]
+        nothing = run, there, busy
+        if nothing == seen:
+            return [gr.skip()] * VIEWS
+        return [*_no_run(run), _training(busy), gr.Timer(QUIET), nothing[:2], nothing]
     state, preview = directory.read(folder), folder / directory.PREVIEW
     drawn = preview.stat().st_mtime_ns if preview.exists() else 0
-    now = (run, there, state.status, state.ahead, state.stopping, state.phase, state.done, drawn)
+    now = (run, there, state.status, state.ahead, state.stopping, state.phase, state.done, busy, drawn)
     if now == seen:
         return [gr.skip()] * VIEWS
     return [train_views.status(state), train_views.losses(state),
             _preview(preview, drawn) if not seen or drawn != seen[-1] else gr.skip(),
             *(gr.Button(visible=can) for can in (
                 state.is_live and not state.stopping, state.can_resume, state.model is not None)),
-            *_after(state), gr.Timer(LIVE if state.is_live else QUIET), now[:3], now]
+            *_after(state), _training(busy), gr.Timer(LIVE if state.is_live else QUIET), now[:3], now]
+
+
+def _training(busy: str) -> gr.Button:
+    return gr.Button(busy, visible=bool(busy))
 
 
 def _no_run(run: str | None) -> list[Update]:

@@ -12,6 +12,7 @@ from ulsad.detector.photo_sets import folds_of, held_out_share
 from ulsad.method.config import Config
 from ulsad.photos.datasets import UNNAMED_DEFECT
 from ulsad.photos.intake import DEFECTS, GOOD_PARTS, HELD_OUT
+from ulsad.runs import directory
 from ulsad.runs.directory import RunState
 from ulsad.runs.estimate import Estimate, duration, size
 from ulsad.ui.train.incoming import Incoming
@@ -27,6 +28,14 @@ def progress(text: str, done: int = 0, total: int = 0) -> str:
     count = f" {done}/{total}" if total else ""
     return (f"<div class='run'><div class='track'><div class='done' style='width:{share:.1f}%'></div></div>"
             f"<b>{text}{count}</b></div>")
+
+
+def busy(state: RunState | None) -> str:
+    """What is training, in a few words; "" for nothing."""
+    if state is None:
+        return ""
+    share = f" {state.done / state.total:.0%}" if state.total else ""
+    return f"{directory.name_of(state.folder).replace('/', ', ')}: {PHASES[state.phase].lower()}{share}"
 
 
 def found(incoming: Incoming) -> str:
