@@ -21,7 +21,7 @@ from ulsad.runs.marks import Mark, Marks, beside
 from ulsad.ui import batches, library, places
 from ulsad.ui.batches import Request
 from ulsad.ui.inspect import marking, scoring
-from ulsad.ui.inspect.views import ALL, Controls
+from ulsad.ui.inspect.views import ALL, Controls, criterion
 
 GOOD, SCRATCH = (Mark(digest, f"{digest}.jpg", kind == "", kind, 0.5, "tray, today", "ann", "now")
                  for digest, kind in (("aa", ""), ("bb", "scratch")))
@@ -167,6 +167,13 @@ def test_a_photo_is_marked_counted_and_thresholds_fitted(opened, tmp_path):
     assert "<tr><th>defects</th><td>0</td><td>1</td></tr>" in views[-1]
     marking.undone(*strict)
     assert [mark.kind for mark in library.marks_of("tray.safetensors", tmp_path).read()] == [""]
+
+
+def test_a_held_out_photo_that_is_marked_counts_once(opened):
+    detector = batches.recalled(opened.key).detector
+    now, known = criterion(*opened[2:7]), detector.record["digests"]["held_out"]
+    scores = detector.calibration.held_out_scores(now.alpha, now.beta, now.combine)[:, 0].tolist()
+    assert marking._scores_of_others(detector, now, {known[3], "another"}).tolist() == scores[:3] + scores[4:]
 
 
 def test_what_is_painted_goes_with_the_mark_and_is_outlined(opened, tmp_path):

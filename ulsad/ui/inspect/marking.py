@@ -11,7 +11,8 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from ulsad.detector.criterion import dividing
+from ulsad.detector.criterion import Criterion, dividing
+from ulsad.detector.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.photos import probe
 from ulsad.runs.marks import Mark
@@ -118,16 +119,18 @@ def undone(*inputs: Any) -> tuple[str, ...]:
 def fitted(*inputs: Any) -> tuple[Update, ...]:
     """Set 'review' where it makes the fewest mistakes on the held-out good photos and the open marked ones.
 
-    'fail' moves only if a good photo lies above it, or if it would be below 'review'.
+    A held-out photo that is marked counts once, as what it is marked as. 'fail' moves only if a good photo
+    lies above it, or if it would be below 'review'.
     """
     controls = Controls(*inputs)
     opened, now = batches.recalled(controls.key), criterion(*controls[2:7])
     judged = opened.batch.judged(now)
-    good, defects = ([one.score for one, mark in marked(opened, judged) if mark.is_good is is_good]
+    found = marked(opened, judged)
+    good, defects = ([one.score for one, mark in found if mark.is_good is is_good]
                      for is_good in (True, False))
-    if not good and not defects:
+    if not found:
         raise InputError("None of the open photos is marked. Mark some first, good ones and defects.")
-    held_out = opened.detector.calibration.held_out_scores(now.alpha, now.beta, now.combine)[:, 0]
+    held_out = _scores_of_others(opened.detector, now, {mark.digest for _, mark in found})
     every_good = np.concatenate([held_out, good])
     review = dividing(every_good, np.array(defects), now.review)
     fail = max(now.fail, review, max(good, default=review))
@@ -139,3 +142,9 @@ def fitted(*inputs: Any) -> tuple[Update, ...]:
             f"{sum(np.array(defects) > review)} of {len(defects)} marked defects. "
             f"{turned} of {len(judged)} open photos changed their verdict.", duration=15)
     return lines, *controls._replace(lines=lines).draw()
+
+
+def _scores_of_others(detector: Ulsad, criterion: Criterion, marked: set[str]) -> np.ndarray:
+    """Scores of the held-out good photos that are not among the marked ones."""
+    scores = detector.calibration.held_out_scores(criterion.alpha, criterion.beta, criterion.combine)[:, 0]
+    return scores[[digest not in marked for digest in detector.record["digests"]["held_out"]]]
