@@ -64,8 +64,9 @@ def _text(run: Path, in_use: Path | None) -> str:
     left_out = (f" {found.left_out} photos that one of them was trained on are left out."
                 if found.left_out else "")
     rows = "".join(map(_row, sorted(found.turned, key=lambda one: one.is_better)[:ROWS]))
-    table = (f"<table class='numbers'><tr><th>photo</th><th>it is</th><th>{escape(found.before)}</th>"
-             f"<th>this version</th><th></th></tr>{rows}</table>" if rows else "")
+    heads = "".join(f"<th>{title}</th>" for title in (
+        "photo", "it is", escape(found.before), "this version", ""))
+    table = f"<div class='turned'><table class='numbers'><tr>{heads}</tr>{rows}</table></div>" if rows else ""
     more = f"<p>… and {len(found.turned) - ROWS} more.</p>" if len(found.turned) > ROWS else ""
     return (f"<h3>Beside {escape(found.before)}</h3><p>{escape(sentence(found))}{left_out} {state}</p>"
             f"{table}{more}")

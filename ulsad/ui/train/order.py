@@ -45,9 +45,9 @@ def slots(data_root: Path | None) -> Slots:
             _, held_out = slot.build("Held-out good parts (optional)", "held-out")
         with gr.Column(min_width=240):
             _, defects = slot.build("Known defects (optional)", "known-defects")
-    gr.Markdown("Held-out photos measure how much good parts vary. Without any, up to "
-                f"{FEW} good parts take turns, and of more, one in seven is held out. Known defects only test "
-                "the model; their folder's name is their kind.")
+    gr.Markdown(f"Held-out photos measure how much good parts vary. Without any, up to {FEW} good parts take "
+                "turns, and of more, one in seven is held out. Known defects only test the model; their "
+                "folder's name is their kind.")
     with gr.Accordion(f"… or folders on the server, below {data_root}", open=False,
                       visible=data_root is not None):
         folders = [gr.Textbox(label=label, max_lines=1) for label in
