@@ -19,7 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", type=Path, help="a directory for progress, checkpoint and model")
     parser.add_argument("--resume", action="store_true", help="resume the stopped or killed run in --run-dir")
     parser.add_argument("--queue", action="store_true",
-                        help="wait until earlier runs in the same parent directory have ended")
+                        help="wait until earlier runs in the same models directory have ended")
     add_machine(parser)
 
 

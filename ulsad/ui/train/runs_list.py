@@ -67,7 +67,8 @@ def build(models_dir: Path, changed: gr.State) -> None:
 def _listed(models_dir: Path, chosen: str | None, other: str | None) -> tuple[Update, ...]:
     here = _by_name(models_dir)
     names = [(library.label(name), name) for name in here]
-    return (gr.Dataframe([_row(models_dir, name, place) for name, place in here.items()]),
+    used = {parts.in_use(part) for part in parts.all_parts(models_dir)}
+    return (gr.Dataframe([_row(name, place, place in used) for name, place in here.items()]),
             renewed(names, chosen, None), renewed(names, other, None))
 
 
@@ -92,14 +93,14 @@ def card_of(place: Path) -> Card:
         (place / directory.PHOTOS / "held-out").is_dir())
 
 
-def _row(models_dir: Path, name: str, place: Path) -> list[str]:
+def _row(name: str, place: Path, is_in_use: bool) -> list[str]:
     part, _, version = name.partition("/")
     status = directory.read(place).status if place.is_dir() else "model file"
     try:
         facts = _facts(card_of(place))
     except InputError:
         status, facts = "damaged", iter([""] * (len(HEADERS) - 3))
-    if version and parts.in_use(place.parent) == place:
+    if is_in_use:
         status += ", in use"
     return [library.label(part), version or "only version", status, *facts]
 
