@@ -150,7 +150,7 @@ def test_runs_are_compared_renamed_and_deleted(page, models_dir):
     page.locator("#run-rename").click()
     expect(page.locator("#runs")).to_contain_text("old ⚙")
     assert (models_dir / "old ⚙" / "model.safetensors").exists() and not (models_dir / "stopped").exists()
-    expect(page.locator("#part input")).to_have_value("demo tray")
+    expect(page.locator("#part input")).to_have_value("old ⚙")  # the header follows
     for toast in page.locator(".toast-close").all():
         toast.click()
     page.locator("#run-delete").click()

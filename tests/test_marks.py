@@ -108,6 +108,15 @@ def test_a_training_with_marked_defects_gets_their_masks(tmp_path, monkeypatch):
     assert found[1][50, 75] and found[2][50, 75] and found[0][50, 25]
 
 
+def test_undo_can_be_of_one_photo(tmp_path, photo):
+    marks = Marks(tmp_path / "marks")
+    for mark in (GOOD, SCRATCH):
+        marks.add(mark, photo)
+    assert marks.undo(GOOD.digest) == GOOD and marks.read() == [SCRATCH]
+    with pytest.raises(InputError, match="Nothing is marked"):
+        marks.undo(GOOD.digest)
+
+
 def test_a_damaged_list_is_named(tmp_path):
     (tmp_path / "marks.json").write_text(json.dumps([{"digest": "a"}]))
     with pytest.raises(InputError, match=r"marks\.json can't be read"):

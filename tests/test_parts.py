@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from dataclasses import asdict
@@ -70,6 +71,39 @@ def test_a_part_is_renamed_with_all_it_has(part):
             parts.rename(renamed, name)
 
 
+def test_numbers_of_deleted_versions_are_not_used_again(part):
+    third = trained(parts.new_version(part.parent, "tray"))
+    parts.delete_version(parts.in_use(part))
+    assert parts.in_use(part).name == "version 1"  # the one before, not the newest
+    parts.delete_version(third)
+    assert parts.new_version(part.parent, "tray").name == "version 4"
+
+
+def test_a_part_that_is_gone_takes_no_marks(part):
+    marks = Marks(part / MARKS)
+    parts.rename(part, "trays")
+    with pytest.raises(InputError, match="renamed or deleted"):
+        marks.add(MARK, DEMO_PHOTOS[5])
+    assert not part.exists()
+
+
+@pytest.mark.parametrize("name", ["x.safetensors", "demo tray", "only version", "marks", "weights", ".x",
+                                  "é" * 51])
+def test_names_that_a_part_can_not_have(tmp_path, name):
+    with pytest.raises(InputError):
+        parts.new_version(tmp_path, name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_old_photos_are_packed_and_odd_names_are_named(part, tmp_path):
+    photos = part / "version 1" / PHOTOS / "good"
+    os.utime(next(photos.iterdir()), (0, 0))  # before any date that a zip knows
+    parcel.pack(part, tmp_path / "tray.zip")
+    shutil.copy(DEMO_PHOTOS[6], os.fsencode(photos) + b"/\xff.jpg")
+    with pytest.raises(InputError, match="Rename it first"):
+        parcel.pack(part, tmp_path / "tray.zip")
+
+
 def test_a_version_that_did_not_come_about_leaves_no_part(tmp_path):
     parts.give_up(parts.new_version(tmp_path, "new"))
     assert list(tmp_path.iterdir()) == []
@@ -89,7 +123,7 @@ def test_a_run_by_itself_becomes_a_part_also_after_a_kill(tmp_path):
     hidden = tmp_path / f"{parts._BECOMING}old"  # where a killed process leaves it
     hidden.mkdir()
     run.rename(hidden / "version 1")
-    parts.complete_adoptions(tmp_path)
+    parts.tidy(tmp_path)
     assert [directory.name_of(one) for one in directory.all_runs(tmp_path)] == ["old/version 1"]
     assert Marks(tmp_path / "old" / MARKS).read() and parts.in_use(tmp_path / "old").name == "version 1"
     assert parts.adopt(tmp_path / "old/version 1") == tmp_path / "old/version 1"
@@ -155,6 +189,12 @@ def altered(archive: Path, out: Path, **files: bytes | None) -> Path:
     ({"marks__marks.json": b"{"}, "can't be read"),
     ({"marks__photos__" + "a" * 64 + DEMO_PHOTOS[5].suffix: None}, "is gone"),
     ({"version 1__../../x.png": b""}, "outside"),
+    ({"version 1__order.json": b'{"photos": [], "settings": ["steps=1", "--out", "/tmp/x"]}'}, "no run"),
+    ({"version 1__order.json": b"[]"}, "no run"),
+    ({"version 1__turned.json": b'{"before": "a", "photos": 1, "left_out": "<img>", "turned": []}'},
+     "can't be read"),
+    ({"version 1__config.json": b"\xff"}, "can't"),
+    ({"marks__marks.json": 9999 * b"["}, "can't be read"),
     ({"marks__marks.json": json.dumps([asdict(MARK) | {"digest": "../../../../root/a"}]).encode()},
      "did not write"),
     ({"marks__marks.json": json.dumps([asdict(MARK) | {"mask": "../../x.png"}]).encode()}, "did not write"),
@@ -173,13 +213,16 @@ def test_what_no_part_holds_is_refused_and_leaves_nothing(part, tmp_path, files,
 
 def test_strange_files_stay_out_and_an_order_names_nothing_outside(part, tmp_path):
     evil = json.dumps({"photos": ["/etc"], "held_out": ["/root"], "weights": "/etc/passwd"}).encode()
-    events = b'{"event": 7}\n[1]\n{"event": "training", "step": {"a": 1}}\n{"event": "stopped", "time": 2}\n'
+    events = (b'{"event": 7}\n[1]\n{"event": "training", "step": {"a": 1}}\n{"event": "machine", "time": 1}\n'
+              b'{"event": "starting", "time": 1, "ticket": null}\n{"event": "stopped", "time": 2}\n')
     archive = altered(parcel.pack(part, tmp_path / "tray.zip"), tmp_path / "odd.zip", **{
         "version 1__order.json": evil, "version 1__events.jsonl": events, "version 1__run.sh": b"rm",
-        "version 1__photos__note.txt": b"", "notes__secret.txt": b"", ".hidden": b""})
+        "version 1__photos__note.txt": b"", "notes__secret.txt": b"", ".hidden": b"",
+        "marks__events.jsonl": b"[1]", "part.json": 9999 * b"["})
     there = tmp_path / "there"
     there.mkdir()
     came = parcel.unpack(archive, there)
+    assert {run.name for run in parts.versions(came)} == {"version 1", "version 2, with 1 marked"}
     assert not [*came.rglob("*.sh"), *came.rglob("note.txt"), *came.rglob("secret.txt"), *came.glob(".*")]
     order = json.loads((came / "version 1" / ORDER).read_text())
     assert (order["photos"], order["held_out"], order["weights"]) == ([PHOTOS], [], None)
@@ -188,7 +231,7 @@ def test_strange_files_stay_out_and_an_order_names_nothing_outside(part, tmp_pat
 
 def test_a_file_that_is_no_zip_is_refused(tmp_path):
     (tmp_path / "x.zip").write_bytes(b"no zip")
-    with pytest.raises(InputError, match="could not be unpacked"):
+    with pytest.raises(InputError, match="is no zip"):
         parcel.unpack(tmp_path / "x.zip", tmp_path)
 
 

@@ -230,7 +230,7 @@ def test_names_of_runs(tmp_path):
     for name in ("tray", " tray ", "lone"):
         with pytest.raises(InputError, match="Choose another name"):
             directory.rename(folder, name)
-    assert directory.free_name("", tmp_path).startswith("model 20")
+    assert directory.free_name("", tmp_path).startswith("part 20")
     renamed = directory.rename(folder, " Gehäuse 🔩 v1.2 ")
     assert renamed == tmp_path / "Gehäuse 🔩 v1.2" and directory.read(renamed).status == "finished"
     assert directory.rename(tmp_path / "lone.safetensors", "tray") == tmp_path / "tray.safetensors"

@@ -29,6 +29,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -47,8 +48,13 @@ MARKS, SCORED = "marks", "scored.jsonl"  # a folder with marked photos, a log of
 OUTCOME, CARD, LOG, STRANGEST = "outcome.json", "run-card.html", "log.txt", "strangest"
 TURNED = "turned.json"
 PART = "part.json"  # in the folder of a part, which holds its versions
+DEMO, ONLY = "demo tray", "only version"  # names that the app uses itself
+RESERVED = {WEIGHTS, MARKS, DEMO, ONLY}
+
+DELETED = ".deleted-"  # begins the hidden name of a folder that is being deleted
 
 _SILENCE = 15.0  # seconds without a heartbeat after which a process counts as dead
+_NUMBERS = {"time", "ticket", "ahead", "done", "total", "step", "local", "attention", "local_global"}
 _ENDINGS = ("finished", "stopped", "failed")
 _RESERVE = "reserve"  # a 64 kB file, deleted at the end so that even a full disk can be reported
 
@@ -145,7 +151,12 @@ def delete(place: Path) -> None:
         shutil.rmtree(place.with_suffix(f".{MARKS}"), ignore_errors=True)
         place.with_suffix(f".{SCORED}").unlink(missing_ok=True)
         return
-    gone = place.rename(place.with_name(f".{place.name}.deleted"))  # nobody sees it half deleted
+    remove(place)
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder, which nobody sees half deleted. What a killed process leaves is hidden."""
+    gone = folder.rename(folder.with_name(f"{DELETED}{uuid.uuid4().hex}"))
     shutil.rmtree(gone, ignore_errors=True)
 
 
@@ -157,14 +168,23 @@ def _refuse_live(place: Path) -> None:
 
 
 def free_name(name: str, models_dir: Path) -> str:
-    """A valid, unused name for a run's folder; the date if `name` is empty. Raises `InputError`."""
-    name = name.strip() or time.strftime("model %Y-%m-%d %H.%M.%S")
-    if re.search(r'[/\\:*?"<>|\x00-\x1f]', name) or name.startswith(".") or len(name.encode()) > 100:
+    """A valid, unused name for a part, or for the folder of a run; the date if `name` is empty.
+
+    Raises `InputError`.
+    """
+    name = name.strip() or time.strftime("part %Y-%m-%d %H.%M.%S")
+    if not can_be_a_name(name):
         raise InputError(f"'{name}' can't be a name: do not use / \\ : * ? \" < > | or a dot at the "
-                         "beginning, and keep it under 100 characters.")
-    if name in (WEIGHTS, MARKS) or (models_dir / name).exists() or (models_dir / f"{name}{SUFFIX}").exists():
+                         f"beginning, or {SUFFIX} at the end, and keep it under 100 letters, or 25 emoji.")
+    if name in RESERVED or (models_dir / name).exists() or (models_dir / f"{name}{SUFFIX}").exists():
         raise InputError(f"'{name}' already exists. Choose another name.")
     return name
+
+
+def can_be_a_name(name: str) -> bool:
+    """Whether a part, a run or a model file may have this name."""
+    return not (re.search(r'[/\\:*?"<>|\x00-\x1f]', name) or name.startswith(".")
+                or name.lower().endswith(SUFFIX) or len(name.encode(errors="replace")) > 100)
 
 
 def append(folder: Path, event: str, **values: Any) -> None:
@@ -291,15 +311,27 @@ def _events(folder: Path) -> list[dict[str, Any]]:
         return []
     # The last line may be half written; it will be complete at the next read.
     lines = text.rpartition("\n")[0].splitlines()
-    return [event for line in lines if (event := _parsed(line))]
+    return [event for line in lines if (event := parsed(line))]
 
 
-def _parsed(line: str) -> dict[str, Any] | None:
-    """None for a line cut short by a full disk, so that one damaged line does not hide the run."""
+def parsed(line: str) -> dict[str, Any] | None:
+    """None for a line cut short by a full disk, and for one that no training writes, so that it does not hide
+    the run."""
     try:
-        return json.loads(line)
-    except ValueError:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
         return None
+    return {"time": 0.0} | event if _is_event(event) else None
+
+
+def _is_event(event: Any) -> bool:
+    """Whether values have the types that readers of events rely on."""
+    if not isinstance(event, dict):
+        return False
+    texts, numbers = {"message", "name"} & event.keys(), _NUMBERS & event.keys()
+    needed = {"training": "step", "machine": "name"}.get(str(event.get("event")), "event")
+    return (needed in event and all(isinstance(event.get(key), str) for key in ("event", *texts))
+            and all(isinstance(event[key], (int, float)) for key in numbers))
 
 
 def all_runs(models_dir: Path) -> list[Path]:
@@ -340,12 +372,12 @@ def live(runs: Sequence[Path]) -> RunState | None:
 
 def lone_models(models_dir: Path) -> list[Path]:
     """Model files beside the runs, sorted; links are ignored."""
-    return sorted(filter(_is_here, models_dir.glob(f"*{SUFFIX}")))
+    return sorted(file for file in models_dir.glob(f"*{SUFFIX}") if _is_here(file) and file.is_file())
 
 
 def _is_here(place: Path) -> bool:
-    """Neither hidden nor a link."""
-    return not place.name.startswith(".") and not place.is_symlink()
+    """Neither hidden nor a link, nor a part's marks."""
+    return not place.name.startswith(".") and not place.is_symlink() and place.name != MARKS
 
 
 def named(models_dir: Path, name: str | None) -> Path:

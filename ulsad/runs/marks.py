@@ -43,8 +43,8 @@ class Mark:
         """Whether its values have the right types, and its file names lead nowhere else."""
         texts = (self.digest, self.name, self.kind, self.model, self.who, self.when, self.mask)
         return (all(isinstance(text, str) for text in texts) and isinstance(self.is_good, bool)
-                and isinstance(self.score, (int, float)) and bool(re.fullmatch("[0-9a-f]+", self.digest))
-                and bool(re.fullmatch(r"([0-9a-f-]+\.png)?", self.mask)))
+                and isinstance(self.score, (int, float)) and bool(re.fullmatch(r"\w+", self.digest))
+                and bool(re.fullmatch(r"([\w-]+\.png)?", self.mask)))
 
 
 @dataclass(frozen=True)
@@ -65,26 +65,31 @@ class Marks:
         A defect that is marked again keeps its mask until another is painted. Raises `InputError`.
         """
         with _writing:
+            if not self.folder.parent.is_dir():
+                raise InputError("The part was renamed or deleted meanwhile. Choose it again in the header.")
             before = self.history()
             try:
                 place = self.folder / _PHOTOS / f"{mark.digest}{photo.suffix.lower()}"
-                place.parent.mkdir(parents=True, exist_ok=True)
+                self.folder.mkdir(exist_ok=True)
+                place.parent.mkdir(exist_ok=True)
                 if not place.exists():
                     link_or_copy(photo, place)
                 self._write([*before, replace(mark, mask=self._mask_of(mark, before, painted))])
             except OSError as error:
                 raise InputError(f"The mark could not be kept ({error}). Is the disk full?") from error
 
-    def undo(self) -> Mark:
-        """Take the last mark back, and return it; an earlier one of the same photo holds again.
+    def undo(self, digest: str | None = None) -> Mark:
+        """Take the last mark back, or the last one of a photo, and return it.
 
-        Raises `InputError` if there is none.
+        An earlier one of the same photo holds again. Raises `InputError` if there is none.
         """
         with _writing:
-            marks = self.history()
-            if not marks:
+            before = self.history()
+            index = next((i for i in reversed(range(len(before)))
+                          if digest is None or before[i].digest == digest), None)
+            if index is None:
                 raise InputError("Nothing is marked yet.")
-            *before, last = marks
+            last = before.pop(index)
             self._write(before)
             if last.mask and last.mask not in {mark.mask for mark in before}:
                 (self.folder / _MASKS / last.mask).unlink(missing_ok=True)
@@ -133,8 +138,11 @@ class Marks:
         if not file.exists():
             return []
         try:
-            return [Mark(**values) for values in json.loads(file.read_text(encoding="utf-8"))]
-        except (OSError, ValueError, TypeError) as error:
+            marks = [Mark(**values) for values in json.loads(file.read_text(encoding="utf-8"))]
+            if not all(mark.is_plain for mark in marks):
+                raise ValueError("a mark that this app did not write")
+            return marks
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise InputError(f"{file} can't be read ({error}). Move it away to start without marks."
                              ) from error
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 import zipfile
 import zlib
@@ -16,7 +17,6 @@ from dataclasses import asdict, replace
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from ulsad.detector import model_file
 from ulsad.errors import InputError
@@ -30,6 +30,7 @@ from ulsad.runs.directory import MARKS, PART, PHOTOS, STRANGEST
 from ulsad.runs.marks import Marks
 from ulsad.runs.outcome import Outcome
 from ulsad.runs.process import Order
+from ulsad.runs.turned import Comparison
 
 MOST_FILES, MOST_BYTES = 200_000, 64 * 2**30
 
@@ -52,12 +53,16 @@ def pack(place: Path, file: Path) -> Path:
         raise InputError(f"'{place.name}' has no finished version yet. Wait for its training, or stop it.")
     top = PurePosixPath(place.name)
     try:
-        with replacing(file) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        with replacing(file) as partial, zipfile.ZipFile(
+                partial, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:
             archive.writestr(str(top / PART), (place / PART).read_text("utf-8") if is_part else "{}")
             for source, inside in _travelling(place, ready):
                 archive.write(source, str(top / inside))
     except OSError as error:
         raise InputError(f"'{place.name}' could not be packed ({error}). Is the disk full?") from error
+    except UnicodeEncodeError as error:
+        name = error.object.encode(errors="replace").decode()
+        raise InputError(f"A zip can't hold a file with the name '{name}'. Rename it first.") from error
     return file
 
 
@@ -83,10 +88,10 @@ def _belongs(place: PurePosixPath) -> bool:
             return folder == MARKS
         case [folder, _, _] if folder == MARKS:
             return is_photo(place)
-        case [_, name]:
-            return name in _FILES or name.startswith("weights.")
-        case [_, folder, *_, name]:
-            return folder in (PHOTOS, STRANGEST) and (is_photo(place) or name == LAYOUT)
+        case [version, name]:
+            return version != MARKS and (name in _FILES or name.startswith("weights."))
+        case [version, folder, *_, name]:
+            return version != MARKS and folder in (PHOTOS, STRANGEST) and (is_photo(place) or name == LAYOUT)
     return False
 
 
@@ -98,8 +103,12 @@ def unpack(archive: Path, models_dir: Path) -> Path:
     """
     with TemporaryDirectory(dir=models_dir, prefix=".unpacked-") as scratch:
         part = _extracted(archive, Path(scratch))
-        _check(part, archive)
-        return part.rename(models_dir / _free_name(part.name, models_dir))
+        try:
+            _check(part, archive)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            reason = str(error).replace(f"{scratch}/", "")
+            raise InputError(f"{archive.name} can't be brought in: {reason}") from error
+        return part.rename(models_dir / parts.free_like(part.name, models_dir))
 
 
 def _extracted(archive: Path, scratch: Path) -> Path:
@@ -116,6 +125,8 @@ def _extracted(archive: Path, scratch: Path) -> Path:
             for place, member in members.items():
                 extract(opened, member, scratch / place)
                 _date(scratch / place, member)
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{archive.name} is no zip, or damaged. Export the part again.") from error
     except _ERRORS as error:
         raise InputError(f"{archive.name} could not be unpacked ({error}). Is the disk full? If not, export "
                          "the part again.") from error
@@ -130,8 +141,14 @@ def _date(file: Path, member: zipfile.ZipInfo) -> None:
 
 
 def _check(part: Path, archive: Path) -> None:
-    runs = [folder for folder in part.iterdir() if folder.is_dir() and folder.name != MARKS]
+    folders = [folder for folder in part.iterdir() if folder.is_dir() and folder.name != MARKS]
+    runs = [folder for folder in folders if (folder / directory.EVENTS).is_file()]
+    for folder in folders:
+        if folder not in runs:  # no run, so nobody would see it
+            shutil.rmtree(folder)
     for run in runs:
+        if not directory.can_be_a_name(run.name):
+            raise InputError(f"no version can be called '{run.name[:50]} …'.")
         _check_events(run)
         _check_order(run)
         for file in (run / directory.MODEL, run / directory.CHECKPOINT):
@@ -141,38 +158,24 @@ def _check(part: Path, archive: Path) -> None:
             Config.from_json(config.read_text(encoding="utf-8"))
         if (outcome := run / directory.OUTCOME).is_file():
             Outcome.read(outcome)
-    if not any(directory.read(run).model for run in runs):
-        raise InputError(f"{archive.name} holds a part without a model.")
+        if (compared := run / directory.TURNED).is_file():
+            Comparison.read(compared)
+    if not any([directory.read(run).model for run in runs]):
+        raise InputError("it holds a part without a model.")
     marks = Marks(part / MARKS)
     for mark in marks.history():
-        if not mark.is_plain:
-            raise InputError(f"{archive.name} holds a mark that this app did not write.")
         marks.photo(mark)
         marks.mask(mark)
 
 
 def _check_events(run: Path) -> None:
-    """Keep the lines that a training could have written; without any, the run would not be listed."""
+    """Keep the lines that a training could have written, and the date, by which versions are ordered."""
     file = run / directory.EVENTS
-    then = file.stat() if file.is_file() else None
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if then else []
-    kept = [line for line in lines if _is_event(line)]
-    kept = kept or [json.dumps({"event": "finished", "time": 0})]
+    then, lines = file.stat().st_mtime, file.read_text(encoding="utf-8", errors="replace").splitlines()
+    kept = [line for line in lines if directory.parsed(line)] or [
+        json.dumps({"event": "finished", "time": 0})]
     write_text(file, "".join(f"{line}\n" for line in kept))
-    if then:
-        os.utime(file, (then.st_mtime, then.st_mtime))
-
-
-def _is_event(line: str) -> bool:
-    try:
-        values: Any = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    if not isinstance(values, dict) or not isinstance(values.get("event"), str):
-        return False
-    texts = {"event", "message", "name"}
-    return all(isinstance(value, str) if key in texts else isinstance(value, (int, float)) or value is None
-               for key, value in values.items())
+    os.utime(file, (then, then))
 
 
 def _check_order(run: Path) -> None:
@@ -186,10 +189,3 @@ def _check_order(run: Path) -> None:
     weights = order.weights if order.weights and Path(order.weights).parent == run else None
     order = replace(order, photos=(PHOTOS,), weights=weights and Path(weights).name, device=None)
     write_text(run / directory.ORDER, json.dumps(asdict(order)))
-
-
-def _free_name(name: str, models_dir: Path) -> str:
-    for number in range(1, 1000):
-        with suppress(InputError):
-            return directory.free_name(name if number == 1 else f"{name} ({number})", models_dir)
-    raise InputError(f"'{name}' can't be a name here. Rename the zip's folder.")

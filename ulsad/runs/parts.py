@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from ulsad.errors import InputError
 from ulsad.photos.files import write_text
@@ -62,8 +64,10 @@ def _next(part: Path, why: str) -> Path:
 
 
 def _highest(part: Path) -> int:
-    found = [re.match(r"version (\d+)", folder.name) for folder in part.iterdir() if folder.is_dir()]
-    return max((int(match[1]) for match in found if match), default=0)
+    """The highest number that a version has, or had before it was deleted: numbers are not used again."""
+    found = [re.match(r"version (\d{1,9})", folder.name) for folder in part.iterdir() if folder.is_dir()]
+    last = _read(part).get("last")
+    return max([last if isinstance(last, int) else 0, *(int(match[1]) for match in found if match)])
 
 
 def _cut(text: str) -> str:
@@ -110,20 +114,24 @@ def use(version: Path) -> None:
     part = directory.part_of(version)
     if part is None or directory.read(version).model is None:
         raise InputError(f"'{version.name}' has no model yet. Choose another version.")
-    now = in_use(part)
+    now, said = in_use(part), _read(part)
     if now != version:
-        write_text(part / PART, json.dumps({"in_use": version.name, "before": now.name if now else None}))
-    elif "in_use" not in _read(part):
-        write_text(part / PART, json.dumps({"in_use": version.name}))
+        _write(part, said | {"in_use": version.name, "before": now.name if now else None})
+    elif "in_use" not in said:
+        _write(part, said | {"in_use": version.name})
 
 
-def _read(part: Path) -> dict[str, str | None]:
+def _read(part: Path) -> dict[str, Any]:
     """What part.json says; nothing for a damaged one, as a version can be chosen again."""
     try:
         values = json.loads((part / PART).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def _write(part: Path, values: dict[str, Any]) -> None:
+    write_text(part / PART, json.dumps(values))
 
 
 def rename(part: Path, name: str) -> Path:
@@ -137,25 +145,32 @@ def rename_version(version: Path, name: str) -> Path:
     part, old = directory.part_of(version), version.name
     renamed = directory.rename(version, name)
     if part and old in (said := _read(part)).values():
-        write_text(part / PART, json.dumps(
-            {key: renamed.name if value == old else value for key, value in said.items()}))
+        _write(part, {key: renamed.name if value == old else value for key, value in said.items()})
     return renamed
 
 
 def delete(part: Path) -> None:
     """Remove a part with all its versions, photos and marks. Raises `InputError` while it is training."""
     _refuse_live(part)
-    gone = part.rename(part.with_name(f".{part.name}.deleted"))  # nobody sees it half deleted
-    shutil.rmtree(gone, ignore_errors=True)
+    directory.remove(part)
 
 
 def delete_version(version: Path) -> None:
-    """Remove one version; with the last one, the part. Raises `InputError` while it is training."""
+    """Remove one version; with the last one, the part. In the place of the one in use comes the one that was
+    before. Raises `InputError` while it is training."""
     part = directory.part_of(version)
-    if part and versions(part) == [version]:
+    if part is None:
+        directory.delete(version)
+    elif versions(part) == [version]:
         delete(part)
     else:
+        last, earlier = _highest(part), before(part)
+        if in_use(part) == version:
+            said = {"in_use": earlier.name} if earlier else {}
+        else:
+            said = {key: value for key, value in _read(part).items() if value != version.name}
         directory.delete(version)
+        _write(part, said | {"last": last})
 
 
 def _refuse_live(part: Path) -> None:
@@ -176,20 +191,32 @@ def adopt(run: Path) -> Path:
     if directory.read(run).is_live:
         raise InputError(f"'{run.name}' is still training. Stop it first.")
     part = run.with_name(_BECOMING + run.name)
-    part.mkdir()
+    part.mkdir(exist_ok=True)  # a killed process may have left it
     run.rename(part / "version 1")
     return _completed(part) / "version 1"
 
 
-def complete_adoptions(models_dir: Path) -> None:
-    """Finish what a killed process left of `adopt`."""
+def tidy(models_dir: Path) -> None:
+    """Finish what a killed process left of `adopt` and of deleting."""
     for part in models_dir.glob(f"{_BECOMING}*"):
         if (part / "version 1").is_dir():
             _completed(part)
+    for folder in (*models_dir.glob(f"{directory.DELETED}*"), *models_dir.glob(f"*/{directory.DELETED}*")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _completed(part: Path) -> Path:
     if (marks := part / "version 1" / MARKS).is_dir():
         marks.rename(part / MARKS)
-    write_text(part / PART, json.dumps({"in_use": "version 1"}))
-    return part.rename(part.with_name(part.name.removeprefix(_BECOMING)))
+    _write(part, {"in_use": "version 1"})
+    return part.rename(part.with_name(free_like(part.name.removeprefix(_BECOMING), part.parent)))
+
+
+def free_like(name: str, models_dir: Path) -> str:
+    """The name, or with a number behind it if that is taken. Raises `InputError` if it can't be a name."""
+    for number in range(2, 1000):
+        if not directory.can_be_a_name(name):
+            break
+        with suppress(InputError):
+            return directory.free_name(name if number == 2 else f"{name} ({number - 1})", models_dir)
+    raise InputError(f"'{name}' can't be the name of a part. Choose another one.")

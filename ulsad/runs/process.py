@@ -78,10 +78,11 @@ class Order:
             kept = json.loads((folder / directory.ORDER).read_text(encoding="utf-8"))
             values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
                                       for name, value in kept.items()}
-            order = cls(**values)
-        except (OSError, ValueError, TypeError) as error:
+            order = cls(**values)._in(folder)
+            order.config  # noqa: B018  settings end up on a command line: only real ones may
+            return order
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise InputError(f"{folder} holds no run that can be resumed.") from error
-        return order._in(folder)
 
     def _in(self, folder: Path) -> Order:
         """With the photos and the weights that are kept in the run's folder, wherever that was when the order

@@ -86,7 +86,7 @@ def _parsed(lines: list[bytes]) -> Iterator[Scored]:
         together = written[i : i + _AT_ONCE]
         values = _json(b"[" + b",".join(together) + b"]")
         for value in map(_json, together) if values is None else values:
-            with suppress(TypeError, ValueError):
+            with suppress(TypeError, ValueError, OverflowError):
                 photo = Scored(**value)
                 if _is_sound(photo):
                     yield photo
@@ -101,6 +101,6 @@ def _json(text: bytes) -> Any:
 
 
 def _is_sound(photo: Scored) -> bool:
-    """Raises `TypeError` or `ValueError` for some that aren't."""
+    """Raises `TypeError`, `ValueError` or `OverflowError` for some that aren't."""
     date.fromisoformat(photo.day)
     return isinstance(photo.digest, str) and math.isfinite(photo.score) and math.isfinite(photo.strangeness)

@@ -67,10 +67,10 @@ class Comparison:
         """Raises `InputError` for a missing or damaged file."""
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
-            turned = tuple(Turned(name, kind, _verdict(*before), _verdict(*after))
-                           for name, kind, before, after in values.pop("turned"))
-            return cls(turned=turned, **values)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            turned = tuple(Turned(str(name), str(kind), _verdict(*before), _verdict(*after))
+                           for name, kind, before, after in values["turned"])
+            return cls(str(values["before"]), int(values["photos"]), int(values["left_out"]), turned)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(f"{file} can't be read ({error}).") from error
 
 

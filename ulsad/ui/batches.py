@@ -60,6 +60,7 @@ class OpenBatch:
     marks: Marks
     log: Log
     own: Ulsad  # the shared detector
+    said: list[str] = field(default_factory=list)  # digests of the photos marked here, in order, for undo
     marked: dict[str, Mark] = field(default_factory=dict)  # by the photos' digests, as of the last look
     days: list[Day] = field(default_factory=list)  # of photos scored with this model, as of the last look
     batch: Batch = field(default_factory=lambda: Batch((), ()))
@@ -192,6 +193,8 @@ def begun(model: str, models_dir: Path, request: Request, before: str | None = N
                                     detector)
     opened.look_at_marks()
     earlier = _open.get(before) if before else None
+    if earlier and earlier.model == model:
+        opened.said = list(earlier.said)
     if earlier and set(earlier.request.photos) & set(request.photos):
         opened.added = list(earlier.added)
         if earlier.model == model and earlier.detector.branches is detector.branches:

@@ -25,6 +25,7 @@ MARK = FAVICON.read_text(encoding="utf-8")
 class Header:
     """The components."""
 
+    timer: gr.Timer  # ticks whichever tab is open
     training: gr.Button  # the run that is training, in every tab; opens Train
     part: gr.Dropdown
     model: gr.Dropdown  # the part's versions; its value is a name of `library.models`
@@ -43,7 +44,8 @@ def build(models_dir: Path) -> Header:
                            min_width=160, allow_custom_value=True)
         model = gr.Dropdown(library.versions(library.DEMO, models, models_dir), value=library.DEMO,
                             label="Version", elem_id="version", min_width=160, allow_custom_value=True)
-    return Header(training, part, model, gr.BrowserState("", storage_key="ulsad-model", secret="ulsad"))
+    last = gr.BrowserState("", storage_key="ulsad-model", secret="ulsad")
+    return Header(gr.Timer(1.0), training, part, model, last)
 
 
 def connect(page: gr.Blocks, header: Header, inspected: Inspected, changed: gr.State,
@@ -71,6 +73,9 @@ def _returned(models_dir: Path, last: str) -> tuple[Update, ...]:
                     own_photos(last, models_dir) or gr.skip())
         except InputError as error:
             gr.Warning(escape(f"The demo is open, as '{library.label(last)}' can't be opened: {error}"))
+    elif last not in models and library.part_of(last) in map(library.part_of, models):
+        # Only the version was renamed or deleted.
+        return _returned(models_dir, library.in_use(library.part_of(last), models, models_dir))
     return gr.Dropdown(library.all_parts(models)), gr.skip(), _to_train(models), gr.skip()
 
 
@@ -96,6 +101,9 @@ def _renewed(models_dir: Path, part: str, model: str) -> tuple[Update, ...]:
     models = library.models(models_dir)
     if model not in models:
         of = part if part in map(library.part_of, models) else library.DEMO
+        if library.part_of(model) == part:  # else it was typed
+            gr.Warning(escape(f"'{library.label(model)}' was renamed or deleted, so '{library.label(of)}' is "
+                              "open now."))
         return *_both(models_dir, models, library.in_use(of, models, models_dir)), _to_train(models)
     of = library.part_of(model)
     return (renewed(library.all_parts(models), part if part == of else None, of),

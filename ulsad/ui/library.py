@@ -35,7 +35,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 ASSETS = next(filter(Path.is_dir, (_PACKAGE / "assets", _PACKAGE.parent / "assets")))  # installed; checkout
 DEMO_MODEL = ASSETS / "demo.safetensors"
 DEMO = ":demo"  # its name in the list of models; no run can have this name
-DEMO_LABEL = "demo tray"
+DEMO_LABEL = directory.DEMO
 MOST_PIXELS = 100_000_000  # of photos in memory, 3 bytes each; the last one is always kept
 
 _photos: OrderedDict[tuple, Image.Image] = OrderedDict()  # the least recently used first
@@ -75,7 +75,7 @@ def versions(part: str, models: Sequence[str], models_dir: Path) -> list[tuple[s
 
 
 def _version_label(model: str) -> str:
-    return model.partition("/")[2] or "only version"
+    return model.partition("/")[2] or directory.ONLY
 
 
 def in_use(part: str, models: Sequence[str], models_dir: Path) -> str:

@@ -35,7 +35,8 @@ def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
             with gr.Tab("Inspect", id="inspect"):
                 inspected = inspect_tab.build(page, model, models_dir, data_root)
             with gr.Tab("Train", id="train"):
-                changed = train_tab.build(model, header.training, tabs, inspected, models_dir, data_root)
+                changed = train_tab.build(model, header.timer, header.training, tabs, inspected, models_dir,
+                                          data_root)
             with gr.Tab("Attention", id="attention") as attention:
                 attention_tab.build(attention, model, inspected.key, models_dir)
             with gr.Tab("Evaluate", id="evaluate"):

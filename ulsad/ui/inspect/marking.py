@@ -84,6 +84,7 @@ def _mark(
                 f"{library.label(opened.model)}, {made}", request.username or "",
                 time.strftime("%Y-%m-%d %H:%M:%S"))
     opened.marks.add(mark, prediction.file, _mask(painted, opened, controls.photo))
+    opened.said.append(mark.digest)
     opened.look_at_marks()
     opened.look_at_days()
     return controls.draw()
@@ -110,7 +111,9 @@ def _mask(painted: str, opened: OpenBatch, index: int) -> np.ndarray | None:
 def undone(*inputs: Any) -> tuple[str, ...]:
     controls = Controls(*inputs)
     opened = batches.recalled(controls.key)
-    gr.Info(f"The last mark on '{escape(opened.marks.undo().name)}' is taken back.", duration=3)
+    # Others may have marked since; without a mark of one's own, as on the next day, the last one is meant.
+    gone = opened.marks.undo(opened.said.pop() if opened.said else None)
+    gr.Info(f"The last mark on '{escape(gone.name)}' is taken back.", duration=3)
     opened.look_at_marks()
     opened.look_at_days()
     return controls.draw()

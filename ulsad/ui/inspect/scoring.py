@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -103,12 +104,15 @@ def own_photos(model: str, models_dir: Path) -> Request | None:
     """A model's held-out good photos, its known defects and the marked photos; None where none are kept."""
     if model == library.DEMO:
         return demo()
-    run = next((run for run in directory.all_runs(models_dir) if directory.name_of(run) == model), None)
-    photos = [*_kept_with(run, model, models_dir), *_marked(model, models_dir)]
+    photos: list[Named] = []
+    for found in (_kept_with, _marked):
+        with suppress(InputError):  # some are gone, or a list is damaged: the others can be shown
+            photos += found(model, models_dir)
     return Request(tuple(_once(photos)), is_own=True) if photos else None
 
 
-def _kept_with(run: Path | None, model: str, models_dir: Path) -> list[Named]:
+def _kept_with(model: str, models_dir: Path) -> list[Named]:
+    run = next((run for run in directory.all_runs(models_dir) if directory.name_of(run) == model), None)
     if run is None or not is_kept(run / directory.PHOTOS):
         return []
     intake, names = kept(run / directory.PHOTOS), set(library.detector(model, models_dir).record["held_out"])
@@ -118,8 +122,11 @@ def _kept_with(run: Path | None, model: str, models_dir: Path) -> list[Named]:
 
 
 def _marked(model: str, models_dir: Path) -> list[Named]:
-    marks = library.marks_of(model, models_dir)
-    return [(marks.photo(mark), mark.name) for mark in marks.read()]
+    marks, photos = library.marks_of(model, models_dir), []
+    for mark in marks.read():
+        with suppress(InputError):
+            photos.append((marks.photo(mark), mark.name))
+    return photos
 
 
 def _once(photos: list[Named]) -> Iterator[Named]:

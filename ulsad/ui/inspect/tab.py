@@ -153,7 +153,7 @@ STEP = 0.0005  # of β
 def _draw(*inputs: Any) -> tuple[Update, ...]:
     """Nothing while the first photos are still being scored."""
     controls = Controls(*inputs)
-    return controls.draw() if controls.key else (gr.skip(),) * DRAWN
+    return controls.draw() if controls.key and controls.lines else (gr.skip(),) * DRAWN
 
 
 def _filtered(*inputs: Any) -> tuple[Update, ...]:

@@ -22,8 +22,9 @@ HEADERS = ["part", "version", "status", "good photos", "held out", "steps", "AUR
            "minutes", "created"]
 
 
-def build(models_dir: Path, changed: gr.State) -> None:
-    """Lay out the list; it is reloaded whenever `changed` changes, which actions in this list also do."""
+def build(models_dir: Path, changed: gr.State, model: gr.Dropdown) -> None:
+    """Lay out the list; it is reloaded whenever `changed` changes, which actions in this list also do. The
+    header's model follows its new name."""
     table = gr.Dataframe(headers=HEADERS, datatype="str", interactive=False, wrap=True, max_height=300,
                          show_label=False, buttons=[], elem_id="runs")
     with gr.Row(equal_height=True):
@@ -37,7 +38,7 @@ def build(models_dir: Path, changed: gr.State) -> None:
             delete = gr.Button("Delete version …", variant="stop", elem_id="run-delete", size="sm")
             delete_part = gr.Button("Delete part …", variant="stop", elem_id="part-delete", size="sm")
     with gr.Row(visible=False) as sure:
-        question, whole = gr.Markdown(), gr.State(False)
+        question, doomed = gr.Markdown(), gr.State(("", False))  # a version, and whether with its whole part
         yes = gr.Button("Yes, delete it", variant="stop", elem_id="run-delete-yes")
         no = gr.Button("No")
     compared = gr.HTML(elem_id="compared")
@@ -54,12 +55,12 @@ def build(models_dir: Path, changed: gr.State) -> None:
     gr.on([chosen.change, other.change], library.show_errors(partial(_compared, models_dir)), [chosen, other],
           compared, show_progress="hidden")
     for button, function in ((rename, _rename), (rename_part, _rename_part)):
-        button.click(library.show_errors(partial(function, models_dir)), [chosen, name],
-                     [changed, chosen, name])
-    delete.click(library.show_errors(_ask), chosen, [sure, question, whole])
-    delete_part.click(library.show_errors(_ask_part), chosen, [sure, question, whole])
+        button.click(library.show_errors(partial(function, models_dir)), [chosen, name, model],
+                     [changed, chosen, name, model])
+    delete.click(library.show_errors(_ask), chosen, [sure, question, doomed])
+    delete_part.click(library.show_errors(_ask_part), chosen, [sure, question, doomed])
     no.click(_kept, None, sure)
-    yes.click(library.show_errors(partial(_delete, models_dir)), [chosen, whole], [changed, sure])
+    yes.click(library.show_errors(partial(_delete, models_dir)), doomed, [changed, sure])
     pack.click(library.show_errors(partial(_packed, models_dir)), chosen, packed)
     unpack.upload(library.show_errors(partial(_unpacked, models_dir)), unpack, [changed, chosen])
 
@@ -102,7 +103,7 @@ def _row(name: str, place: Path, is_in_use: bool) -> list[str]:
         status, facts = "damaged", iter([""] * (len(HEADERS) - 3))
     if is_in_use:
         status += ", in use"
-    return [library.label(part), version or "only version", status, *facts]
+    return [library.label(part), version or directory.ONLY, status, *facts]
 
 
 def _facts(card: Card) -> Iterator[str]:
@@ -118,7 +119,7 @@ def _facts(card: Card) -> Iterator[str]:
 def _clicked(event: gr.SelectData) -> str:
     """The name in the clicked row."""
     part, version = event.row_value[:2]
-    if version != "only version":
+    if version != directory.ONLY:
         return f"{part}/{version}"
     return f"{part}{directory.SUFFIX}" if event.row_value[2] == "model file" else part
 
@@ -140,21 +141,25 @@ def _compared(models_dir: Path, chosen: str | None, other: str | None) -> str:
     return comparison([card_of(here[name]) for name in (chosen, other)])
 
 
-def _rename(models_dir: Path, chosen: str | None, name: str) -> tuple[Update, ...]:
-    return _renamed(models_dir, parts.rename_version(_place(models_dir, chosen), _filled(name)))
+def _rename(models_dir: Path, chosen: str | None, name: str, model: str) -> tuple[Update, ...]:
+    place = parts.rename_version(_place(models_dir, chosen), _filled(name))
+    here = _by_name(models_dir)
+    renamed = next(name for name, other in here.items() if other == place)
+    return _shown(here, renamed, renamed if model == chosen else gr.skip())
 
 
-def _rename_part(models_dir: Path, chosen: str | None, name: str) -> tuple[Update, ...]:
+def _rename_part(models_dir: Path, chosen: str | None, name: str, model: str) -> tuple[Update, ...]:
     place = _place(models_dir, chosen)
     if (part := directory.part_of(place)) is None:  # a model by itself
-        return _rename(models_dir, chosen, name)
-    return _renamed(models_dir, parts.rename(part, _filled(name)) / place.name)
+        return _rename(models_dir, chosen, name, model)
+    renamed = parts.rename(part, _filled(name))
+    is_open, version = library.part_of(model) == part.name, model.partition("/")[2]
+    return _shown(_by_name(models_dir), f"{renamed.name}/{place.name}",
+                  f"{renamed.name}/{version}" if is_open else gr.skip())
 
 
-def _renamed(models_dir: Path, place: Path) -> tuple[Update, ...]:
-    here = _by_name(models_dir)
-    name = next(name for name, other in here.items() if other == place)
-    return list(here), gr.Dropdown([(library.label(each), each) for each in here], value=name), ""
+def _shown(here: dict[str, Path], name: str, model: Update) -> tuple[Update, ...]:
+    return list(here), gr.Dropdown([(library.label(each), each) for each in here], value=name), "", model
 
 
 def _filled(name: str) -> str:
@@ -163,27 +168,29 @@ def _filled(name: str) -> str:
     return name.strip()
 
 
-def _ask(chosen: str | None) -> tuple[gr.Row, str, bool]:
+def _ask(chosen: str | None) -> tuple[gr.Row, str, tuple[str, bool]]:
     if not chosen:
         raise InputError("Choose a version first.")
     return (gr.Row(visible=True), f"Delete **{library.label(chosen)}** with its photos and its model? With "
-            "the last version, the part's marks go, too. This cannot be undone.", False)
+            "the last version, the part's marks go, too. This cannot be undone.", (chosen, False))
 
 
-def _ask_part(chosen: str | None) -> tuple[gr.Row, str, bool]:
+def _ask_part(chosen: str | None) -> tuple[gr.Row, str, tuple[str, bool]]:
     if not chosen:
         raise InputError("Choose a version of the part first.")
     part = library.label(library.part_of(chosen))
     return (gr.Row(visible=True), f"Delete the part **{part}** with all its versions, photos and marks? This "
-            "cannot be undone.", True)
+            "cannot be undone.", (chosen, True))
 
 
 def _kept() -> gr.Row:
     return gr.Row(visible=False)
 
 
-def _delete(models_dir: Path, chosen: str | None, whole: bool) -> tuple[list[str], gr.Row]:
-    place = _place(models_dir, chosen)
+def _delete(models_dir: Path, doomed: tuple[str, bool]) -> tuple[list[str], gr.Row]:
+    """Delete what the question named, whatever has been chosen since."""
+    name, whole = doomed
+    place = _place(models_dir, name)
     if whole and (part := directory.part_of(place)):
         parts.delete(part)
     else:

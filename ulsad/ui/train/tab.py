@@ -36,15 +36,16 @@ _SHOW_RUN = "() => document.getElementById('run-status').scrollIntoView({block: 
 
 
 def build(
-    model: gr.Dropdown, training: gr.Button, tabs: gr.Tabs, inspected: Inspected, models_dir: Path,
-    data_root: Path | None,
+    model: gr.Dropdown, timer: gr.Timer, training: gr.Button, tabs: gr.Tabs, inspected: Inspected,
+    models_dir: Path, data_root: Path | None,
 ) -> gr.State:
     """Lay out the tab; a finished run can be chosen in the header and its held-out photos inspected.
 
-    `training` shows in every tab what is training. Return a state that changes whenever runs or models do.
+    `timer` ticks whichever tab is open, and `training` shows in each what is training. Return a state that
+    changes whenever runs or models do.
     """
     incoming.clear(models_dir)
-    parts.complete_adoptions(models_dir)
+    parts.tidy(models_dir)
     key, looked, seen, changed = gr.State(""), gr.State(()), gr.State(()), gr.State(())
     mine = gr.BrowserState("", storage_key="ulsad-run", secret="ulsad")
     with gr.Row():
@@ -86,7 +87,7 @@ def build(
                                title="Losses of both branches on the good parts",
                                y_title="loss", buttons=[], elem_id="losses")
     with gr.Accordion("Parts and versions", open=True):
-        runs_list.build(models_dir, changed)
+        runs_list.build(models_dir, changed, model)
 
     priced = [key, preset, *settings, weights]
     checked = [looked, key, found, stop_check, sheet_place, sheet]
@@ -119,7 +120,6 @@ def build(
         button.click(library.show_errors(partial(_used, models_dir, function)), run,
                      [model, run, seen, changed])
     run.input(_remembered, run, mine)
-    timer = gr.Timer(LIVE)
     views = [status, plot, preview, stop, resume, inspect, after, outcome, take_model, take_card,
              *strange.shown, more, *beside_shown, training, timer, changed, seen]
     gr.on([timer.tick, run.change], library.show_errors(partial(_watch, models_dir)), [run, seen],
@@ -163,7 +163,7 @@ def _resume(models_dir: Path, run: str | None) -> tuple[Update, ...]:
 def _watch(models_dir: Path, run: str | None, seen: tuple[Any, ...]) -> list[Update]:
     """Redraw the run's state and the lists when something has changed."""
     folders = directory.all_runs(models_dir)
-    there = tuple(directory.name_of(folder) for folder in folders)
+    there = (*map(directory.name_of, folders), *_choices(folders))
     busy = train_views.busy(directory.live(folders))
     folder = next((folder for folder in folders if directory.name_of(folder) == run), None)
     if folder is None:
@@ -181,6 +181,12 @@ def _watch(models_dir: Path, run: str | None, seen: tuple[Any, ...]) -> list[Upd
             *(gr.Button(visible=can) for can in (
                 state.is_live and not state.stopping, state.can_resume, state.model is not None)),
             *_after(state), _training(busy), gr.Timer(LIVE if state.is_live else QUIET), now[:3], now]
+
+
+def _choices(folders: list[Path]) -> list[int]:
+    """When each part's version in use was chosen."""
+    found = {part / directory.PART for folder in folders if (part := directory.part_of(folder))}
+    return [file.stat().st_mtime_ns for file in sorted(found) if file.exists()]
 
 
 def _training(busy: str) -> gr.Button:
@@ -202,7 +208,10 @@ def _after(state: directory.RunState) -> tuple[Update, ...]:
     """The result of a run that is over."""
     if state.is_live or not (state.folder / directory.OUTCOME).is_file() or state.model is None:
         return _nothing_after()
-    card = runs_list.card_of(state.folder)
+    try:
+        card = runs_list.card_of(state.folder)
+    except InputError as error:  # damaged since; said once, not at every look
+        return gr.Column(visible=True), f"<p class='review'>{escape(str(error))}</p>", *_nothing_after()[2:]
     written = places.new(places.shown()) / directory.CARD
     write_text(written, run_card(card))  # written anew, as the run may have been renamed
     return (gr.Column(visible=True), result(card.outcome),
@@ -230,6 +239,8 @@ def _used(models_dir: Path, put: Callable[[Path, str | None], str], run: str | N
 def _with_marks(models_dir: Path, model: str) -> tuple[Update, ...]:
     """Show the run that trains again with the photos marked in Inspect. A model by itself becomes the first
     version of a part, so the header may have to choose it anew."""
+    if model not in library.models(models_dir):
+        raise InputError(f"'{library.label(model)}' was renamed or deleted. Choose it again in the header.")
     if model not in _names(models_dir):
         raise InputError(f"'{library.label(model)}' was not trained here, so its photos are not at hand. Add "
                          "the marked photos to yours and train on them.")
@@ -240,6 +251,7 @@ def _with_marks(models_dir: Path, model: str) -> tuple[Update, ...]:
 
 def _open(models_dir: Path, run: str) -> tuple[Update, ...]:
     """Open Inspect with the run's model and its own photos."""
+    directory.named(models_dir, run)
     own = own_photos(run, models_dir)
     return run, gr.Tabs(selected="inspect"), *((own, Slot()) if own else (gr.skip(), gr.skip()))
 

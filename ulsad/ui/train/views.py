@@ -133,6 +133,7 @@ def _speed(state: RunState) -> str:
 def losses(state: RunState) -> pd.DataFrame:
     """The losses by step; rows of NaN before the first step. An empty table would hide a LinePlot's lines for
     good, None instead of a table fails in the browser, and None as a value turns numbers into text."""
-    rows = [(step["step"], label, step[key]) for step in state.steps for key, label in LOSSES.items()]
+    rows = [(step["step"], label, step.get(key, math.nan))
+            for step in state.steps for key, label in LOSSES.items()]
     return pd.DataFrame(rows or [(0, label, math.nan) for label in LOSSES.values()],
                         columns=["step", "loss", "value"])
