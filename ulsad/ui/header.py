@@ -19,6 +19,7 @@ from ulsad.ui.inspect.tab import Inspected
 
 FAVICON = Path(__file__).parent / "mark.svg"
 MARK = FAVICON.read_text(encoding="utf-8")
+SHOWN = 40  # of a part's own photos, when it is chosen: scored in a few seconds; Train opens all
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def _returned(models_dir: Path, last: str) -> tuple[Update, ...]:
         try:
             library.detector(last, models_dir)
             return (*_both(models_dir, models, last), _to_train(models),
-                    own_photos(last, models_dir) or gr.skip())
+                    own_photos(last, models_dir, SHOWN) or gr.skip())
         except InputError as error:
             gr.Warning(escape(f"The demo is open, as '{library.label(last)}' can't be opened: {error}"))
     elif last not in models and library.part_of(last) in map(library.part_of, models):
@@ -85,7 +86,7 @@ def _chosen(models_dir: Path, part: str, model: str, wanted: Request) -> tuple[U
     if part not in map(library.part_of, models):  # typed
         return *_both(models_dir, models, model), gr.skip()
     used = library.in_use(part, models, models_dir)
-    own = (own_photos(used, models_dir) or demo()) if wanted.is_own else gr.skip()
+    own = (own_photos(used, models_dir, SHOWN) or demo()) if wanted.is_own else gr.skip()
     return *_both(models_dir, models, used), own
 
 

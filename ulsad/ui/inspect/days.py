@@ -6,20 +6,22 @@ import json
 from datetime import date
 from typing import Any
 
+import gradio as gr
 import numpy as np
 
 from ulsad.runs.drift import FEWEST, Day, Expected, Quartiles, quartiles
 from ulsad.ui import batches
 from ulsad.ui.batches import OpenBatch
+from ulsad.ui.component import Update
 
 BAND = [0.05, 0.25, 0.5, 0.75, 0.95]  # quantiles of good photos behind the days
 _EMPTY = ("<p>No photos scored with this model yet. Photos that you drop on the left are counted here, day "
           "by day. Those of the demo and those that the model was made with are not.</p>")
 
 
-def shown(key: str) -> str:
-    """The value of days.js for an open batch."""
-    return json.dumps(value(batches.recalled(key)))
+def shown(key: str | None) -> Update:
+    """The value of days.js for an open batch; nothing while the first one is still being scored."""
+    return json.dumps(value(batches.recalled(key))) if key else gr.skip()
 
 
 def value(opened: OpenBatch) -> dict[str, Any]:

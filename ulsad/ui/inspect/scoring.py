@@ -100,15 +100,20 @@ def demo() -> Request:
     return Request(tuple((path, path.name) for path in library.demo_photos()), is_own=True)
 
 
-def own_photos(model: str, models_dir: Path) -> Request | None:
-    """A model's held-out good photos, its known defects and the marked photos; None where none are kept."""
+def own_photos(model: str, models_dir: Path, most: int | None = None) -> Request | None:
+    """A model's held-out good photos, its known defects and the marked photos; None where none are kept.
+
+    Of more than `most`, every second, third, … is taken.
+    """
     if model == library.DEMO:
         return demo()
     photos: list[Named] = []
     for found in (_kept_with, _marked):
         with suppress(InputError):  # some are gone, or a list is damaged: the others can be shown
             photos += found(model, models_dir)
-    return Request(tuple(_once(photos)), is_own=True) if photos else None
+    photos = list(_once(photos))
+    step = max(1, -(-len(photos) // most)) if most else 1
+    return Request(tuple(photos[::step]), is_own=True) if photos else None
 
 
 def _kept_with(model: str, models_dir: Path) -> list[Named]:
