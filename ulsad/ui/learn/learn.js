@@ -96,7 +96,7 @@ function arrows({title, names, lengths, angle}) {  // in the plane that both vec
   };
   return `<figure class="chart"><figcaption><b>${title}</b> <span>as arrows: <i class="first">${names[0]}</i> ${number(lengths[0])} long,
     <i class="second">${names[1]}</i> ${number(lengths[1])}, ${angle.toFixed(0)}° apart</span></figcaption>
-    <svg viewBox="0 0 120 60" role="img" aria-label="${title}, ${angle.toFixed(0)} degrees apart">
+    <svg class="arrows" viewBox="0 0 120 60" role="img" aria-label="${title}, ${angle.toFixed(0)} degrees apart">
     ${arrow(lengths[0], 0, "first", 56)}${arrow(lengths[1], turned, "second", 56)}</svg></figure>`;
 }
 
@@ -155,7 +155,7 @@ function show() {
   const head = lesson.sides.length > 1 ? "<th>photo</th><th>copy</th>" : "<th></th>";
   one(".numbers").innerHTML = `<tr><th>${step ? `row ${at[0]}, column ${at[1]}` : "sizes"}</th>${head}</tr>`
     + numbers[step].map(([label, values]) => `<tr><td>${label}</td>${values.map((value) => `<td>${value}</td>`).join("")}</tr>`).join("");
-  one(".parting").innerHTML = lesson.parting;
+  one(".parting").innerHTML = [4, 7].includes(step) ? lesson.parting : "";  // at both maps
   one(".about").innerHTML = lesson.about;
   if (step) element.querySelectorAll(".pictures figure").forEach((figure) => frame(figure, at, lesson.grid));
 }

@@ -28,8 +28,8 @@ _TEMPLATE = """
   <div class='body'><div class='rows'></div>
     <aside><div class='equation'></div><div class='beyond'></div><table class='numbers'></table>
       <p class='parting'></p><p class='about'></p></aside></div>
-  <p class='keys'>← and → move through the steps. Click a picture to choose a patch, or hold Shift and press the arrow
-    keys.</p>
+  <p class='keys'>← and → move through the steps. Click a picture to choose a patch, or hold Shift and press
+    the arrow keys.</p>
 </section>"""
 
 
@@ -128,4 +128,5 @@ def _view(models_dir: Path, model: str, name: str, beside: str, state: Listed) -
         raise InputError(f"There is no choice '{beside}'.")
     grid = library.detector(model, models_dir).branches.extractor.grid
     row, column = (min(at, grid - 1) for at in state.spoiled_at)
-    return LessonView(model, paths[name], name, beside, ((column + 0.5) / grid, (row + 0.5) / grid), models_dir)
+    at = (column + 0.5) / grid, (row + 0.5) / grid
+    return LessonView(model, paths[name], name, beside, at, models_dir)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from ulsad.attention.attention import spread
-from ulsad.attention.lesson import ERASED, SCRATCHED, Colours, Compared, Lesson, parting, spoiled
+from ulsad.attention.lesson import ERASED, SCRATCHED, Colours, Compared, Lesson, Stage, parting, spoiled
 from ulsad.detector import rendering
 from ulsad.detector.criterion import PASS
 from ulsad.detector.prediction import stretch
@@ -79,7 +79,7 @@ class LessonView:
         buffer = BytesIO()
         copy.save(buffer, "JPEG", quality=88)
         source = f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()}"
-        return [own, own | {"src": source, "width": copy.width, "height": copy.height, "name": self._names[1]}]
+        return [own, {"src": source, "width": copy.width, "height": copy.height, "name": self._names[1]}]
 
     # --- pictures of a whole photo
 
@@ -122,7 +122,8 @@ class LessonView:
     def _maps(self, lesson: Lesson) -> dict[str, dict[str, str]]:
         found = {}
         for name, title, values in _maps_of(lesson):
-            high = max(float(map_.max()) for side in self.lessons for of, _, map_ in _maps_of(side) if of == name)
+            high = max(float(of.max()) for side in self.lessons for other, _, of in _maps_of(side)
+                       if other == name)
             found[name] = _picture("heat", title, _heat(values, high))
         for name, title, square in _normalised(lesson):
             found[name] = _picture("heat", title, viewer.data_url(
@@ -146,20 +147,20 @@ class LessonView:
             return ""
         local, of_global = parting(*self.lessons)
         text = "" if self.first.verdict == PASS else (
-            f"The photo itself does not pass ({self.first.verdict}); choose a good one to see clearly where a copy "
-            "parts from it. ")
+            f"The photo itself does not pass ({self.first.verdict}): choose a good one to see clearly where "
+            "a copy parts from it. ")
         text += f"Maximum of the local map (step 5): <b>{local:.1f} ×</b> that of the photo itself."
         if of_global is None:
             return text
         step = "5, in the local map" if local > of_global else "8, in the global map"
-        return (f"{text} Of the global map (step 8): <b>{of_global:.1f} ×</b>. They part most at step {step}.")
+        return f"{text} Of the global map (step 8): <b>{of_global:.1f} ×</b>. They part most at step {step}."
 
     def _about(self) -> str:
         """Which networks the pictures come from, and what to read before the verdict."""
         lesson, notes = self.first, [escape(note) for note in self.first.prediction.notes]
         if lesson.members > 1:
-            notes.append(f"This model has {lesson.members} pairs of networks. Pictures and numbers of steps 4 to "
-                         "8 show the first; the maps in use, and step 9, are the mean of all.")
+            notes.append(f"This model has {lesson.members} pairs of networks. Steps 4 to 8 show the first; "
+                         "the maps in use, and with them step 9, are the mean of all.")
         return " ".join(notes)
 
     # --- what changes with the patch
@@ -192,9 +193,10 @@ def _maps_of(lesson: Lesson) -> list[tuple[str, str, np.ndarray]]:
     found = []
     for branch, number, stages in (("local", 7, lesson.local), ("global", 8, lesson.global_)):
         for stage in stages:
-            title = f"M<sup>{branch[0]}</sup> (Eq. {number})" if not stage.is_beyond else _STAGES[stage.name]
-            found.append((f"{branch} {stage.name}", title + ("" if not stage.is_beyond else " <em>beyond</em>"),
-                          stage.distances))
+            title = f"M<sup>{branch[0]}</sup> (Eq. {number})"
+            if stage.is_beyond:
+                title = f"{_STAGES[stage.name]} <em>beyond</em>"
+            found.append((f"{branch} {stage.name}", title, stage.distances))
     if lesson.attention_error is not None:
         found.append(("error", "Â against A (Eq. 5)", lesson.attention_error))
     return found
@@ -272,22 +274,40 @@ Numbers = list[tuple[str, str]]
 
 def _numbers(lesson: Lesson, row: int, column: int) -> list[Numbers]:
     """For each step: what is read off at this patch, as (label in HTML, value)."""
+    return [_of_photo(lesson), _of_features(lesson, row, column), _of_standardising(lesson, row, column),
+            _of_compared(lesson.local_at(row, column), "l"), _of_stages(lesson.local, row, column),
+            _of_attention(lesson, row, column), _of_cross(lesson, row, column),
+            _of_global(lesson, row, column), _of_verdict(lesson, row, column)]
+
+
+def _of_photo(lesson: Lesson) -> Numbers:
     height, width = lesson.prediction.size
-    raw, local = lesson.raw[:, row, column], lesson.local_at(row, column)
-    feature = lesson.features[:, row, column]
+    side = len(lesson.square)
+    return [("photo", f"{width} × {height} px"), ("square x", f"{side} × {side} px")]
+
+
+def _of_features(lesson: Lesson, row: int, column: int) -> Numbers:
+    fine, coarse = map(len, lesson.layers)
+    return [("channels of j, j+1", f"{fine} + {coarse}"), ("c*", f"{len(lesson.raw)}"),
+            ("h* × w*", f"{lesson.grid[0]} × {lesson.grid[1]}"),
+            ("‖u‖", f"{lesson.raw[:, row, column].norm():.2f}")]
+
+
+def _of_standardising(lesson: Lesson, row: int, column: int) -> Numbers:
+    before, after = (features[:, row, column].norm() for features in (lesson.raw, lesson.features))
+    return [("‖u‖ before", f"{before:.2f}"), ("‖u‖ after", f"{after:.2f}"),
+            ("σ, smallest", f"{lesson.std.min():.3g}"), ("σ, largest", f"{lesson.std.max():.3g}")]
+
+
+def _of_attention(lesson: Lesson, row: int, column: int) -> Numbers:
     own = lesson.attention_at(row, column)
-    whole, cross = lesson.global_at(row, column), lesson.cross_attention_at(row, column)
-    of_photo: Numbers = [("photo", f"{width} × {height} px"), ("square", "{0} × {0} px".format(len(lesson.square)))]
-    of_features: Numbers = [("c*", f"{len(raw)}"), ("layers j, j+1", f"{len(lesson.layers[0])} + {len(lesson.layers[1])}"),
-                            ("h* × w*", "{} × {}".format(*lesson.grid)), ("‖u‖", f"{raw.norm():.2f}")]
-    of_standard: Numbers = [("‖u‖ before", f"{raw.norm():.2f}"), ("‖u‖ after", f"{feature.norm():.2f}"),
-                            ("σ, smallest", f"{lesson.std.min():.3g}"), ("σ, largest", f"{lesson.std.max():.3g}")]
-    return [of_photo, of_features, of_standard, _of_compared(local, "l"), _of_stages(lesson.local, row, column),
-            [("to itself", _percent(own[row, column])), ("shared by", _patches(spread(own))),
-             ("‖a‖", f"{lesson.teacher[:, row, column].norm():.2f}")],
-            _of_cross(lesson, cross, row, column),
-            [] if whole is None else [*_of_compared(whole, "g"), *_of_stages(lesson.global_[1:], row, column)],
-            _of_verdict(lesson, row, column)]
+    return [("to itself", _percent(own[row, column])), ("shared by", _patches(spread(own))),
+            ("‖a‖", f"{lesson.teacher[:, row, column].norm():.2f}")]
+
+
+def _of_global(lesson: Lesson, row: int, column: int) -> Numbers:
+    whole = lesson.global_at(row, column)
+    return [] if whole is None else [*_of_compared(whole, "g"), *_of_stages(lesson.global_[1:], row, column)]
 
 
 def _of_compared(compared: Compared, branch: str) -> Numbers:
@@ -296,12 +316,13 @@ def _of_compared(compared: Compared, branch: str) -> Numbers:
              f"{compared.total:.4f}"), ("angle", f"{compared.angle:.0f}°")]
 
 
-def _of_stages(stages: tuple, row: int, column: int) -> Numbers:
+def _of_stages(stages: tuple[Stage, ...], row: int, column: int) -> Numbers:
     return [("M<sup>l</sup> (Eq. 7)" if not stage.is_beyond else _STAGES[stage.name],
              f"{stage.distances[row, column]:.4g}") for stage in stages]
 
 
-def _of_cross(lesson: Lesson, cross: np.ndarray | None, row: int, column: int) -> Numbers:
+def _of_cross(lesson: Lesson, row: int, column: int) -> Numbers:
+    cross = lesson.cross_attention_at(row, column)
     if cross is None or lesson.attention_error is None or lesson.expected is None:
         return []
     nearest = divmod(int(lesson.expected.nearest[row, column]), lesson.grid[1])
