@@ -4,7 +4,7 @@
 // patch: {at: [row, column], numbers: for each step [[label, [value for each side]]], sides: [{pictures, charts, notes}]};
 // after a click {patch} alone, and on an error {problem}.
 let lesson = null, step = 0;
-let going = null;  // the patch that the arrow keys reached; ahead of the answers when keys are pressed fast
+let going = null;  // the patch asked for last; ahead of the answers when keys are pressed fast
 const one = (selector) => element.querySelector(selector);
 const STEPS = 9, ARROWS = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]};
 const escaped = (text) => Object.assign(document.createElement("i"), {textContent: text}).innerHTML;
@@ -172,8 +172,9 @@ function receive() {
     return;
   }
   if (!value.steps && !lesson) return;
+  if (!value.steps && going?.some((at, axis) => at !== value.patch.at[axis])) return;  // overtaken by a later question
   lesson = value.steps ? value : {...lesson, patch: value.patch};
-  if (going?.every((at, axis) => at === lesson.patch.at[axis])) going = null;
+  going = null;
   show();
 }
 

@@ -109,7 +109,7 @@ def _global_branch(config: Config) -> Step:
 def _global_map(config: Config, members: int) -> Step:
     beyond = _listed([(config.relative_maps, "<b>in use</b>: as multiples of the distance that is usual for "
                                              "such a photo"), _of_members(members)])
-    if not config.local_global_loss:
+    if not config.local_global_loss and config.global_target != "none":
         return Step(
             "Global map",
             "What φ expects is compared with what is there; without L<sub>lg</sub>, edges count as well.",
@@ -142,8 +142,8 @@ def _combined(config: Config) -> tuple[str, str]:
         return local, "This model has no global branch: its score is the local map's."
     if config.combination == "sum":
         return (f"{local} + {weight} max({whole}, 0)",
-                "The paper takes the mean of both maps. Here the global map only adds to the local one, where "
-                "it is above its q<sub>α</sub>.")
+                "The paper takes the mean of both maps. Here the global map only adds to the local one, "
+                "where it is above its q<sub>α</sub>.")
     if config.combination == "maximum":
         return f"max({local}, {weight} {whole})", "The paper takes the mean of both maps, not the larger."
     if config.global_weight != 1:

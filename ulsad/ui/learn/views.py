@@ -311,9 +311,9 @@ def _of_global(lesson: Lesson, row: int, column: int) -> Numbers:
 
 
 def _of_compared(compared: Compared, branch: str) -> Numbers:
+    both = f"l<sub>v</sub> + λ<sub>{branch}</sub> l<sub>d</sub>, λ<sub>{branch}</sub> = {compared.weight:g}"
     return [("l<sub>v</sub>", f"{compared.value:.4f}"), ("l<sub>d</sub>", f"{compared.direction:.4f}"),
-            (f"l<sub>v</sub> + λ<sub>{branch}</sub> l<sub>d</sub>, λ<sub>{branch}</sub> = {compared.weight:g}",
-             f"{compared.total:.4f}"), ("angle", f"{compared.angle:.0f}°")]
+            (both, f"{compared.total:.4f}"), ("angle", f"{compared.angle:.0f}°")]
 
 
 def _of_stages(stages: tuple[Stage, ...], row: int, column: int) -> Numbers:
