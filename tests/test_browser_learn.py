@@ -33,7 +33,7 @@ def choose_photo(page: Page, name: str) -> None:
     page.locator("#learn-photo input").click()
     page.get_by_role("option", name=name, exact=True).click()
     expect(page.locator("#learn h3").first).to_have_text(name)
-    page.locator("#learn h2").click()  # keys move through the steps where no input has the focus
+    title(page).click()  # keys move through the steps where no input has the focus
 
 
 def click_patch(page: Page, picture: str, row: int, column: int) -> None:
@@ -96,7 +96,7 @@ def test_a_copy_with_a_part_erased_goes_along(page):
     expect(numbers(page)).to_contain_text("row 12, column 13")
     page.locator("#learn-beside input").nth(2).check()
     expect(page.locator("#learn .side")).to_have_count(2)
-    page.locator("#learn h2").click()
+    title(page).click()
     page.keyboard.press("ArrowRight")
     expect(title(page)).to_have_text("8. Global map")
     expect(page.locator("#learn .parting")).to_contain_text("They part most at step 8")
@@ -110,10 +110,14 @@ def test_a_copy_with_a_part_erased_goes_along(page):
 
 
 def test_keys_belong_to_the_control_that_has_the_focus(page):
-    page.locator("#learn-beside input").nth(1).focus()
-    page.keyboard.press("ArrowLeft")
+    page.locator("#learn-beside input").nth(0).check()
     expect(page.locator("#learn .side")).to_have_count(1)
+    page.locator("#learn-photo input").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(100)
     expect(title(page)).to_have_text("5. Local map")
+    title(page).click()
 
 
 def test_another_photo_keeps_the_step(page):
