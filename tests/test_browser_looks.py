@@ -14,7 +14,7 @@ from ulsad.speed import latency
 
 pytestmark = [needs_chromium, pytest.mark.slow]
 
-TABS = ("Inspect", "Train", "Attention", "Evaluate")
+TABS = ("Inspect", "Train", "Attention", "Learn", "Evaluate")
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8").split("\n", 1)[1]
 
 
@@ -30,6 +30,8 @@ def show(page: Page, tab: str) -> None:
     page.get_by_role("tab", name=tab, exact=True).click()
     if tab == "Attention":
         page.locator("#concepts figure").nth(3).wait_for()
+    if tab == "Learn":
+        page.locator("#learn figure").first.wait_for()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -42,6 +44,12 @@ def test_every_text_stands_out_from_what_is_behind_it(page, theme):
     for tab in TABS[1:]:
         show(page, tab)
         assert page.evaluate(CONTRAST) == [], tab
+    show(page, "Learn")
+    page.locator("#learn-beside input").nth(2).check()
+    expect(page.locator("#learn .side")).to_have_count(2)
+    for step in range(9):
+        page.locator(f"#learn [data-step='{step}']").click()
+        assert page.evaluate(CONTRAST) == [], f"step {step + 1}"
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1280, 720), (1024, 768), (390, 844)])
@@ -51,6 +59,10 @@ def test_no_tab_is_wider_than_its_window(page, width, height):
         show(page, tab)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
         expect(page.locator("#part input")).to_be_in_viewport()
+    show(page, "Learn")
+    for step in range(9):
+        page.locator(f"#learn [data-step='{step}']").click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"step {step + 1}"
 
 
 def test_keys_alone_lead_from_opening_to_a_saved_criterion(page):

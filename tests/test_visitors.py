@@ -77,6 +77,10 @@ EVENTS = {
     "attention.tab._show": f"{MODEL}; {UPLOAD}", "attention.tab._find": f"{MODEL}; {UPLOAD}",
     "attention.tab._typed": f"{MODEL}; {UPLOAD}", "attention.tab._draw": f"{MODEL}; {UPLOAD}",
     "attention.tab.ask": f"{MODEL}; {UPLOAD}", "attention.tab.peek": f"{MODEL}; {UPLOAD}",
+    "learn.tab._followed": NO_NAME,
+    "learn.tab._show": f"{MODEL}; looks the photo's name up in the list of photos",
+    "learn.tab._spoiled": f"{MODEL}; looks the photo's name up in the list of photos",
+    "learn.tab.ask": f"{MODEL}; looks the photo's name up in the list of photos",
     "evaluate.tab.evaluated": f"{MODEL}; {FOLDER}", "evaluate.tab._report": NO_NAME,
     "evaluate.tab._at_threshold": NO_NAME, "evaluate.tab._stopped": NO_NAME, "evaluate.tab._open": NO_NAME,
     "page._to_train": NO_NAME, "header._returned": MODEL, "header._chosen": MODEL, "header._renewed": MODEL,
@@ -159,6 +163,7 @@ def visitor(app) -> Visitor:
     visitor = Visitor(app.local_url)
     fns = {name: fn for fn, name in named(app)}
     assert visitor.post(fns["inspect.scoring.score"], [":demo", None, None, None])["success"]
+    assert visitor.post(fns["learn.tab._followed"], [None] * 4)["success"]  # Learn does nothing before
     own = [None, 0.05, 0.9, 0.995, 0.25, "sum", None]
     assert visitor.post(fns["inspect.scoring.own_settings"], own)["success"]
     good = next(fn for fn, name in named(app) if name == "slot._added"
@@ -238,7 +243,7 @@ def test_names_from_a_browser_open_nothing_else(app, visitor, there):
             for text in evil(there)[:1 if again else None]:
                 data = [usual(other) for other in inputs]
                 data[place] = sent(component, text)
-                answer = visitor.post(number, data, {"x": 0.5, "y": 0.5})
+                answer = visitor.post(number, data, {"x": 0.5, "y": 0.5, "row": 3, "column": 4})
                 if name not in HARMLESS:
                     assert is_refused(answer), f"{name} took {text!r} as {component.label}: {answer}"
                 assert SECRET not in json.dumps(answer), f"{name} told of {text!r}"

@@ -168,6 +168,13 @@ class Ulsad:
                 for i, number in enumerate(numbers)]
         return Analysis(*map(np.concatenate, zip(*each, strict=True)))
 
+    def branches_for(self, of: str) -> Branches:
+        """The branches that judge the photo with this digest: cross-fitted, those that do not know it."""
+        number = self._training_photos.get(of)
+        if number is None or self.branches.folds is None:
+            return self.branches
+        return self.branches.without(number)
+
     @cached_property
     def _training_photos(self) -> dict[str, int]:
         """The index of each training photo, by its digest."""

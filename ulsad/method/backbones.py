@@ -129,6 +129,12 @@ class FeatureExtractor(nn.Module):
         Layer j+1 is upsampled bilinearly to layer j's grid and both are concatenated. More than
         `feature_dim` channels are average-pooled to that number over the channel axis.
         """
+        return pool_channels(torch.cat(self.taps(images), dim=1), self.feature_dim)
+
+    @torch.no_grad()
+    def taps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Layer j and layer j+1 of normalised images (n, 3, s, s), each (n, channels, h*, w*): both on layer
+        j's grid."""
         taps = []
         images = images.contiguous(memory_format=torch.channels_last)
         for name, stage in self.stages.items():
@@ -136,8 +142,7 @@ class FeatureExtractor(nn.Module):
             if name in self.layers:
                 taps.append(images)
         fine, coarse = taps
-        coarse = F.interpolate(coarse, size=fine.shape[2:], mode="bilinear", align_corners=False)
-        return pool_channels(torch.cat([fine, coarse], dim=1), self.feature_dim)
+        return fine, F.interpolate(coarse, size=fine.shape[2:], mode="bilinear", align_corners=False)
 
 
 def pool_channels(features: Tensor, feature_dim: int) -> Tensor:

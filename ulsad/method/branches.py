@@ -101,8 +101,13 @@ class Branches:
     def forward(self, square: Tensor) -> tuple[Tensor, Outputs]:
         """Standardised features of one photo, uint8 (3, s, s), and the networks' outputs (the mean of all
         members'), as batches of one on the CPU."""
-        features, outputs = self._forward(square[None])
+        features, outputs = self.forward_each(square)
         return features.cpu(), Outputs.mean(outputs).map(Tensor.cpu)
+
+    @torch.no_grad()
+    def forward_each(self, square: Tensor) -> tuple[Tensor, list[Outputs]]:
+        """The same with the outputs of each member, on the networks' device, as `distances` takes them."""
+        return self._forward(square[None])
 
     @cached_property
     def resampling(self) -> np.ndarray:

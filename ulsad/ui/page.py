@@ -10,6 +10,7 @@ from ulsad.ui import header as header_line
 from ulsad.ui.attention import tab as attention_tab
 from ulsad.ui.evaluate import tab as evaluate_tab
 from ulsad.ui.inspect import tab as inspect_tab
+from ulsad.ui.learn import tab as learn_tab
 from ulsad.ui.train import tab as train_tab
 
 THEME = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=["system-ui", "sans-serif"],
@@ -39,6 +40,8 @@ def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
                                           data_root)
             with gr.Tab("Attention", id="attention") as attention:
                 attention_tab.build(attention, model, inspected.key, models_dir)
+            with gr.Tab("Learn", id="learn") as learn:
+                learn_tab.build(learn, model, inspected, models_dir)
             with gr.Tab("Evaluate", id="evaluate"):
                 evaluate_tab.build(model, tabs, inspected, models_dir, data_root)
         header_line.connect(page, header, inspected, changed, models_dir)

@@ -24,6 +24,7 @@ class Inspected:
     wanted: gr.State  # a `Request`
     slot: gr.State  # a `Slot`
     key: gr.State  # of the open batch
+    index: gr.State  # of the photo of the batch that is shown
     to_train: gr.Button  # shown while there is no model but the demo's
     again: gr.Button  # trains again with the marked photos
 
@@ -114,7 +115,7 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
 
     restored = take_away.wire(kept, model, key, index, settings, models_dir)
     restored.success(library.show_errors(_draw), inputs, views, **each)
-    return Inspected(wanted, photos.dropped, key, photos.to_train, marks.again)
+    return Inspected(wanted, photos.dropped, key, index, photos.to_train, marks.again)
 
 
 def _list_of_photos(data_root: Path | None, first: str) -> _List:

@@ -1,0 +1,132 @@
+"""Learn: the method in nine steps on one photo, alone or beside a spoiled copy of it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from ulsad.errors import InputError
+from ulsad.ui import batches, library
+from ulsad.ui.batches import Named
+from ulsad.ui.component import Update, component
+from ulsad.ui.inspect.tab import Inspected
+from ulsad.ui.learn.views import ALONE, SPOILING, LessonView, failed
+
+MOST = 60  # photos of a batch that are listed, the strangest first
+WASHER = (12, 13)  # row and column of a patch in the demo's good tray, where the next photo lacks a part
+
+_TEMPLATE = """
+<section class='lesson' aria-label='The method in nine steps'>
+  <div class='bar'><button class='back' aria-label='Step back'>←</button>
+    <span class='dots' role='group' aria-label='Steps'></span>
+    <button class='on' aria-label='Next step'>→</button>
+    <h2></h2><button class='present' aria-pressed='false'>Presentation</button></div>
+  <p class='sentence' aria-live='polite'></p>
+  <div class='body'><div class='rows'></div>
+    <aside><div class='equation'></div><div class='beyond'></div><table class='numbers'></table>
+      <p class='parting'></p><p class='about'></p></aside></div>
+  <p class='keys'>← and → move through the steps. Click a picture to choose a patch, or hold Shift and press
+    the arrow keys.</p>
+</section>"""
+
+
+class Listed(NamedTuple):
+    """The photos that the visitor may choose, and the patch; kept on the server."""
+
+    photos: tuple[tuple[str, str], ...]  # path and name
+    place: tuple[int, int] = WASHER  # row and column of the chosen patch
+    spoiled_at: tuple[int, int] = WASHER
+    is_opened: bool = False  # nothing is computed before the tab is opened
+
+
+def build(tab: gr.Tab, model: gr.Dropdown, inspected: Inspected, models_dir: Path) -> None:
+    """Lay out the tab and connect it to the header's model and to the photos that are open in Inspect."""
+    first = _listed([(path, path.name) for path in library.demo_photos()])
+    state, followed = gr.State(first), gr.State(None)
+    with gr.Row():
+        names = [name for _, name in first.photos]
+        photo = gr.Dropdown(names, value=names[0], label="Photo", elem_id="learn-photo", min_width=200)
+        beside = gr.Radio([ALONE, *SPOILING], value=ALONE, label="Goes through the steps", min_width=320,
+                          elem_id="learn-beside",
+                          info="a copy is spoiled at the chosen patch, to see where both part ways")
+    view = component(["pictures", "attention/patches", "learn/learn"], _TEMPLATE, "learn")
+    looking = [model, photo, beside, state]
+    show, spoil = (library.show_errors(partial(function, models_dir)) for function in (_show, _spoiled))
+
+    # Not a partial: gradio would not see that it takes an event.
+    @library.show_errors
+    def ask(event: gr.EventData, *looking: Any) -> tuple[Update, ...]:
+        return _asked(models_dir, (event.row, event.column), *looking)
+
+    live: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "learn", "concurrency_limit": 2}
+    latest = live | {"trigger_mode": "always_last"}
+    tab.select(library.show_errors(_followed), [inspected.key, inspected.index, followed, state],
+               [followed, state, photo], show_progress="hidden").success(show, looking, view, **live)
+    gr.on([photo.input, model.change], show, looking, view, **latest)
+    beside.input(spoil, looking, [state, view], **latest)
+    # "always_last" would send the first of two clicks twice and lose the second.
+    view.ask(ask, looking, [state, view], queue=False, **live | {"trigger_mode": "multiple"})
+
+
+def _listed(photos: list[Named]) -> Listed:
+    names = batches.unique_names([batches.bare(name) for _, name in photos])
+    return Listed(tuple((str(path), name) for (path, _), name in zip(photos, names, strict=True)))
+
+
+# --- events
+
+def _followed(key: str | None, index: int, followed: Any, state: Listed) -> tuple[Update, ...]:
+    """List the photos that are open in Inspect and choose the one shown there, if either has changed."""
+    opened = state._replace(is_opened=True)
+    if key is None or [key, index] == followed or not batches.is_known(key):
+        return gr.skip(), opened, gr.skip()
+    batch = batches.recalled(key)
+    if not 0 <= index < len(batch.batch):  # Inspect is about to choose another one
+        return gr.skip(), opened, gr.skip()
+    shown = (batch.batch.predictions[index].file, batch.batch.names[index])
+    photos = [shown, *(photo for photo in batch.strangest_photos(MOST) if photo != shown)]
+    listed = _listed(photos)
+    names = [name for _, name in listed.photos]
+    return ([key, index], opened._replace(photos=listed.photos), gr.Dropdown(names, value=names[0]))
+
+
+def _show(models_dir: Path, model: str, name: str, beside: str, state: Listed) -> Update:
+    """The lesson of the chosen photo, or an error in its place."""
+    if not state.is_opened:
+        return gr.skip()
+    try:
+        return _view(models_dir, model, name, beside, state).whole(*state.place)
+    except InputError as error:
+        return failed(error)
+
+
+def _spoiled(models_dir: Path, model: str, name: str, beside: str, state: Listed) -> tuple[Update, ...]:
+    """A copy is spoiled where the chosen patch is now."""
+    state = state._replace(spoiled_at=state.place)
+    return state, _show(models_dir, model, name, beside, state)
+
+
+def _asked(
+    models_dir: Path, place: tuple[Any, Any], model: str, name: str, beside: str, state: Listed
+) -> tuple[Update, ...]:
+    """The clicked patch, and what changes with it."""
+    if not state.is_opened or not all(isinstance(at, int) for at in place):
+        return gr.skip(), gr.skip()
+    view = _view(models_dir, model, name, beside, state)
+    row, column = (min(max(at, 0), count - 1) for at, count in zip(place, view.first.grid, strict=True))
+    return state._replace(place=(row, column)), view.patch(row, column)
+
+
+def _view(models_dir: Path, model: str, name: str, beside: str, state: Listed) -> LessonView:
+    paths = {known: path for path, known in state.photos}
+    if name not in paths:
+        raise InputError(f"There is no photo '{name}' in the list.")
+    if beside not in (ALONE, *SPOILING):
+        raise InputError(f"There is no choice '{beside}'.")
+    grid = library.detector(model, models_dir).branches.extractor.grid
+    row, column = (min(at, grid - 1) for at in state.spoiled_at)
+    at = (column + 0.5) / grid, (row + 0.5) / grid
+    return LessonView(model, paths[name], name, beside, at, models_dir)
