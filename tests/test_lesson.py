@@ -18,7 +18,7 @@ from ulsad.photos.images import read_image, to_square
 from ulsad.ui import library
 from ulsad.ui.learn import views
 from ulsad.ui.learn.steps import steps
-from ulsad.ui.learn.views import ALONE, BESIDE_ERASED, LessonView
+from ulsad.ui.learn.views import ALONE, BESIDE_ERASED, BESIDE_SCRATCHED, LessonView
 
 WASHER = (0.43, 0.39)  # one of the three in the good tray
 PATCHES = [(0, 0), (12, 13), (31, 4)]
@@ -211,6 +211,9 @@ def test_the_browser_gets_these_numbers_and_pictures(good, erased, tmp_path):
     assert local["l<sub>v</sub>"] == [f"{lesson.local_at(12, 13).value:.4f}" for lesson in (good, erased)]
     assert "They part most at step 8" in value["parting"]
     assert value["patch"]["numbers"][8][-1] == ["verdict", ["<b>PASS</b>", "<b>FAIL</b>"]]
+    swapped = LessonView(library.DEMO, str(DEMO_PHOTOS[3]), "3 swapped", BESIDE_SCRATCHED, WASHER, tmp_path)
+    said = json.loads(swapped.whole(12, 13))["parting"]
+    assert "does not pass (fail)" in said and "They hardly part" in said
     assert json.loads(view.patch(99, -5))["patch"]["at"] == [31, 0]
     named = {name for step in value["steps"] for name in step["pictures"]}
     there = set(value["sides"][0]["pictures"]) | set(value["patch"]["sides"][0]["pictures"])

@@ -32,6 +32,7 @@ ALONE, BESIDE_SCRATCHED, BESIDE_ERASED = ("alone", "beside a copy with a scratch
 SPOILING = {BESIDE_SCRATCHED: SCRATCHED, BESIDE_ERASED: ERASED}
 FINER = 4  # maps are sent at this multiple of the grid, so that browsers stretch them smoothly
 SIDE = 640  # px of a spoiled copy, which is sent with the lesson
+CLEARLY = 1.5  # times as high a maximum, below which nothing is said of where a copy parts from its photo
 BINS = 48  # of the histograms of held-out pixels
 
 _STAGES = {"whitened": "whitened", "relative": "relative", "bank": "nearest good patch", "used": "in use"}
@@ -152,8 +153,11 @@ class LessonView:
         text += f"Maximum of the local map (step 5): <b>{local:.1f} ×</b> that of the photo itself."
         if of_global is None:
             return text
+        text += f" Of the global map (step 8): <b>{of_global:.1f} ×</b>. "
+        if max(local, of_global) < CLEARLY:
+            return text + "They hardly part."
         step = "5, in the local map" if local > of_global else "8, in the global map"
-        return f"{text} Of the global map (step 8): <b>{of_global:.1f} ×</b>. They part most at step {step}."
+        return text + f"They part most at step {step}."
 
     def _about(self) -> str:
         """Which networks the pictures come from, and what to read before the verdict."""
