@@ -46,6 +46,8 @@ _MOVE_ALPHA = _TIMED % ("#viewer [data-name=combined]", """
   const slider = document.querySelector('#alpha input[type=range]');
   Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(slider, number);
   slider.dispatchEvent(new Event('input', {bubbles: true}));""")
+_CLICK_PHOTO = _TIMED % ("#viewer [data-name=combined]", """
+  document.querySelectorAll('#batch .row')[number].click();""")
 _CLICK_PATCH = _TIMED % ("#attention [data-name=self]", """
   const stage = document.querySelector('#attention [data-name=photo] .stage');
   const box = stage.getBoundingClientRect();
@@ -139,6 +141,7 @@ def _in_a_browser(
     large: Path, models_dir: Path, alphas: list[float], places: list[float]
 ) -> list[tuple]:
     moved = "α moved, until the browser shows it, 1024 x 1024 px"
+    chosen = "a photo clicked in Inspect's list, until the browser shows it"
     clicked = "a patch clicked in Attention, until the browser shows it"
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     try:
@@ -147,13 +150,15 @@ def _in_a_browser(
         executable = None
     if executable is None:
         return [(what, "not measured: needs chromium and the package playwright", "", "", "ms")
-                for what in (moved, clicked)]
+                for what in (moved, chosen, clicked)]
     with served(models_dir) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable,
                                              args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         page.goto(address)
         page.locator("#batch .row b").nth(7).wait_for()
+        page.wait_for_timeout(1000)
+        chosen_photos = _repeated(page, _CLICK_PHOTO, [1 + i % 7 for i in range(len(alphas))])
         page.locator("#inspect-open input.files").set_input_files(str(large))
         page.locator("#batch .shown", has_text="1 photo").wait_for()
         page.wait_for_timeout(1000)
@@ -162,7 +167,7 @@ def _in_a_browser(
         page.locator("#concepts figure").nth(3).wait_for()
         clicks = _repeated(page, _CLICK_PATCH, places)
         browser.close()
-    return [_row(moved, redraws, "ms"), _row(clicked, clicks, "ms")]
+    return [_row(moved, redraws, "ms"), _row(chosen, chosen_photos, "ms"), _row(clicked, clicks, "ms")]
 
 
 def _repeated(page: Page, script: str, arguments: list[float]) -> list[float]:
