@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 from browser import keep, needs_chromium
+from conftest import DEMO_MODEL, DEMO_PHOTOS
 from PIL import Image
 from playwright.sync_api import Page, expect
+
+from ulsad import Ulsad
 
 pytestmark = [needs_chromium, pytest.mark.slow]
 
@@ -19,6 +22,14 @@ NEXT_STEP = """async () => {
   await frame();
   return performance.now() - start;
 }"""
+
+
+@pytest.fixture(scope="module")
+def models_dir(models_dir):
+    """With a model whose maps are combined as in the paper."""
+    papers = Ulsad.load(DEMO_MODEL).recalibrated(DEMO_PHOTOS[:2], combination="mean", global_weight=1)
+    papers.save(models_dir / "other.safetensors")
+    return models_dir
 
 
 def title(page: Page):
@@ -161,6 +172,16 @@ def test_keys_do_nothing_in_another_tab(page):
     page.get_by_role("tab", name="Learn", exact=True).click()
     expect(page.locator("#learn h3").first).to_have_text(name.removesuffix(".jpg"))
     expect(title(page)).to_have_text("8. Global map")
+
+
+def test_another_model_draws_the_same_step_again(page):
+    page.locator("#learn [data-step='8']").click()
+    expect(page.locator("#learn .beyond")).to_contain_text("The paper takes the mean of both maps.")
+    page.locator("#part input").click()
+    page.get_by_role("option", name="other", exact=True).click()
+    expect(page.locator("#learn .beyond")).to_be_empty()
+    expect(page.locator("#learn .equation")).to_contain_text("/ 2")
+    expect(title(page)).to_have_text("9. Verdict")
 
 
 def test_the_browser_met_no_error(page):
