@@ -95,7 +95,8 @@ def test_a_loaded_model_judges_its_own_photos_as_at_calibration(crossed, good_ph
     predictions = list(again.predict_many([other, *photos]))
     np.testing.assert_allclose([one.score for one in predictions[1:]], scores, rtol=1e-4, atol=1e-5)
     # Not bit by bit: one thread and several sum in another order.
-    np.testing.assert_allclose(predictions[0].distances, crossed.predict(other).distances, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(predictions[0].distances, crossed.predict(other).distances, rtol=1e-5,
+                               atol=1e-6)
     assert [again.seen_in(one) for one in predictions] == ["", *["held-out"] * len(photos)]
     recalibrated = again.recalibrated(good_photos)  # the same photos give the same quantiles
     np.testing.assert_allclose(recalibrated.calibration.local.values, again.calibration.local.values,
