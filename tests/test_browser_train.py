@@ -165,7 +165,7 @@ def test_defects_among_the_good_parts_are_refused(page, demo_set, models_dir):
     drop(page, "known-defects", photos[:1])
     expect(page.locator("#found")).to_contain_text("in good parts and in known defects", timeout=180_000)
     page.locator("#train").click()
-    expect(page.locator(".toast-body")).to_contain_text("Remove the copies")
+    expect(page.locator(".toast-body.error")).to_contain_text("Remove the copies")
     assert [file.parent.name for file in models_dir.rglob("events.jsonl")] == ["version 1"]
 
 
@@ -317,6 +317,7 @@ def test_false_rejects_marked_good_pass_after_another_training_and_one_click_goe
     expect(page.locator("#version input")).to_have_value("version 1 · in use")
     page.get_by_role("tab", name="Inspect").click()
     expect(page.locator("#batch .row .pass")).to_have_count(0)
+    page.wait_for_timeout(5000)  # the browser keeps the choice once it has nothing else to do
     page.reload()  # as on the next day
     expect(page.locator("#part input")).to_have_value("trays")
     expect(page.locator("#version input")).to_have_value("version 1 · in use")
