@@ -41,7 +41,8 @@ def test_it_has_every_file_of_the_package_and_the_demo(installed):
     package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "ulsad").rglob("*")
                if path.suffix in (".py", ".js", ".css", ".svg")}
     demo = {f"ulsad/assets/{path.relative_to(ROOT / 'assets').as_posix()}"
-            for path in [ROOT / "assets/demo.safetensors", *(ROOT / "assets/demo").glob("*.jpg")]}
+            for path in [ROOT / "assets/demo.safetensors", *(ROOT / "assets/demo").glob("*.jpg"),
+                         *(ROOT / "assets/lesson").glob("*.safetensors")]}
     there = {path.relative_to(installed).as_posix() for path in (installed / "ulsad").rglob("*")
              if path.is_file()}
     assert there == package | demo

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from ulsad.photos.images import read_image, to_square
 from ulsad.ui import library
 from ulsad.ui.learn import views
 from ulsad.ui.learn.steps import steps
-from ulsad.ui.learn.views import ALONE, BESIDE_ERASED, BESIDE_SCRATCHED, LessonView
+from ulsad.ui.learn.taught import ALONE, BESIDE_ERASED, BESIDE_SCRATCHED, Taught
+from ulsad.ui.learn.views import LessonView
 
 WASHER = (0.43, 0.39)  # one of the three in the good tray
 PATCHES = [(0, 0), (12, 13), (31, 4)]
@@ -42,6 +44,11 @@ def erased(demo) -> Lesson:
 @pytest.fixture(params=["good", "erased"])
 def lesson(request) -> Lesson:
     return request.getfixturevalue(request.param)
+
+
+def view_of(models_dir: Path, photo: int, beside: str, model: str = library.DEMO, **how) -> LessonView:
+    path = DEMO_PHOTOS[photo]
+    return LessonView(Taught(model, str(path), path.name, beside, WASHER, **how), models_dir)
 
 
 def vector(features: torch.Tensor, row: int, column: int) -> np.ndarray:
@@ -193,7 +200,7 @@ def test_a_copy_can_be_spoiled_anywhere(size, place):
 
 
 def test_the_browser_gets_these_numbers_and_pictures(good, erased, tmp_path):
-    view = LessonView(library.DEMO, str(DEMO_PHOTOS[0]), "0 good.jpg", BESIDE_ERASED, WASHER, tmp_path)
+    view = view_of(tmp_path, 0, BESIDE_ERASED)
     text = view.whole(12, 13)
     assert len(text) < 1.5e6
     value = json.loads(text)
@@ -211,7 +218,7 @@ def test_the_browser_gets_these_numbers_and_pictures(good, erased, tmp_path):
     assert local["l<sub>v</sub>"] == [f"{lesson.local_at(12, 13).value:.4f}" for lesson in (good, erased)]
     assert "They part most at step 8" in value["parting"]
     assert value["patch"]["numbers"][8][-1] == ["verdict", ["<b>PASS</b>", "<b>FAIL</b>"]]
-    swapped = LessonView(library.DEMO, str(DEMO_PHOTOS[3]), "3 swapped", BESIDE_SCRATCHED, WASHER, tmp_path)
+    swapped = view_of(tmp_path, 3, BESIDE_SCRATCHED)
     said = json.loads(swapped.whole(12, 13))["parting"]
     assert "does not pass (fail)" in said and "They hardly part" in said
     assert json.loads(view.patch(99, -5))["patch"]["at"] == [31, 0]
@@ -230,12 +237,12 @@ def test_a_model_without_global_branch(local_detector):
 
 def test_it_is_told_without_global_branch(local_detector, tmp_path):
     local_detector.save(tmp_path / "local.safetensors")
-    view = LessonView("local.safetensors", str(DEMO_PHOTOS[0]), "0 good.jpg", BESIDE_ERASED, WASHER, tmp_path)
+    view = view_of(tmp_path, 0, BESIDE_ERASED, "local.safetensors")
     value = json.loads(view.whole(12, 13))
     pictures = set(value["sides"][0]["pictures"]) | set(value["patch"]["sides"][0]["pictures"])
     shown = [bool(set(step["pictures"]) & pictures) for step in value["steps"]]
     assert shown == [True] * 6 + [False] * 2 + [True]
-    assert "no global branch" in value["steps"][8]["beyond"] and "step 8" not in value["parting"]
+    assert "no global branch" in value["steps"][8]["beyond"][0]["text"] and "step 8" not in value["parting"]
 
 
 def test_the_papers_own_maps_need_no_further_stage(good_photos):
@@ -265,6 +272,6 @@ def test_each_pair_of_networks_takes_part(good_photos):
 
 
 def test_alone(tmp_path):
-    view = LessonView(library.DEMO, str(DEMO_PHOTOS[1]), "1 missing.jpg", ALONE, WASHER, tmp_path)
+    view = view_of(tmp_path, 1, ALONE)
     value = json.loads(view.whole(12, 13))
     assert len(value["sides"]) == 1 and value["parting"] == ""

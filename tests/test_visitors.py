@@ -81,6 +81,12 @@ EVENTS = {
     "learn.tab._show": f"{MODEL}; looks the photo's name up in the list of photos",
     "learn.tab._spoiled": f"{MODEL}; looks the photo's name up in the list of photos",
     "learn.tab.ask": f"{MODEL}; looks the photo's name up in the list of photos",
+    "learn.tab._renewed": f"{MODEL}; looks the photo's name up in the list of photos",
+    "learn.tab.choose": f"{MODEL}; looks the photo's name up in the list of photos, a small model's "
+                        "among those that ship",
+    "learn.tab.level": f"{MODEL}; looks the photo's name up in the list of photos",
+    "learn.tab.take": f"{MODEL}; looks the photo's name up in the list of photos, a picture's in the "
+                      "lesson",
     "evaluate.tab.evaluated": f"{MODEL}; {FOLDER}", "evaluate.tab._report": NO_NAME,
     "evaluate.tab._at_threshold": NO_NAME, "evaluate.tab._stopped": NO_NAME, "evaluate.tab._open": NO_NAME,
     "page._to_train": NO_NAME, "header._returned": MODEL, "header._chosen": MODEL, "header._renewed": MODEL,

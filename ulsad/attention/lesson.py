@@ -7,7 +7,7 @@ distances and attention, is computed in float64 from the networks' float32 outpu
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -155,6 +155,13 @@ class Lesson:
         maps = self.maps
         return str(self.criterion.verdicts(np.array([[maps.score, maps.local_score, maps.global_score]]))[0])
 
+    def at_levels(self, alpha: float, beta: float) -> Lesson:
+        """The same photo with other quantile levels in Eq. 9, 0 ≤ α < β ≤ 1, and the criterion suggested
+        for them."""
+        return replace(self, config=replace(self.config, alpha=alpha, beta=beta),
+                       prediction=replace(self.prediction, alpha=alpha, beta=beta),
+                       criterion=Criterion.suggested(self.calibration, alpha, beta))
+
     def local_at(self, row: int, column: int) -> Compared:
         """U and Ũ′ at one patch (Eq. 1 and 7)."""
         return _compared(self.features, self.outputs.reconstruction[0], self.config.lambda_l, row, column)
@@ -186,9 +193,10 @@ def teach(detector: Ulsad, photo: Image.Image) -> Lesson:
     config = detector.config
     square = to_square(as_reading(photo, config.white_level).image, config.image_size)
     branches, prediction = detector.branches_for(digest(square)), detector.predict(photo)
-    layers = branches.extractor.taps(branches.extractor.normalise(square[None].to(branches.mean.device)))
+    normalised = branches.extractor.normalise(square[None].to(branches.mean.device))
+    layers = branches.extractor.taps(normalised)
     raw = pool_channels(torch.cat(layers, dim=1), config.feature_dim)
-    on_device, of_all = branches.forward_each(square)
+    on_device, of_all = branches.forward_each(normalised, raw)
     features, outputs = on_device[0].cpu(), of_all[0].map(Tensor.cpu)
     teacher, cross, error = _attended(features, outputs.global_features, config.lambda_g)
     return Lesson(

@@ -7,6 +7,7 @@ assets/EXPERIMENTS.md. Similar to PatchCore (Roth et al. 2022), with a random ba
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -37,14 +38,22 @@ class Bank:
         drawn = draw(len(features) * features.shape[2] * features.shape[3], config.nearest_patches,
                      config.seed)
         patches = drawn_patches(features, drawn).half().float().to(device)
-        photo = drawn // (features.shape[2] * features.shape[3])
-        some = range(0, len(features), -(-len(features) // FITTED_ON))
+        photo = (drawn // (features.shape[2] * features.shape[3])).to(torch.int32).to(device)
+        some = list(range(0, len(features), -(-len(features) // FITTED_ON)))
         seen = torch.cat([features[i:i + 1] for i in some]).to(device)
-        distances = torch.cat([nearest_distance(seen[k:k + 1], patches[(photo != i).to(device)])
-                               for k, i in enumerate(some)])
-        coefficients = expected_coefficients(distances, seen, False) if config.relative_maps else None
-        spread = _relative(distances, seen, coefficients).std().clamp_min(1e-12)
-        return cls(patches, spread, coefficients, photo.to(torch.int32).to(device))
+        bank = cls(patches, torch.ones((), device=device), photo=photo)
+        return bank.fitted(seen, some, config.relative_maps)
+
+    def fitted(self, features: Tensor, photos: Sequence[int], relative: bool) -> Bank:
+        """A copy that knows what distances are usual, from good photos: their standardised features
+        (n, c*, h, w) and their numbers in `photo`. Each is compared with the patches of all others, if the
+        bank knows whose they are."""
+        distances = torch.cat([
+            nearest_distance(features[k:k + 1], self.patches if self.photo is None
+                             else self.without(photo).patches) for k, photo in enumerate(photos)])
+        coefficients = expected_coefficients(distances, features, False) if relative else None
+        spread = _relative(distances, features, coefficients).std().clamp_min(1e-12)
+        return replace(self, spread=spread, expected=coefficients)
 
     def without(self, photo: int) -> Bank:
         """The same bank without the patches of one photo."""

@@ -56,7 +56,7 @@ class Branches:
     folds: Tensor | None = None
 
     @torch.no_grad()
-    def fitted(self, images: Rows, most: int = FITTED_ON) -> Branches:
+    def fitted(self, images: Rows, most: int = FITTED_ON, keep_whitening: bool = False) -> Branches:
         """A copy whose members are fitted on at most so many of the training photos, uint8 (n, 3, s, s),
         without copies, and each member only on photos that it was trained on."""
         config = self.config
@@ -70,7 +70,7 @@ class Branches:
             return values[(folds[some] != member).to(values.device)]
 
         return replace(self, members=tuple(
-            member.fitted(known(i, features), of_all.map(partial(known, i)))
+            member.fitted(known(i, features), of_all.map(partial(known, i)), keep_whitening)
             for i, (member, of_all) in enumerate(zip(self.members, outputs, strict=True))))
 
     @torch.no_grad()
@@ -101,13 +101,15 @@ class Branches:
     def forward(self, square: Tensor) -> tuple[Tensor, Outputs]:
         """Standardised features of one photo, uint8 (3, s, s), and the networks' outputs (the mean of all
         members'), as batches of one on the CPU."""
-        features, outputs = self.forward_each(square)
+        features, outputs = self._forward(square[None])
         return features.cpu(), Outputs.mean(outputs).map(Tensor.cpu)
 
     @torch.no_grad()
-    def forward_each(self, square: Tensor) -> tuple[Tensor, list[Outputs]]:
-        """The same with the outputs of each member, on the networks' device, as `distances` takes them."""
-        return self._forward(square[None])
+    def forward_each(self, normalised: Tensor, raw: Tensor) -> tuple[Tensor, list[Outputs]]:
+        """Standardised features and the outputs of every member's networks, on their device, as `distances`
+        takes them; from the backbone's input (n, 3, s, s) and its features (n, c*, h*, w*)."""
+        features = (raw - self.mean) / self.std
+        return features, [member.networks.eval()(normalised, features) for member in self.members]
 
     @cached_property
     def resampling(self) -> np.ndarray:
@@ -129,10 +131,8 @@ class Branches:
 
     @torch.no_grad()
     def _forward(self, images: Tensor) -> tuple[Tensor, list[Outputs]]:
-        """Standardised features, and the outputs of every member's networks."""
         normalised = self.extractor.normalise(images.to(self.mean.device))
-        features = (self.extractor(normalised) - self.mean) / self.std
-        return features, [member.networks.eval()(normalised, features) for member in self.members]
+        return self.forward_each(normalised, self.extractor(normalised))
 
     def _forward_all(self, images: Rows) -> tuple[Tensor, list[Outputs]]:
         pieces = batches(images, self.extractor.at_once)

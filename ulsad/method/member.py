@@ -42,15 +42,17 @@ class Member:
     spread: Tensor | None = None
 
     @torch.no_grad()
-    def fitted(self, features: Tensor, outputs: Outputs) -> Member:
+    def fitted(self, features: Tensor, outputs: Outputs, keep_whitening: bool = False) -> Member:
         """A copy with the usual errors on these photos, which are trained on, without copies.
 
         If the networks' outputs are not finite, nothing is fitted; their maps will show it.
         """
-        fitted, config = replace(self, whitening=None, expected=None, spread=None), self.config
+        fitted, config = replace(self, expected=None, spread=None), self.config
+        if not keep_whitening:
+            fitted = replace(fitted, whitening=None)
         if not all(output is None or output.isfinite().all() for output in outputs):
             return fitted
-        if config.local_metric == "whitened":
+        if config.local_metric == "whitened" and not keep_whitening:
             fitted = replace(fitted, whitening=whitening(outputs.reconstruction - features))
         distances = fitted._distances(features, outputs)
         if config.relative_maps:

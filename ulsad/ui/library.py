@@ -21,14 +21,12 @@ from PIL import Image
 
 from ulsad.attention import attention
 from ulsad.attention.inside import Inside, look_inside
-from ulsad.attention.lesson import Lesson, spoiled, teach
 from ulsad.detector.criterion import Criterion
 from ulsad.detector.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.method.backbones import FeatureExtractor, load_backbone
 from ulsad.method.config import Config
 from ulsad.photos.images import find_images, read_image
-from ulsad.photos.probe import Point
 from ulsad.runs import directory, marks, parts, scored
 from ulsad.runs.marks import Marks
 from ulsad.runs.scored import Log
@@ -114,8 +112,12 @@ def model_file(model: str | None, models_dir: Path) -> Path:
 
 def detector(model: str, models_dir: Path) -> Ulsad:
     """The model of that name, loaded once; `models_dir`/weights is also searched for backbone weights."""
-    file = str(model_file(model, models_dir))
-    return _detector(file, version(file), models_dir / directory.WEIGHTS)
+    return loaded(model_file(model, models_dir), models_dir)
+
+
+def loaded(file: Path, models_dir: Path) -> Ulsad:
+    """The model in a file of this program's own, likewise."""
+    return _detector(str(file), version(str(file)), models_dir / directory.WEIGHTS)
 
 
 @lru_cache(maxsize=4)
@@ -209,20 +211,6 @@ def inside(model: str, path: str, models_dir: Path) -> Inside:
 @lru_cache(maxsize=8)  # a few MB each, plus the detectors that they keep alive
 def _inside(opened: Ulsad, path: str, version: int) -> Inside:
     return look_inside(opened.branches, photo(path, opened.config.white_level))
-
-
-def lesson(model: str, path: str, spoiling: tuple[str, Point] | None, models_dir: Path) -> Lesson:
-    """All steps of one photo under a model; `spoiling` says how and where a copy of it is damaged first.
-
-    Raises `InputError` when model or photo can't be read.
-    """
-    return _lesson(detector(model, models_dir), path, version(path), spoiling)
-
-
-@lru_cache(maxsize=8)  # several MB each, plus the detectors that they keep alive
-def _lesson(opened: Ulsad, path: str, version: int, spoiling: tuple[str, Point] | None) -> Lesson:
-    image = photo(path, opened.config.white_level)
-    return teach(opened, spoiled(image, *spoiling) if spoiling else image)
 
 
 def folder_on_server(data_root: Path | None, folder: str) -> Path:

@@ -1,8 +1,11 @@
 // The nine steps of one photo, or of a photo and a spoiled copy; steps change here, without the server.
-// value: {steps: [{title, sentence, equation, beyond (HTML), pictures, charts: [name]}], grid: [rows, columns],
-// sides: [{name, photo: {src, width, height, name}, pictures: {name: {kind, title, src}}}], held_out, parting, about, patch},
+// value: {steps: [{title, sentence, more, equation (HTML), beyond: [{text, addition, is_left_out}], pictures, charts: [name]}],
+// grid: [rows, columns], sides: [{name, photo: {src, width, height, name}, pictures: {name: {kind, title, src}}}],
+// held_out, levels: {alpha, beta, moved}, parting, about, patch, way: {variant, stage, left_out},
+// variants: [{name, label, look_at, found}], learning: {steps, losses} or null},
 // patch: {at: [row, column], numbers: for each step [[label, [value for each side]]], sides: [{pictures, charts, notes}]};
-// after a click {patch} alone, and on an error {problem}.
+// after a click {patch} alone, after α or β moved {redrawn: [pictures], patch, held_out, levels}, for a download
+// {file, content}, and on an error {problem}.
 let lesson = null, step = 0;
 let going = null;  // the patch asked for last; ahead of the answers when keys are pressed fast
 const one = (selector) => element.querySelector(selector);
@@ -33,10 +36,12 @@ element.addEventListener("click", (event) => {
   const button = event.target.closest("button"), figure = event.target.closest("figure");
   if (button?.matches(".present")) present(!one(".presenting"));
   if (!lesson) return;
+  if (button?.matches(".print")) printLesson(lesson, sideOf);
+  if (button?.matches(".reset")) trigger("level", {branch: "local", which: "alpha", raw: null});
   if (button?.matches(".back")) go(step - 1);
   else if (button?.matches(".on")) go(step + 1);
   else if (button?.dataset.step) go(Number(button.dataset.step));
-  else if (button?.matches(".save")) savePicture(figure);
+  else if (button?.dataset.form) trigger("take", {side: Number(figure.dataset.side), name: figure.dataset.name, form: button.dataset.form, step});
   else if (event.target.closest(".stage")) {
     const box = event.target.closest(".stage").getBoundingClientRect();
     ask(cell([(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height], lesson.grid));
@@ -44,6 +49,13 @@ element.addEventListener("click", (event) => {
 });
 
 document.addEventListener("keydown", (event) => {
+  const handle = event.target.closest?.("#learn .handle");
+  if (handle && ["ArrowLeft", "ArrowRight"].includes(event.key)) {
+    const {branch} = handle.closest(".histogram").dataset, by = event.key === "ArrowLeft" ? -0.01 : 0.01;
+    moveLevel({branch, which: handle.dataset.level}, parseFloat(handle.style.left) / 100 + by);
+    event.preventDefault();
+    return;
+  }
   if (!lesson || !element.checkVisibility() || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest?.("input, textarea, select, [contenteditable=true]")) return;
   if (event.key === "Escape" && one(".presenting")) present(false);
@@ -54,13 +66,43 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-function savePicture(figure) {  // as displayed, in the photo's shape
-  const {photo} = lesson.sides[figure.dataset.side];
-  const named = {name: `${photo.name} step ${step + 1}`};
-  const scale = Math.max(1, 512 / Math.max(photo.width, photo.height));
-  savePatches(figure, {...named, width: Math.round(photo.width * scale), height: Math.round(photo.height * scale)},
-              step ? lesson.patch.at : null, lesson.grid);
+element.addEventListener("change", ({target}) => {
+  if (target.matches("select")) choose({variant: target.value, stage: null, left_out: []});
+  if (target.dataset.addition) {
+    const others = lesson.way.left_out.filter((name) => name !== target.dataset.addition);
+    choose({...lesson.way, left_out: target.checked ? others : [...others, target.dataset.addition]});
+  }
+});
+
+element.addEventListener("input", ({target}) => {
+  if (target.matches(".learning input")) choose({...lesson.way, stage: Number(target.value)});
+});
+
+function choose(way) {
+  one(".lesson").classList.add("waiting");
+  trigger("choose", way);
 }
+
+let drag = null;  // {branch, which}, while a quantile is moved
+function moveLevel({branch, which}, share) {
+  const plot = one(`.histogram[data-branch=${branch}]`), {low, high} = plot.dataset;
+  const raw = Number(low) + Math.min(Math.max(share, 0), 1) * (high - low);
+  plot.querySelector(`[data-level=${which}]`).style.left = `${100 * Math.min(Math.max(share, 0), 1)}%`;
+  trigger("level", {branch, which, raw});
+}
+element.addEventListener("pointerdown", (event) => {
+  const handle = event.target.closest(".handle");
+  if (!handle) return;
+  drag = {branch: handle.closest(".histogram").dataset.branch, which: handle.dataset.level};
+  event.preventDefault();
+});
+document.addEventListener("pointermove", (event) => {
+  const plot = drag && one(`.histogram[data-branch=${drag.branch}] .plot`);
+  if (!plot) return;
+  const box = plot.getBoundingClientRect();
+  moveLevel(drag, (event.clientX - box.left) / box.width);
+});
+document.addEventListener("pointerup", () => { drag = null; });
 
 const found = (side, name) => lesson.patch.sides[side].pictures[name] || lesson.sides[side].pictures[name];
 
@@ -71,44 +113,9 @@ function figureOf(side, name) {
   const note = lesson.patch.sides[side].notes[name] || "";
   return `<figure data-side="${side}" data-name="${name}" style="--aspect: ${photo.width / photo.height}">
     <figcaption><div><b>${picture.title}</b> <span>${note}</span></div>
-      <button class="save" title="Download as PNG" aria-label="Download ${name} as PNG">⤓</button></figcaption>
+      <span class="save">${["png", "pdf"].map((form) => `<button data-form="${form}" title="Download as ${form.toUpperCase()}, 300 dpi"
+        aria-label="Download ${name} as ${form.toUpperCase()}">${form.toUpperCase()}</button>`).join("")}</span></figcaption>
     <div class="stage"><div class="sheet">${below}${above}<i class="patch"></i></div></div></figure>`;
-}
-
-const number = (value) => Number(value.toPrecision(3));
-
-function bars({title, bars: values}, high) {  // one bar for each channel, from -high to high
-  const middle = Math.min(...values) < 0 ? 30 : 58, tall = middle === 30 ? 28 : 56, wide = 300 / values.length;
-  const rects = values.map((value, i) => {
-    const height = tall * Math.min(Math.abs(value) / high, 1);
-    return `<rect x="${(i * wide).toFixed(2)}" y="${(value < 0 ? middle : middle - height).toFixed(2)}" width="${(0.9 * wide).toFixed(2)}" height="${height.toFixed(2)}"/>`;
-  }).join("");
-  return `<figure class="chart"><figcaption><b>${title}</b> <span>${values.length} numbers, up to ${number(high)}</span></figcaption>
-    <svg viewBox="0 0 300 60" preserveAspectRatio="none" role="img" aria-label="${title}">${rects}
-    <line x1="0" x2="300" y1="${middle}" y2="${middle}"/></svg></figure>`;
-}
-
-function arrows({title, names, lengths, angle}) {  // in the plane that both vectors span
-  const scale = 52 / Math.max(...lengths, 1e-12), turned = angle * Math.PI / 180, left = 60;
-  const arrow = (length, turn, kind, y) => {
-    const x = left + scale * length * Math.cos(turn), end = y - scale * length * Math.sin(turn);
-    return `<line class="arrow ${kind}" x1="${left}" y1="${y}" x2="${x}" y2="${end}"/><circle class="${kind}" cx="${x}" cy="${end}" r="2.5"/>`;
-  };
-  return `<figure class="chart"><figcaption><b>${title}</b> <span>as arrows: <i class="first">${names[0]}</i> ${number(lengths[0])} long,
-    <i class="second">${names[1]}</i> ${number(lengths[1])}, ${angle.toFixed(0)}° apart</span></figcaption>
-    <svg class="arrows" viewBox="0 0 120 60" role="img" aria-label="${title}, ${angle.toFixed(0)} degrees apart">
-    ${arrow(lengths[0], 0, "first", 56)}${arrow(lengths[1], turned, "second", 56)}</svg></figure>`;
-}
-
-function histogram({branch, heights, low, high, q_alpha, q_beta}, here) {
-  const px = (raw) => 300 * Math.min(Math.max((raw - low) / (high - low), 0), 1), wide = 300 / heights.length;
-  const rects = heights.map((height, i) =>
-    `<rect x="${i * wide}" y="${58 - 56 * height}" width="${0.9 * wide}" height="${56 * height}"/>`).join("");
-  const line = (raw, kind) => `<line class="${kind}" x1="${px(raw)}" x2="${px(raw)}" y1="0" y2="60"/>`;
-  return `<figure class="chart"><figcaption><b>Held-out good pixels, ${branch}</b> <span>${number(low)} to ${number(high)}, heights logarithmic;
-    <i class="quantile">q<sub>α</sub> ${number(q_alpha)}, q<sub>β</sub> ${number(q_beta)}</i>; <i class="here">this patch ${number(here)}</i></span></figcaption>
-    <svg viewBox="0 0 300 60" preserveAspectRatio="none" role="img" aria-label="held-out good pixels, ${branch}">${rects}
-    ${line(q_alpha, "quantile")}${line(q_beta, "quantile")}${line(here, "here")}</svg></figure>`;
 }
 
 function chartOf(side, name, all) {
@@ -120,7 +127,7 @@ function chartOf(side, name, all) {
   return bars(chart, Math.max(...shared.map(Math.abs), 1e-12));
 }
 
-function sideOf(side) {
+function sideOf(side, step) {
   const {pictures, charts} = lesson.steps[step], {name, photo} = lesson.sides[side];
   const there = pictures.filter((of) => found(side, of));
   // Before and after standardising differ in scale; that is the point of the step.
@@ -134,7 +141,39 @@ function sideOf(side) {
     ${drawn.length ? `<div class="charts">${drawn.join("")}</div>` : ""}</div>`;
 }
 
+const beyondOf = ({text, addition, is_left_out}) => addition
+  ? `<label class="addition"><input type="checkbox" data-addition="${addition}" ${is_left_out ? "" : "checked"}> <span>${text}</span></label>`
+  : `<p>${text}</p>`;
+
+function showNetworks() {
+  const {variants, way, learning} = lesson, chosen = variants.find(({name}) => name === way.variant), select = one("select");
+  one(".networks").hidden = !variants.length;
+  select.innerHTML = ["", ...variants.map(({name}) => name)].map((name) =>
+    `<option value="${name}" ${name === way.variant ? "selected" : ""}>${name ? variants.find((of) => of.name === name).label : "the demo model"}</option>`).join("");
+  const last = learning && learning.steps.length - 1, stage = way.stage ?? last, slider = one(".learning input");
+  if (!learning) one(".learning").innerHTML = "";
+  else if (slider) slider.value = stage;  // a new one would end a drag
+  else one(".learning").innerHTML = `<label>Watch it learn: <input type="range" min="0" max="${last}" value="${stage}" aria-label="Step of the training"></label><div></div>`;
+  if (learning) one(".learning div").innerHTML = curves(learning.losses, learning.steps, learning.steps[stage]);
+  one(".look").innerHTML = chosen ? chosen.look_at : "";
+  one(".found").innerHTML = chosen && step === STEPS - 1 ? foundTable(variants, chosen) : "";
+}
+
+function foundTable(variants, chosen) {  // as Table 3: combined, local, global for each group
+  const groups = Object.keys(chosen.found), maps = ["combined", "local", "global"];
+  const head = groups.map((group) => maps.map((map) => `<th>${group}, ${map}</th>`).join("")).join("");
+  const row = ({name, label, found}) => `<tr ${name === chosen.name ? "class='chosen'" : ""}><td>${label}</td>
+    ${groups.map((group) => found[group].map((value) => `<td>${value.toFixed(1)}</td>`).join("")).join("")}</tr>`;
+  return `<table><tr><th>image AUROC on 100 other trays, one training each</th>${head}</tr>${variants.map(row).join("")}</table>`;
+}
+
 function show() {
+  const held = document.activeElement?.closest?.("#learn .handle"), of = held?.closest(".histogram").dataset.branch;
+  draw();
+  if (held) one(`.histogram[data-branch=${of}] [data-level=${held.dataset.level}]`)?.focus();
+}
+
+function draw() {
   element.querySelectorAll(".dots button").forEach((dot, i) => {
     dot.classList.toggle("done", i < step);
     if (i === step) dot.setAttribute("aria-current", "step"); else dot.removeAttribute("aria-current");
@@ -146,33 +185,44 @@ function show() {
   one("h2").textContent = `${step + 1}. ${title}`;
   one(".sentence").innerHTML = sentence;
   one(".equation").innerHTML = equation;
-  one(".beyond").innerHTML = beyond ? `<b>Beyond the paper.</b> ${beyond}` : "";
+  one(".beyond").innerHTML = beyond.length ? `<b>Beyond the paper.</b> ${beyond.map(beyondOf).join("")}` : "";
   const missing = !pictures.some((name) => found(0, name));
   one(".rows").innerHTML = missing ? "<p>This model has no global branch, so this step is left out.</p>"
-    : lesson.sides.map((_, side) => sideOf(side)).join("");
+    : lesson.sides.map((_, side) => sideOf(side, step)).join("");
   one(".lesson").classList.toggle("beside", lesson.sides.length > 1);
   const {at, numbers} = lesson.patch;
   const head = lesson.sides.length > 1 ? "<th>photo</th><th>copy</th>" : "<th></th>";
+  const {alpha, beta, moved} = lesson.levels;
+  const read = step === 8 ? `<tr><td>α, β</td><td colspan="2">${number(alpha)}, ${number(beta)} ${moved ? "<button class='reset'>the model's</button>" : ""}</td></tr>` : "";
   one(".numbers").innerHTML = `<tr><th>${step ? `row ${at[0]}, column ${at[1]}` : "sizes"}</th>${head}</tr>`
-    + numbers[step].map(([label, values]) => `<tr><td>${label}</td>${values.map((value) => `<td>${value}</td>`).join("")}</tr>`).join("");
+    + numbers[step].map(([label, values]) => `<tr><td>${label}</td>${values.map((value) => `<td>${value}</td>`).join("")}</tr>`).join("") + read;
   one(".parting").innerHTML = [4, 7].includes(step) ? lesson.parting : "";  // at both maps
   one(".about").innerHTML = lesson.about;
+  showNetworks();
   if (step) element.querySelectorAll(".pictures figure").forEach((figure) => frame(figure, at, lesson.grid));
 }
+
+const save = ({file, content}) => Object.assign(document.createElement("a"), {href: content, download: file}).click();
 
 function receive() {
   const value = JSON.parse(props.value || "null");
   if (!value) return;
+  if (value.file) return save(value);
+  one(".lesson").classList.remove("waiting");
   element.classList.toggle("failed", Boolean(value.problem));
   if (value.problem) {
     lesson = going = null;
     one("h2").textContent = "";
     one(".sentence").innerHTML = value.problem;
-    [".rows", ".equation", ".beyond", ".numbers", ".parting", ".about"].forEach((place) => { one(place).innerHTML = ""; });
+    [".rows", ".equation", ".beyond", ".numbers", ".parting", ".about", ".learning", ".look", ".found"].forEach((place) => { one(place).innerHTML = ""; });
     return;
   }
   if (!value.steps && !lesson) return;
   if (!value.steps && going?.some((at, axis) => at !== value.patch.at[axis])) return;  // overtaken by a later question
+  if (value.redrawn) {
+    lesson.sides.forEach((side, i) => Object.assign(side.pictures, value.redrawn[i]));
+    Object.assign(lesson, {held_out: value.held_out, levels: value.levels});
+  }
   lesson = value.steps ? value : {...lesson, patch: value.patch};
   going = null;
   show();

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
+from ulsad.attention.additions import additions
 from ulsad.method.config import Config
+from ulsad.ui.learn.lecture import MORE
+
+
+class Beyond(NamedTuple):
+    """What the model does at a step that the paper does not; HTML."""
+
+    text: str
+    addition: str = ""  # its name in `additions.PAPERS` if it can be left out
+    is_left_out: bool = False
 
 
 class Step(NamedTuple):
@@ -15,7 +26,7 @@ class Step(NamedTuple):
     equation: str
     pictures: tuple[str, ...]
     charts: tuple[str, ...] = ()
-    beyond: str = ""  # what the model does here that the paper does not
+    beyond: tuple[Beyond, ...] = ()
 
 
 _LOCAL_MAPS = ("local equation", "local whitened", "local relative", "local bank", "local used")
@@ -23,11 +34,14 @@ _GLOBAL_MAPS = ("global equation", "global used")
 _MEAN = "<i>mean over patches</i>"
 
 
-def steps(config: Config, members: int) -> list[dict[str, Any]]:
-    """The steps as a model with this configuration and so many pairs of networks takes them."""
-    return [step._asdict() for step in (
-        _photo(config), _FEATURES, _STANDARDISED, _LOCAL_BRANCH, _local_map(config, members), _ATTENTION,
-        _global_branch(config), _global_map(config, members), _verdict(config))]
+def steps(config: Config, members: int, left_out: Collection[str] = ()) -> list[dict[str, Any]]:
+    """The steps as a model with this configuration and so many pairs of networks takes them; `left_out` are
+    the additions that it had before."""
+    of_all = (_photo(config), _FEATURES, _STANDARDISED, _LOCAL_BRANCH, _local_map(config, members, left_out),
+              _ATTENTION, _global_branch(config), _global_map(config, members, left_out),
+              _verdict(config, left_out))
+    return [step._asdict() | {"more": more, "beyond": [each._asdict() for each in step.beyond]}
+            for step, more in zip(of_all, MORE, strict=True)]
 
 
 def _distance(first: str, second: str, branch: str) -> str:
@@ -78,37 +92,40 @@ _ATTENTION = Step(
     f"W[p, q] = {_weights('z')}<br>A = Z W <b>(3)</b>", ("self", "standardised", "teacher"))
 
 
-def _local_map(config: Config, members: int) -> Step:
-    beyond = [
-        (config.local_metric == "whitened", "<b>whitened</b>: channels that err on every good part count "
-                                            "less"),
-        (config.relative_maps, "<b>relative</b>: as multiples of the error that is usual for such a patch"),
-        (config.nearest_patches > 0, "<b>nearest good patch</b>: the distance to the nearest of "
-                                     "some remembered ones; the map in use is the mean of both"),
-        _of_members(members)]
+def _local_map(config: Config, members: int, left_out: Collection[str]) -> Step:
     return Step(
         "Local map", "Where the rebuilt features differ from the real ones, the patch itself looks unusual.",
         f"M<sup>l</sup> = {_distance('Ũ′', 'U', 'l')} at each patch <b>(7)</b>", _LOCAL_MAPS,
-        beyond=_listed(beyond))
+        beyond=(
+            *_addition("whitened", config, left_out,
+                       "<b>whitened</b>: channels that err on every good part count less"),
+            *_addition("relative", config, left_out,
+                       "<b>relative</b>: as multiples of the error that is usual for such a patch"),
+            *_addition("bank", config, left_out,
+                       "<b>nearest good patch</b>: the distance to the nearest of some remembered ones; the "
+                       "map in use is the mean of both"),
+            *_of_members(members)))
 
 
 def _global_branch(config: Config) -> Step:
-    beyond = [(True, "<b>what φ expects</b>: the patches of a good photo that are nearest to Û, a way to "
-                     "show Û and no part of the method"),
-              (config.global_target == "features", "this model's φ learnt the features themselves instead of "
-                                                   "attention (L<sub>pg</sub><sup>d</sup> of Table 3)")]
+    beyond = [Beyond("<b>what φ expects</b>: the patches of a good photo that are nearest to Û, a way to "
+                     "show Û and no part of the method")]
+    if config.global_target == "features":
+        beyond.append(Beyond("this model's φ learnt the features themselves instead of attention "
+                             "(L<sub>pg</sub><sup>d</sup> of Table 3)"))
     return Step(
         "Global branch φ",
         "Another network presses the whole photo into one short vector and says from it what belongs at each "
         "place.",
         f"Û = φ(x)<br>Ŵ[p, q] = {_weights('ẑ')}<br>Â = Z Ŵ <b>(4)</b><br>"
         f"L<sub>pg</sub> = {_MEAN} {_distance('Â', 'A', 'g')} <b>(5)</b>",
-        ("global", "expected", "cross", "error"), beyond=_listed(beyond))
+        ("global", "expected", "cross", "error"), beyond=tuple(beyond))
 
 
-def _global_map(config: Config, members: int) -> Step:
-    beyond = _listed([(config.relative_maps, "<b>in use</b>: as multiples of the distance that is usual for "
-                                             "such a photo"), _of_members(members)])
+def _global_map(config: Config, members: int, left_out: Collection[str]) -> Step:
+    beyond = (*_addition("relative", config, left_out,
+                         "<b>relative</b>: as multiples of the distance that is usual for such a photo"),
+              *_of_members(members))
     if not config.local_global_loss and config.global_target != "none":
         return Step(
             "Global map",
@@ -124,8 +141,10 @@ def _global_map(config: Config, members: int) -> Step:
         ("global", "second", *_GLOBAL_MAPS), ("global", "second", "vectors global"), beyond)
 
 
-def _verdict(config: Config) -> Step:
-    combined, beyond = _combined(config)
+def _verdict(config: Config, left_out: Collection[str]) -> Step:
+    combined, differs = _combined(config)
+    beyond = (Beyond(differs),) if config.global_target == "none" else _addition(
+        "combination", config, left_out, differs or "both maps combined in another way than by their mean")
     return Step(
         "Verdict",
         "Both maps are put on one scale, set by good parts held out from training; the highest point of "
@@ -152,9 +171,12 @@ def _combined(config: Config) -> tuple[str, str]:
     return f"({local} + {whole}) / 2", ""
 
 
-def _of_members(members: int) -> tuple[bool, str]:
-    return members > 1, f"the map in use is the mean of {members} pairs of networks"
+def _addition(name: str, config: Config, left_out: Collection[str], text: str) -> tuple[Beyond, ...]:
+    """An addition that the configuration has, or had; none if it never did."""
+    if name in left_out:
+        return (Beyond(text, name, is_left_out=True),)
+    return (Beyond(text, name),) if name in additions(config) else ()
 
 
-def _listed(parts: list[tuple[bool, str]]) -> str:
-    return "; ".join(text for holds, text in parts if holds)
+def _of_members(members: int) -> tuple[Beyond, ...]:
+    return (Beyond(f"the map in use is the mean of {members} pairs of networks"),) if members > 1 else ()

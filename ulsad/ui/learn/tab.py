@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,32 +15,42 @@ from ulsad.ui import batches, library
 from ulsad.ui.batches import Named
 from ulsad.ui.component import Update, component
 from ulsad.ui.inspect.tab import Inspected
-from ulsad.ui.learn.views import ALONE, SPOILING, LessonView, failed
+from ulsad.ui.learn import download
+from ulsad.ui.learn.maps import level_at
+from ulsad.ui.learn.taught import ALONE, SPOILING, Taught, Way
+from ulsad.ui.learn.views import LessonView, failed
 
 MOST = 60  # photos of a batch that are listed, the strangest first
 WASHER = (12, 13)  # row and column of a patch in the demo's good tray, where the next photo lacks a part
+APART = 0.001  # of α and β, at least
 
 _TEMPLATE = """
 <section class='lesson' aria-label='The method in nine steps'>
   <div class='bar'><button class='back' aria-label='Step back'>←</button>
     <span class='dots' role='group' aria-label='Steps'></span>
     <button class='on' aria-label='Next step'>→</button>
-    <h2></h2><button class='present' aria-pressed='false'>Presentation</button></div>
+    <h2></h2><label class='networks'>Networks <select aria-label='Networks'></select></label>
+    <button class='print' title='All steps on one page, to print or to save as PDF'>Print the lesson</button>
+    <button class='present' aria-pressed='false'>Presentation</button></div>
   <p class='sentence' aria-live='polite'></p>
+  <p class='look'></p><div class='learning'></div>
   <div class='body'><div class='rows'></div>
     <aside><div class='equation'></div><div class='beyond'></div><table class='numbers'></table>
       <p class='parting'></p><p class='about'></p></aside></div>
+  <div class='found'></div>
   <p class='keys'>← and → move through the steps. Click a picture to choose a patch, or hold Shift and press
-    the arrow keys.</p>
+    the arrow keys. In step 9, drag q<sub>α</sub> and q<sub>β</sub>.</p>
 </section>"""
 
 
 class Listed(NamedTuple):
-    """The photos that the visitor may choose, and the patch; kept on the server."""
+    """The photos that the visitor may choose, and how one is looked at; kept on the server."""
 
     photos: tuple[tuple[str, str], ...]  # path and name
     place: tuple[int, int] = WASHER  # row and column of the chosen patch
     spoiled_at: tuple[int, int] = WASHER
+    way: Way = Way()
+    levels: tuple[float, float] | None = None  # α and β, once they were moved
     is_opened: bool = False  # nothing is computed before the tab is opened
 
 
@@ -52,23 +64,41 @@ def build(tab: gr.Tab, model: gr.Dropdown, inspected: Inspected, models_dir: Pat
         beside = gr.Radio([ALONE, *SPOILING], value=ALONE, label="Goes through the steps", min_width=320,
                           elem_id="learn-beside",
                           info="a copy is spoiled at the chosen patch, to see where both part ways")
-    view = component(["pictures", "attention/patches", "learn/learn"], _TEMPLATE, "learn")
+    scripts = ["pictures", "attention/patches", "learn/charts", "learn/print", "learn/learn"]
+    view = component(scripts, _TEMPLATE, "learn")
     looking = [model, photo, beside, state]
-    show, spoil = (library.show_errors(partial(function, models_dir)) for function in (_show, _spoiled))
+    show, spoil, renew = (library.show_errors(partial(function, models_dir))
+                          for function in (_show, _spoiled, _renewed))
 
-    # Not a partial: gradio would not see that it takes an event.
+    # Not partials: gradio would not see that they take an event.
     @library.show_errors
     def ask(event: gr.EventData, *looking: Any) -> tuple[Update, ...]:
         return _asked(models_dir, (event.row, event.column), *looking)
+
+    @library.show_errors
+    def choose(event: gr.EventData, *looking: Any) -> tuple[Update, ...]:
+        return _chosen(models_dir, (event.variant, event.stage, event.left_out), *looking)
+
+    @library.show_errors
+    def level(event: gr.EventData, *looking: Any) -> tuple[Update, ...]:
+        return _levelled(models_dir, (event.branch, event.which, event.raw), *looking)
+
+    @library.show_errors
+    def take(event: gr.EventData, *looking: Any) -> Update:
+        return _taken(models_dir, (event.side, event.name, event.form, event.step), *looking)
 
     live: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "learn", "concurrency_limit": 2}
     latest = live | {"trigger_mode": "always_last"}
     tab.select(library.show_errors(_followed), [inspected.key, inspected.index, followed, state],
                [followed, state, photo], show_progress="hidden").success(show, looking, view, **live)
-    gr.on([photo.input, model.change], show, looking, view, **latest)
+    photo.input(show, looking, view, **latest)
+    model.change(renew, looking, [state, view], **latest)
     beside.input(spoil, looking, [state, view], **latest)
     # "always_last" would send the first of two clicks twice and lose the second.
     view.ask(ask, looking, [state, view], queue=False, **live | {"trigger_mode": "multiple"})
+    view.choose(choose, looking, [state, view], **latest)
+    view.level(level, looking, [state, view], **latest)
+    view.take(take, looking, view, **live)
 
 
 def _listed(photos: list[Named]) -> Listed:
@@ -103,6 +133,12 @@ def _show(models_dir: Path, model: str, name: str, beside: str, state: Listed) -
         return failed(error)
 
 
+def _renewed(models_dir: Path, model: str, name: str, beside: str, state: Listed) -> tuple[Update, ...]:
+    """Another model, whole and at its own α and β."""
+    state = state._replace(way=Way(), levels=None)
+    return state, _show(models_dir, model, name, beside, state)
+
+
 def _spoiled(models_dir: Path, model: str, name: str, beside: str, state: Listed) -> tuple[Update, ...]:
     """A copy is spoiled where the chosen patch is now."""
     state = state._replace(spoiled_at=state.place)
@@ -120,6 +156,48 @@ def _asked(
     return state._replace(place=(row, column)), view.patch(row, column)
 
 
+def _chosen(
+    models_dir: Path, way: tuple[Any, Any, Any], model: str, name: str, beside: str, state: Listed
+) -> tuple[Update, ...]:
+    """Other networks, another stage of their training, or additions left out."""
+    if not state.is_opened:
+        return gr.skip(), gr.skip()
+    chosen = Way.chosen(model, *way)
+    same_scale = chosen._replace(stage=None) == state.way._replace(stage=None)
+    state = state._replace(way=chosen, levels=state.levels if same_scale else None)
+    return state, _show(models_dir, model, name, beside, state)
+
+
+def _levelled(
+    models_dir: Path, moved: tuple[Any, Any, Any], model: str, name: str, beside: str, state: Listed
+) -> tuple[Update, ...]:
+    """α or β, so that its quantile of a branch's held-out pixels is a raw value; without one, the model's."""
+    branch, which, raw = moved
+    if not state.is_opened or branch not in ("local", "global") or which not in ("alpha", "beta"):
+        return gr.skip(), gr.skip()
+    first = _view(models_dir, model, name, beside, state).first
+    if raw is None or (branch == "global" and first.calibration.global_ is None):
+        state = state._replace(levels=None)
+    elif isinstance(raw, int | float):
+        level, alpha, beta = level_at(first, branch, float(raw)), first.config.alpha, first.config.beta
+        state = state._replace(levels=(min(level, beta - APART), beta) if which == "alpha"
+                               else (alpha, max(level, alpha + APART)))
+    return state, _view(models_dir, model, name, beside, state).levels(*state.place)
+
+
+def _taken(
+    models_dir: Path, picture: tuple[Any, Any, Any, Any], model: str, name: str, beside: str, state: Listed
+) -> Update:
+    """One picture as a file for the browser."""
+    side, of, form, step = picture
+    if not state.is_opened or not isinstance(side, int) or not isinstance(step, int):
+        return gr.skip()
+    view = _view(models_dir, model, name, beside, state)
+    file, content = download.taken(view, side, str(of), state.place, str(form), step)
+    kind = "image/png" if form == "png" else "application/pdf"
+    return json.dumps({"file": file, "content": f"data:{kind};base64,{b64encode(content).decode()}"})
+
+
 def _view(models_dir: Path, model: str, name: str, beside: str, state: Listed) -> LessonView:
     paths = {known: path for path, known in state.photos}
     if name not in paths:
@@ -129,4 +207,4 @@ def _view(models_dir: Path, model: str, name: str, beside: str, state: Listed) -
     grid = library.detector(model, models_dir).branches.extractor.grid
     row, column = (min(at, grid - 1) for at in state.spoiled_at)
     at = (column + 0.5) / grid, (row + 0.5) / grid
-    return LessonView(model, paths[name], name, beside, at, models_dir)
+    return LessonView(Taught(model, paths[name], name, beside, at, state.way, state.levels), models_dir)
