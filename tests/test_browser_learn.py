@@ -40,6 +40,11 @@ def numbers(page: Page):
     return page.locator("#learn table.numbers")
 
 
+def number(page: Page, label: str):
+    """The first photo's."""
+    return numbers(page).locator("tr", has_text=label).locator("td").nth(1)
+
+
 def choose_photo(page: Page, name: str) -> None:
     page.locator("#learn-photo input").click()
     page.get_by_role("option", name=name, exact=True).click()
@@ -138,13 +143,101 @@ def test_another_photo_keeps_the_step(page):
     expect(numbers(page)).to_contain_text("FAIL")
 
 
-@pytest.mark.parametrize(("step", "name"), [(1, "raw"), (7, "global equation"), (7, "global")])
-def test_a_picture_is_downloaded(page, step, name):
+@pytest.mark.parametrize(("step", "name", "form"), [(1, "raw", "png"), (7, "global equation", "pdf"),
+                                                    (7, "global", "png")])
+def test_a_picture_is_downloaded(page, step, name, form):
     page.locator(f"#learn [data-step='{step}']").click()
     with page.expect_download() as download:
-        page.locator(f"#learn [data-name='{name}'] .save").click()
-    assert download.value.suggested_filename == f"1 missing step {step + 1} {name}.png"
-    assert Image.open(download.value.path()).size == (640, 480)
+        page.locator(f"#learn [data-name='{name}'] [data-form={form}]").click()
+    assert download.value.suggested_filename == f"1 missing step {step + 1} {name}.{form}"
+    content = download.value.path().read_bytes()
+    if form == "pdf":
+        assert content.startswith(b"%PDF")
+    else:
+        assert Image.open(download.value.path()).size == (1050, 788)
+
+
+def choose_networks(page: Page, name: str) -> None:
+    page.locator("#learn select").select_option(name)
+    expect(page.locator("#learn .waiting")).to_have_count(0)
+    title(page).click()
+
+
+def test_small_models_go_through_the_same_steps(page):
+    page.locator("#learn [data-step='7']").click()
+    before = page.locator("#learn [data-name='global'] img").get_attribute("src")
+    choose_networks(page, "unlinked")
+    expect(page.locator("#learn .equation")).to_contain_text("without Ũ″")
+    expect(page.locator("#learn .look")).to_contain_text("every edge differs")
+    assert page.locator("#learn [data-name='global'] img").get_attribute("src") != before
+    page.locator("#learn [data-step='8']").click()
+    expect(page.locator("#learn .found .chosen")).to_contain_text("L_lg left out")
+    keep(page, "9-learn-what-if")
+
+
+def test_it_is_watched_while_it_learns(page):
+    choose_networks(page, "whole")
+    page.locator("#learn [data-step='3']").click()
+    slider, values = page.locator("#learn .learning input"), []
+    for stage, step in ((0, 1), (6, 200), (11, 960)):
+        slider.fill(str(stage))
+        expect(page.locator("#learn .losses span").first).to_contain_text(f"at step {step} of 960")
+        expect(page.locator("#learn .waiting")).to_have_count(0)
+        values.append(number(page, "lv + λl ld").inner_text())
+        keep(page, f"9-learn-at-{step}")
+    assert len(set(values)) == 3
+    choose_networks(page, "")
+    expect(page.locator("#learn .learning")).to_be_empty()
+
+
+def test_an_addition_is_left_out_and_comes_back(page):
+    page.locator("#learn [data-step='4']").click()
+    expect(page.locator("#learn .pictures figure")).to_have_count(5)
+    page.locator("#learn [data-addition='bank']").uncheck()
+    expect(page.locator("#learn .pictures figure")).to_have_count(3)
+    expect(page.locator("#learn .about")).to_contain_text("measured again")
+    page.locator("#learn [data-addition='bank']").check()
+    expect(page.locator("#learn .pictures figure")).to_have_count(5)
+    title(page).click()
+
+
+def test_a_quantile_is_moved_with_the_mouse_and_by_keys(page):
+    page.locator("#learn [data-step='8']").click()
+    levels = numbers(page).locator("tr", has_text="α, β")
+    expect(levels).to_contain_text("0.9, 0.995")
+    score = number(page, "score s").inner_text()
+    handle = page.locator("#learn [data-branch='local'] .handle[data-level='alpha']")
+    box, plot = handle.bounding_box(), page.locator("#learn [data-branch='local'] .plot").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(plot["x"] + 0.1 * plot["width"], box["y"], steps=4)
+    page.mouse.up()
+    expect(levels).not_to_contain_text("0.9, 0.995")
+    expect(number(page, "score s")).not_to_have_text(score)
+    keep(page, "9-learn-moved")
+    moved = levels.inner_text()
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    expect(levels).not_to_have_text(moved)
+    expect(title(page)).to_have_text("9. Verdict")  # the key moved the quantile, not the step
+    page.locator("#learn .reset").click()
+    expect(levels).to_contain_text("0.9, 0.995")
+    expect(number(page, "score s")).to_have_text(score)
+    title(page).click()
+
+
+def test_the_lesson_is_a_page_to_print(page):
+    with page.context.expect_page() as opened:
+        page.locator("#learn .print").click()
+    printed = opened.value
+    expect(printed.locator("h2")).to_have_count(11)  # nine steps, questions, answers
+    expect(printed.locator("h1")).to_have_text("ULSAD in ten minutes")
+    pictures = printed.locator("img")
+    assert pictures.count() > 25
+    assert pictures.evaluate_all("(all) => all.every((it) => it.complete && it.naturalWidth > 0)")
+    assert printed.locator("li").count() == 10
+    assert printed.locator("section").nth(8).inner_text().count("q") > 3
+    printed.close()
 
 
 def test_presentation_fills_the_window_and_escape_leaves_it(page):
@@ -152,10 +245,14 @@ def test_presentation_fills_the_window_and_escape_leaves_it(page):
     page.locator("#learn .present").click()
     lesson = page.locator("#learn .lesson")
     assert lesson.bounding_box() == {"x": 0, "y": 0, "width": 1280, "height": 720}
-    for step in range(9):
-        page.locator(f"#learn [data-step='{step}']").click()
-        assert lesson.evaluate("(it) => it.scrollHeight <= 720 && it.scrollWidth <= 1280"), step
-    keep(page, "9-learn-presented")
+    for networks in ("", "whole", "unlinked"):
+        choose_networks(page, networks)
+        for step in range(9 if not networks else 8):  # the last one has a table below
+            page.locator(f"#learn [data-step='{step}']").click()
+            keep(page, f"9-learn-presented-{networks}-{step + 1}")
+            assert lesson.evaluate("(it) => it.scrollHeight <= 720 && it.scrollWidth <= 1280"), step
+    choose_networks(page, "")
+    page.locator("#learn [data-step='8']").click()
     page.keyboard.press("ArrowLeft")
     expect(title(page)).to_have_text("8. Global map")
     page.keyboard.press("Escape")

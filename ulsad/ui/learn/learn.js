@@ -155,6 +155,8 @@ function showNetworks() {
   else if (slider) slider.value = stage;  // a new one would end a drag
   else one(".learning").innerHTML = `<label>Watch it learn: <input type="range" min="0" max="${last}" value="${stage}" aria-label="Step of the training"></label><div></div>`;
   if (learning) one(".learning div").innerHTML = curves(learning.losses, learning.steps, learning.steps[stage]);
+  one(".lesson").classList.toggle("varied", Boolean(chosen) && !learning);
+  one(".lesson").classList.toggle("learns", Boolean(learning));
   one(".look").innerHTML = chosen ? chosen.look_at : "";
   one(".found").innerHTML = chosen && step === STEPS - 1 ? foundTable(variants, chosen) : "";
 }

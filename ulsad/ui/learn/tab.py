@@ -29,7 +29,7 @@ _TEMPLATE = """
   <div class='bar'><button class='back' aria-label='Step back'>←</button>
     <span class='dots' role='group' aria-label='Steps'></span>
     <button class='on' aria-label='Next step'>→</button>
-    <h2></h2><label class='networks'>Networks <select aria-label='Networks'></select></label>
+    <h2></h2><label class='networks'><span>Networks</span> <select aria-label='Networks'></select></label>
     <button class='print' title='All steps on one page, to print or to save as PDF'>Print the lesson</button>
     <button class='present' aria-pressed='false'>Presentation</button></div>
   <p class='sentence' aria-live='polite'></p>
