@@ -92,6 +92,11 @@ def test_keys_lead_through_all_steps_and_back(page):
     expect(title(page)).to_have_text("5. Local map")
     page.locator("#learn .back").click()
     expect(title(page)).to_have_text("4. Local branch ψ")
+    expect(page.locator("#learn .diagram .now")).to_have_text(["ψ", "Ũ′"])
+    page.locator("#learn .node", has_text="A").click()
+    expect(title(page)).to_have_text("6. Self-attention")
+    page.locator("#learn .node", has_text="ψ").click()
+    expect(title(page)).to_have_text("4. Local branch ψ")
 
 
 def test_a_click_chooses_a_patch_on_any_picture(page):

@@ -219,14 +219,12 @@ def spoiled(photo: Image.Image, kind: str, place: probe.Point) -> Image.Image:
 
 
 def parting(good: Lesson, other: Lesson) -> tuple[float, float | None]:
-    """How many times higher the maxima of the other's local and global map are, before Eq. 9. The second is
-    None without a global branch."""
-    def ratio(first: np.ndarray, second: np.ndarray) -> float:
-        return float(second.max() / max(first.max(), 1e-12))
+    """How many times higher the maxima of the other's local and global map in use are, before Eq. 9. The
+    second is None without a global branch."""
+    def ratio(first: tuple[Stage, ...], second: tuple[Stage, ...]) -> float:
+        return float(second[-1].distances.max() / max(first[-1].distances.max(), 1e-12))
 
-    local = ratio(good.prediction.raw_local, other.prediction.raw_local)
-    of_good, of_other = good.prediction.raw_global, other.prediction.raw_global
-    return local, None if of_good is None or of_other is None else ratio(of_good, of_other)
+    return ratio(good.local, other.local), ratio(good.global_, other.global_) if good.global_ else None
 
 
 def _attended(

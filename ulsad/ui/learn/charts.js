@@ -33,7 +33,7 @@ function histogram({branch, heights, low, high, q_alpha, q_beta}, here) {
     title="drag" aria-label="q ${which} of the ${branch} map" aria-valuemin="${low}" aria-valuemax="${high}" aria-valuenow="${raw}">q<sub>${sign}</sub></i>`;
   return `<figure class="chart histogram" data-branch="${branch}" data-low="${low}" data-high="${high}"><figcaption><b>Held-out good pixels, ${branch}</b>
     <span>${number(low)} to ${number(high)}, heights logarithmic;
-    <i class="quantile">q<sub>α</sub> ${number(q_alpha)}, q<sub>β</sub> ${number(q_beta)}</i>; <i class="here">this patch ${number(here)}</i></span></figcaption>
+    <i class="quantile">q<sub>α</sub> ${number(q_alpha)}, q<sub>β</sub> ${number(q_beta)}</i>; <i class="here">this patch ${number(here)}${here > high ? ", off the scale" : ""}</i></span></figcaption>
     <div class="plot"><svg viewBox="0 0 300 60" preserveAspectRatio="none" role="img" aria-label="held-out good pixels, ${branch}">${rects}
     ${line(q_alpha, "quantile")}${line(q_beta, "quantile")}${line(here, "here")}</svg>
     ${handle("alpha", "α", q_alpha)}${handle("beta", "β", q_beta)}</div></figure>`;

@@ -1,7 +1,7 @@
 // The nine steps of one photo, or of a photo and a spoiled copy; steps change here, without the server.
 // value: {steps: [{title, sentence, more, equation (HTML), beyond: [{text, addition, is_left_out}], pictures, charts: [name]}],
 // grid: [rows, columns], sides: [{name, photo: {src, width, height, name}, pictures: {name: {kind, title, src}}}],
-// held_out, levels: {alpha, beta, moved}, parting, about, patch, way: {variant, stage, left_out},
+// held_out, levels: {moved}, parting, about, patch, way: {variant, stage, left_out},
 // variants: [{name, label, look_at, found}], learning: {steps, losses} or null},
 // patch: {at: [row, column], numbers: for each step [[label, [value for each side]]], sides: [{pictures, charts, notes}]};
 // after a click {patch} alone, after α or β moved {redrawn: [pictures], patch, held_out, levels}, for a download
@@ -41,6 +41,7 @@ element.addEventListener("click", (event) => {
   if (button?.matches(".back")) go(step - 1);
   else if (button?.matches(".on")) go(step + 1);
   else if (button?.dataset.step) go(Number(button.dataset.step));
+  else if (event.target.closest("[data-go]")) go(Number(event.target.closest("[data-go]").dataset.go));
   else if (button?.dataset.form) trigger("take", {side: Number(figure.dataset.side), name: figure.dataset.name, form: button.dataset.form, step});
   else if (event.target.closest(".stage")) {
     const box = event.target.closest(".stage").getBoundingClientRect();
@@ -187,6 +188,7 @@ function draw() {
   one("h2").textContent = `${step + 1}. ${title}`;
   one(".sentence").innerHTML = sentence;
   one(".equation").innerHTML = equation;
+  one(".figure-2").innerHTML = diagram(step, Boolean(lesson.sides[0].pictures.global));
   one(".beyond").innerHTML = beyond.length ? `<b>Beyond the paper.</b> ${beyond.map(beyondOf).join("")}` : "";
   const missing = !pictures.some((name) => found(0, name));
   one(".rows").innerHTML = missing ? "<p>This model has no global branch, so this step is left out.</p>"
@@ -194,10 +196,9 @@ function draw() {
   one(".lesson").classList.toggle("beside", lesson.sides.length > 1);
   const {at, numbers} = lesson.patch;
   const head = lesson.sides.length > 1 ? "<th>photo</th><th>copy</th>" : "<th></th>";
-  const {alpha, beta, moved} = lesson.levels;
-  const read = step === 8 ? `<tr><td>α, β</td><td colspan="2">${number(alpha)}, ${number(beta)} ${moved ? "<button class='reset'>the model's</button>" : ""}</td></tr>` : "";
+  const back = step === STEPS - 1 && lesson.levels.moved ? "<tr><td colspan='3'><button class='reset'>α and β of the model</button></td></tr>" : "";
   one(".numbers").innerHTML = `<tr><th>${step ? `row ${at[0]}, column ${at[1]}` : "sizes"}</th>${head}</tr>`
-    + numbers[step].map(([label, values]) => `<tr><td>${label}</td>${values.map((value) => `<td>${value}</td>`).join("")}</tr>`).join("") + read;
+    + numbers[step].map(([label, values]) => `<tr><td>${label}</td>${values.map((value) => `<td>${value}</td>`).join("")}</tr>`).join("") + back;
   one(".parting").innerHTML = [4, 7].includes(step) ? lesson.parting : "";  // at both maps
   one(".about").innerHTML = lesson.about;
   showNetworks();
@@ -216,7 +217,7 @@ function receive() {
     lesson = going = null;
     one("h2").textContent = "";
     one(".sentence").innerHTML = value.problem;
-    [".rows", ".equation", ".beyond", ".numbers", ".parting", ".about", ".learning", ".look", ".found"].forEach((place) => { one(place).innerHTML = ""; });
+    [".rows", ".figure-2", ".equation", ".beyond", ".numbers", ".parting", ".about", ".learning", ".look", ".found"].forEach((place) => { one(place).innerHTML = ""; });
     return;
   }
   if (!value.steps && !lesson) return;

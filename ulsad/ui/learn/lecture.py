@@ -13,23 +13,28 @@ MORE = (  # HTML, one for each step
     "common. l<sub>v</sub> compares the numbers themselves, l<sub>d</sub> only the directions of both "
     "vectors; λ<sub>l</sub> says how much directions count. ψ sees the neighbourhood of a patch, never "
     "the whole photo.",
-    "A scratch or dirt resembles no good patch, so it lights up. Where a part is missing, the bare ground"
-    " looks usual by itself, and this map may stay dark: that is what the global branch is for.",
-    "W[p, q] is the share of its attention that patch q gives to patch p; all shares of q sum to 1. A "
-    "then holds, for each patch, the mixture of features that it attends to. Patches of equal parts "
-    "attend to each other however far apart they lie, so A says how the pieces of a photo belong "
-    "together.",
+    "A scratch or dirt resembles no good patch, so it lights up. Bare ground where a part should be looks"
+    " usual by itself; ψ notices it only as far as the neighbourhood looks odd, and this map may stay "
+    "dark. That is what the global branch is for.",
+    "Column q of W holds the shares of its attention that patch q gives to each patch p; they sum to 1. A"
+    " then holds, for each patch, the mixture of features that it gathers. Patches that look alike share "
+    "their attention, however far apart they lie; one unlike all others keeps nearly all for itself. So A"
+    " says how the pieces of a photo belong together.",
     "So short a vector has no room for what is peculiar to this photo. If a part is missing, φ still "
-    "expects it. Ŵ asks which patches of this photo the expected patch would attend to; on good photos, "
-    "training makes what it gathers, Â, equal to A.",
+    "expects it. Ŵ says which patches of this photo resemble the expected patch; on good photos, training"
+    " makes what it gathers, Â, equal to A. Â and A are needed for training only: the map comes in step "
+    "8.",
     "Û comes out of one vector, so it is blurred. Comparing it with the sharp U would show every edge of "
     "every good part. Ũ″ is a second output of ψ that imitates Û from the patches that are really there. "
     "On good parts the two agree. Where φ expects a part and ψ sees bare ground, they differ.",
     "The maps have different units. Of the held-out good pixels, the share α lies below q<sub>α</sub>, "
     "which becomes 0, and the share β below q<sub>β</sub>, which becomes 0.1; so equal numbers are "
-    "equally rare on good parts in both maps. Only good photos are needed for this, but others than those"
-    " that the networks were trained on, which look too good to them. A single high pixel decides the "
-    "verdict, so that a small defect counts.",
+    "equally rare on good parts in both maps, and a pixel at 1 lies ten times as far above q<sub>α</sub> "
+    "as q<sub>β</sub> does. The photos must be good, as defects would raise the quantiles, and the "
+    "networks must not have been trained on them, as errors on those are too small. A single high pixel "
+    "decides, so that a small defect counts: somebody looks at parts above <i>review</i>, parts above "
+    "<i>fail</i> are rejected, and both limits come from the scores of held-out good photos. Maps are "
+    "first enlarged to the square, so numbers differ a little from those of steps 5 and 8.",
 )
 
 

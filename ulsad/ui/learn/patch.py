@@ -116,13 +116,14 @@ def _of_cross(lesson: Lesson, row: int, column: int) -> Numbers:
 
 def _of_verdict(lesson: Lesson, row: int, column: int) -> Numbers:
     normalisation, prediction, maps = lesson.normalisation, lesson.prediction, lesson.maps
-    found: Numbers = []
-    for letter, transform, raw, square in (
-            ("l", normalisation.local, prediction.raw_local, maps.local),
-            ("g", normalisation.global_, prediction.raw_global, maps.global_)):
+    found: Numbers = [("α, β", f"{lesson.config.alpha:.3g}, {lesson.config.beta:.3g}")]
+    for letter, stages, transform, raw, square in (
+            ("l", lesson.local, normalisation.local, prediction.raw_local, maps.local),
+            ("g", lesson.global_, normalisation.global_, prediction.raw_global, maps.global_)):
         if transform is None or raw is None or square is None:
             continue
-        found += [(f"q<sub>α</sub>, q<sub>β</sub> of M<sup>{letter}</sup>",
+        in_use = " in use" if stages[-1].is_beyond else ""
+        found += [(f"q<sub>α</sub>, q<sub>β</sub> of M<sup>{letter}</sup>{in_use}",
                    f"{transform.q_alpha:.3g}, {transform.q_beta:.3g}"),
                   (f"M<sup>{letter}</sup> → t(M<sup>{letter}</sup>)",
                    f"{lesson.at_patch(raw, row, column):.3g} → {lesson.at_patch(square, row, column):.2f}")]

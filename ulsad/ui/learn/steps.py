@@ -89,7 +89,8 @@ _ATTENTION = Step(
     "Self-attention",
     "Each patch gathers the patches of this photo that resemble it; this shows which places belong together, "
     "and the global branch learns from it.",
-    f"W[p, q] = {_weights('z')}<br>A = Z W <b>(3)</b>", ("self", "standardised", "teacher"))
+    f"W[p, q] = {_weights('z')}<br>A = Z W <b>(3)</b><br>"
+    "z<sub>p</sub>: patch p of U, column p of Z", ("self", "standardised", "teacher"))
 
 
 def _local_map(config: Config, members: int, left_out: Collection[str]) -> Step:
@@ -117,7 +118,7 @@ def _global_branch(config: Config) -> Step:
         "Global branch φ",
         "Another network presses the whole photo into one short vector and says from it what belongs at each "
         "place.",
-        f"Û = φ(x)<br>Ŵ[p, q] = {_weights('ẑ')}<br>Â = Z Ŵ <b>(4)</b><br>"
+        f"Û = φ(x), ẑ<sub>q</sub>: patch q of Û<br>Ŵ[p, q] = {_weights('ẑ')}<br>Â = Z Ŵ <b>(4)</b><br>"
         f"L<sub>pg</sub> = {_MEAN} {_distance('Â', 'A', 'g')} <b>(5)</b>",
         ("global", "expected", "cross", "error"), beyond=tuple(beyond))
 
@@ -134,8 +135,8 @@ def _global_map(config: Config, members: int, left_out: Collection[str]) -> Step
             ("global", "standardised", *_GLOBAL_MAPS), ("global", "second", "vectors global"), beyond)
     return Step(
         "Global map",
-        "φ is blurred everywhere. The local branch has learnt to be blurred in the same way on good parts, "
-        "so edges cancel and what is unexpected remains.",
+        "What φ says is blurred. A second output of ψ has learnt to be blurred in the same way on good "
+        "parts, so edges cancel and what is unexpected remains.",
         f"L<sub>lg</sub> = {_MEAN} {_distance('Ũ″', 'Û', 'g')} <b>(6)</b><br>"
         f"M<sup>g</sup> = {_distance('Ũ″', 'Û', 'g')} at each patch <b>(8)</b>",
         ("global", "second", *_GLOBAL_MAPS), ("global", "second", "vectors global"), beyond)

@@ -35,11 +35,12 @@ _TEMPLATE = """
   <p class='sentence' aria-live='polite'></p>
   <p class='look'></p><div class='learning'></div>
   <div class='body'><div class='rows'></div>
-    <aside><div class='equation'></div><div class='beyond'></div><table class='numbers'></table>
-      <p class='parting'></p><p class='about'></p></aside></div>
+    <aside><div class='figure-2'></div><div class='equation'></div><div class='beyond'></div>
+      <table class='numbers'></table><p class='parting'></p><p class='about'></p></aside></div>
   <div class='found'></div>
   <p class='keys'>← and → move through the steps. Click a picture to choose a patch, or hold Shift and press
-    the arrow keys. In step 9, drag q<sub>α</sub> and q<sub>β</sub>.</p>
+    the arrow keys. In step 9, drag q<sub>α</sub> and q<sub>β</sub>. Maps of steps 5 to 8 run from 0,
+    transparent, to the highest value of all photos shown; those of step 9 from 0 to 1.</p>
 </section>"""
 
 
@@ -64,7 +65,7 @@ def build(tab: gr.Tab, model: gr.Dropdown, inspected: Inspected, models_dir: Pat
         beside = gr.Radio([ALONE, *SPOILING], value=ALONE, label="Goes through the steps", min_width=320,
                           elem_id="learn-beside",
                           info="a copy is spoiled at the chosen patch, to see where both part ways")
-    scripts = ["pictures", "attention/patches", "learn/charts", "learn/print", "learn/learn"]
+    scripts = ["pictures", "attention/patches", "learn/charts", "learn/diagram", "learn/print", "learn/learn"]
     view = component(scripts, _TEMPLATE, "learn")
     looking = [model, photo, beside, state]
     show, spoil, renew = (library.show_errors(partial(function, models_dir))

@@ -28,7 +28,7 @@ from ulsad.ui.learn import patch
 from ulsad.ui.learn.lecture import QUESTIONS
 from ulsad.ui.learn.maps import histograms, maps_of, normalised
 from ulsad.ui.learn.steps import steps
-from ulsad.ui.learn.taught import FOLDER, Taught, learning, lessons
+from ulsad.ui.learn.taught import BESIDE_ERASED, FOLDER, Taught, learning, lessons
 
 FINER = 4  # maps are sent at this multiple of the grid, so that browsers stretch them smoothly
 SIDE = 640  # px of a spoiled copy, which is sent with the lesson
@@ -166,6 +166,8 @@ class LessonView:
         text = "" if self.first.verdict == PASS else (
             f"The photo itself does not pass ({self.first.verdict}): choose a good one to see clearly where "
             "a copy parts from it. ")
+        if self.taught.beside == BESIDE_ERASED and local >= CLEARLY:
+            text += "ψ sees a neighbourhood, and around this place it looks odd, so both branches respond. "
         text += f"Maximum of the local map (step 5): <b>{local:.1f} ×</b> that of the photo itself."
         if of_global is None:
             return text
@@ -207,10 +209,8 @@ class LessonView:
         return {"steps": of.steps, "losses": losses}
 
     def _of_levels(self) -> dict[str, Any]:
-        config = self.first.config
         return {"held_out": histograms(self.first.calibration, self.first.normalisation),
-                "levels": {"alpha": config.alpha, "beta": config.beta,
-                           "moved": self.taught.levels is not None}}
+                "levels": {"moved": self.taught.levels is not None}}
 
     # --- what changes with the patch
 
