@@ -10,7 +10,7 @@ from PIL import Image
 
 from ulsad.attention.concepts import Concept
 from ulsad.detector import rendering
-from ulsad.detector.printing import HEIGHT, LOWEST, RESOLUTION, TEXT, WIDTH
+from ulsad.detector.printing import HEIGHT, LOWEST, RESOLUTION, TEXT, WIDTH, require_letters
 from ulsad.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,10 +28,11 @@ def attention_map(photo: Image.Image, concept: Concept) -> Image.Image:
 def draw(photo: Image.Image, concepts: Sequence[Concept], captions: Sequence[str] = ()) -> Figure:
     """The whole figure; a cross marks each query. Captions, if any, go below the maps in order.
 
-    Raises `InputError` when there are more captions than maps.
+    Raises `InputError` when there are more captions than maps, and for letters that can't be drawn.
     """
     if len(captions) > len(concepts):
         raise InputError(f"There are {len(captions)} captions for {len(concepts)} maps. Remove some.")
+    require_letters(captions)
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from ulsad.detector import rendering
 from ulsad.detector.criterion import Criterion
-from ulsad.detector.printing import HEIGHT, LOWEST, RESOLUTION, TEXT, WIDTH, wrapped
+from ulsad.detector.printing import HEIGHT, LOWEST, RESOLUTION, TEXT, WIDTH, require_letters, wrapped
 from ulsad.errors import InputError
 from ulsad.method.calibration import AnomalyMaps
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 COLUMNS = {"photo": "photo", "good": "good part", "mask": "ground truth", "local": "local map",
            "global": "global map", "combined": "combined map"}
 MAPS = ("local", "global", "combined")
-NARROWEST = 0.5  # inches, of a column
+NARROWEST, NARROWEST_FIGURE = 0.5, 1.5  # inches, of a column and of the whole
 SHORTEST = 2.0  # inches, of a page
 MOST_PROPORTION = 1.5  # height of a picture to the width of its column; higher photos are drawn narrower
 MASK_SIDE = 1024  # px, at least as fine as a picture of three inches
@@ -36,6 +36,8 @@ _LINE = {size: round(1.3 * size / 72 * RESOLUTION) for size in (TEXT, _SMALL)}  
 _GAP = 12  # between pictures
 _AFTER_CAPTION = 20
 _BAR_WIDTH, _BAR_HEIGHT = 4 * RESOLUTION, 30
+_BAR_MARGIN = 60  # for half of the label at either end
+_FEW_TICKS = 2 * RESOLUTION  # below this width of the bar, only its ends are labelled
 _TICKS = {0.0: "≤ 0", 0.1: "0.1", 0.5: "0.5", 1.0: "≥ 1"}
 _OUTLINE = (("black", 1.6, 0.6), ("#00e5ff", 0.8, 1.0))  # colour, points and opacity, as in the app
 
@@ -71,10 +73,10 @@ class Look:
         if not 0 <= self.opacity <= 1:
             raise InputError(f"The opacity must be from 0 (only the photo) to 1 (only the map), not "
                              f"{self.opacity:g}.")
-        if self.width < NARROWEST * len(self.columns):
-            raise InputError(f"A figure of {len(self.columns)} columns must be at least "
-                             f"{NARROWEST * len(self.columns):g} inches wide, not {self.width:g}. Make it "
-                             "wider, or leave columns out.")
+        least = max(NARROWEST_FIGURE, NARROWEST * len(self.columns))
+        if self.width < least:
+            raise InputError(f"A figure with the columns {', '.join(self.columns)} must be at least "
+                             f"{least:g} inches wide, not {self.width:g}.")
         if self.height < SHORTEST:
             raise InputError(f"A figure must be at least {SHORTEST:g} inches high, not {self.height:g}.")
 
@@ -123,6 +125,7 @@ def draw(rows: Iterable[Row], criterion: Criterion, look: Look) -> list[Figure]:
     The maps of `rows` must have been made under the criterion's α and β. Raises `InputError` for a row that
     lacks a map that the look wants, or whose caption is too long.
     """
+    require_letters(look.titles or ())
     words = _words(criterion, look)
     titles = _titles(look)
     room = round(look.height * RESOLUTION) - _text_height(titles) - _bar_height(words)
@@ -131,6 +134,7 @@ def draw(rows: Iterable[Row], criterion: Criterion, look: Look) -> list[Figure]:
 
 
 def _panel(row: Row, criterion: Criterion, look: Look, room: int) -> _Panel:
+    require_letters([row.caption])
     caption = wrapped(row.caption, look.block / RESOLUTION)
     text = len(caption) * _LINE[TEXT] + _AFTER_CAPTION + _GAP
     if room - text < LOWEST * RESOLUTION:
@@ -204,11 +208,11 @@ def _words(criterion: Criterion, look: Look) -> list[str]:
     shown = [name for name in look.columns if name in MAPS]
     if not look.bar or not shown:
         return []
-    text = (f"anomaly score of a pixel: 0 and 0.1 are the quantiles α = {criterion.alpha:g} and "
-            f"β = {criterion.beta:g} of good parts")
+    text = (f"anomaly score of a pixel: 0 and 0.1 are the quantiles α\xa0=\xa0{criterion.alpha:g} and "
+            f"β\xa0=\xa0{criterion.beta:g} of good parts")
     lines = wrapped(text, look.block / RESOLUTION, _SMALL)
     if look.outline:
-        above = ", ".join(f"{name} {_threshold(criterion, name):.2f}" for name in shown)
+        above = ", ".join(f"{name}\xa0{_threshold(criterion, name):.2f}" for name in shown)
         lines += wrapped(f"lines: threshold of the map ({above})", look.block / RESOLUTION, _SMALL)
     return lines
 
@@ -261,14 +265,15 @@ def _place(page: _Page, panel: _Panel, columns: Sequence[int], column: int, y: i
 
 
 def _place_bar(page: _Page, words: list[str], look: Look, y: int) -> None:
-    across = min(_BAR_WIDTH, look.block - 2 * _GAP)
+    across = min(_BAR_WIDTH, look.block - 2 * _BAR_MARGIN)
     left = (page.width - across) // 2
     scores = np.linspace(rendering.LOW, rendering.HIGH, across)
     page.picture(left, y, Image.fromarray(np.tile(rendering.colours(scores), (_BAR_HEIGHT, 1, 1))))
     y += _BAR_HEIGHT
     for score, label in _TICKS.items():
         share = (score - rendering.LOW) / (rendering.HIGH - rendering.LOW)
-        page.text(left + share * across, y, label, _SMALL)
+        if across >= _FEW_TICKS or share in (0, 1):
+            page.text(left + share * across, y, label, _SMALL)
     for i, line in enumerate(words, start=1):
         page.text(page.width / 2, y + i * _LINE[_SMALL], line, _SMALL)
 

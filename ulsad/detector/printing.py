@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,13 +63,24 @@ def _write_pdf(file: Path, pages: Sequence[Figure]) -> None:
             opened.savefig(page, dpi=RESOLUTION)
 
 
+def require_letters(texts: Iterable[str]) -> None:
+    """Raise `InputError` for texts with letters that the font lacks: it would draw boxes in their place."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties()))
+    letters = dict.fromkeys("".join("".join(text.split()) for text in texts))
+    if missing := [letter for letter in letters if not font.get_char_index(ord(letter))]:
+        raise InputError(f"The font of figures ({font.family_name}) has no '{''.join(missing[:10])}'. Write "
+                         "captions and titles without, and add them in the document.")
+
+
 def wrapped(text: str, width: float, size: float = TEXT) -> list[str]:
     """A text divided into lines of at most `width` inches at `size` points; [] for an empty one.
 
-    Lines break between words, and within a word that is longer than a line.
+    Lines break between words, though not at a no-break space, and within a word that is longer than a line.
     """
     lines: list[str] = []
-    for word in text.split():
+    for word in filter(None, re.split(r"[ \t\r\n]+", text)):
         joined = f"{lines[-1]} {word}" if lines else word
         if lines and breadth(joined, size) <= width:
             lines[-1] = joined
