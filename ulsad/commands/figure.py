@@ -18,7 +18,7 @@ from ulsad.detector.batch import Batch, strange_photos_warning
 from ulsad.detector.criterion import Criterion
 from ulsad.detector.detector import Ulsad
 from ulsad.detector.fitting import Progress
-from ulsad.detector.map_figure import COLUMNS, MASK_SIDE, Look, Row
+from ulsad.detector.map_figure import COLUMNS, MASK_SIDE, MOST, Look, Row
 from ulsad.detector.prediction import Prediction
 from ulsad.detector.terminal import print_progress
 from ulsad.errors import InputError
@@ -28,7 +28,6 @@ from ulsad.photos.images import Skipped
 from ulsad.runs import marks
 
 EXAMPLE = "part.safetensors photos/defects --strangest 6 --out figure.pdf"
-MOST = 60  # photos; their pictures are kept in memory until the figure is written
 
 
 class Shown(NamedTuple):
@@ -54,8 +53,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--titles", nargs="*", metavar="TEXT", help="of the columns; no text: no titles")
     parser.add_argument("--captions", nargs="+", default=[], metavar="TEXT", help="of the photos, in order")
     parser.add_argument("--names", action="store_true", help="the photos' names as captions")
-    parser.add_argument("--masks", type=Path, metavar="FOLDER", help="masks called NAME.png or NAME_mask.png; "
-                        "default: those of the data set that the photo is in, or painted in Inspect")
+    parser.add_argument("--masks", type=Path, metavar="FOLDER",
+                        help="masks called NAME.png or NAME_mask.png; default: those of the data set that "
+                        "the photo is in, or painted in Inspect")
     add_criterion(parser)
     parser.add_argument("--outline", action="store_true", help="outline what is above the threshold")
     parser.add_argument("--opacity", type=float, default=rendering.OPACITY,
@@ -120,9 +120,9 @@ def _labelled(sources: list[Path], scratch: Path) -> list[tuple[Path, str, Label
 def _require_few(photos: int, strangest: int | None) -> None:
     if not photos:
         raise InputError("There are no photos to draw: a data set without test photos. Give its photos.")
-    if min(photos, strangest or photos) > MOST:
-        raise InputError(f"A figure can have up to {MOST} photos, not {min(photos, strangest or photos)}. Give "
-                         "fewer, or use --strangest 6 to draw those with the highest scores.")
+    if (drawn := min(photos, strangest or photos)) > MOST:
+        raise InputError(f"A figure can have up to {MOST} photos, not {drawn}. Give fewer, or use "
+                         "--strangest 6 to draw those with the highest scores.")
 
 
 def _keep_photos(options: argparse.Namespace, photos: list[Path]) -> None:
@@ -180,8 +180,8 @@ def _from_folder(shown: list[Shown], folder: Path) -> list[Shown]:
         found.append(one._replace(mask=mask))
     if all(one.mask is None for one in found):
         file = shown[0].prediction.file
-        raise InputError(f"{folder} holds no mask of these photos. That of {file.name}, for example, would be "
-                         f"called {file.stem}.png or {file.stem}_mask.png.")
+        raise InputError(f"{folder} holds no mask of these photos. That of {file.name}, for example, would "
+                         f"be called {file.stem}.png or {file.stem}_mask.png.")
     return found
 
 
@@ -203,8 +203,8 @@ def _warn(detector: Ulsad, shown: list[Shown]) -> None:
     if strange := sum(one.prediction.is_strange for one in shown):
         print(strange_photos_warning(strange, len(shown)), file=sys.stderr)
     if seen := [one.name for one in shown if detector.seen_in(one.prediction)]:
-        print(f"{len(seen)} of these photos were used to make the model, for example {seen[0]}, so their maps "
-              "are no example of how it does on others.", file=sys.stderr)
+        print(f"{len(seen)} of these photos were used to make the model, for example {seen[0]}, so their "
+              "maps are no example of how it does on others.", file=sys.stderr)
 
 
 def _rows(

@@ -29,6 +29,7 @@ MAPS = ("local", "global", "combined")
 NARROWEST, NARROWEST_FIGURE = 0.5, 1.5  # inches, of a column and of the whole
 SHORTEST = 2.0  # inches, of a page
 MOST_PROPORTION = 1.5  # height of a picture to the width of its column; higher photos are drawn narrower
+MOST = 60  # photos; their pictures are kept in memory until the figure is written
 MASK_SIDE = 1024  # px, at least as fine as a picture of three inches
 
 _SMALL = TEXT - 1  # points, of the text at the colour bar

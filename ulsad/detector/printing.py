@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ulsad.errors import InputError
@@ -21,8 +22,10 @@ TEXT = 8  # points, the size of captions
 FORMATS = (".pdf", ".png", ".svg")
 
 # Text stays text, and the same figure is the same file.
-_SETTINGS = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "ulsad"}
+_SETTINGS: Any = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "ulsad"}
 _UNDATED: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}
+
+_writing = Lock()  # settings are those of the whole process
 
 
 def require_writable(file: Path) -> None:
@@ -30,7 +33,8 @@ def require_writable(file: Path) -> None:
     if file.suffix.lower() not in FORMATS:
         raise InputError(f"{file}: a figure can be written as {', '.join(FORMATS)} only.")
     if not file.parent.is_dir():
-        raise InputError(f"{file.parent} is not a folder, so no figure can be written there. Create it first.")
+        raise InputError(f"{file.parent} is not a folder, so no figure can be written there. Create it "
+                         "first.")
 
 
 def write(file: Path, *pages: Figure) -> list[Path]:
@@ -42,7 +46,7 @@ def write(file: Path, *pages: Figure) -> list[Path]:
     from matplotlib import rc_context
 
     require_writable(file)
-    with rc_context(_SETTINGS):
+    with _writing, rc_context(_SETTINGS):
         if file.suffix.lower() == ".pdf":
             _write_pdf(file, pages)
             return [file]
