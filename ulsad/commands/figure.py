@@ -173,6 +173,8 @@ def _with_masks(shown: list[Shown], options: argparse.Namespace) -> list[Shown]:
 
 
 def _from_folder(shown: list[Shown], folder: Path) -> list[Shown]:
+    if not folder.is_dir():
+        raise InputError(f"--masks: {folder} is not a folder.")
     found = []
     for one in shown:
         label = LabelledPhoto(one.prediction.file, "defect", masks=masks_of(one.prediction.file, folder))

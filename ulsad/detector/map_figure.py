@@ -30,6 +30,7 @@ NARROWEST, NARROWEST_FIGURE = 0.5, 1.5  # inches, of a column and of the whole
 SHORTEST = 2.0  # inches, of a page
 MOST_PROPORTION = 1.5  # height of a picture to the width of its column; higher photos are drawn narrower
 MOST = 60  # photos; their pictures are kept in memory until the figure is written
+LONGEST_CAPTION = 500  # letters
 MASK_SIDE = 1024  # px, at least as fine as a picture of three inches
 
 _SMALL = TEXT - 1  # points, of the text at the colour bar
@@ -135,6 +136,9 @@ def draw(rows: Iterable[Row], criterion: Criterion, look: Look) -> list[Figure]:
 
 
 def _panel(row: Row, criterion: Criterion, look: Look, room: int) -> _Panel:
+    if len(row.caption) > LONGEST_CAPTION:
+        raise InputError(f"The caption '{row.caption[:40]} …' is too long. Shorten it to {LONGEST_CAPTION} "
+                         "letters.")
     require_letters([row.caption])
     caption = wrapped(row.caption, look.block / RESOLUTION)
     text = len(caption) * _LINE[TEXT] + _AFTER_CAPTION + _GAP

@@ -126,10 +126,15 @@ def labels_of(photos: Iterable[Path], within: Path | None = None) -> list[Labell
                  if within is None or folder.is_relative_to(os.path.abspath(within))]
         for folder in above:
             if folder not in found:
-                found[folder] = {labelled.path: labelled for category in _at(folder)
+                found[folder] = {labelled.path: labelled for category in _at(folder) or _without_train(folder)
                                  for labelled in _all_photos(category)}
         labels.append(next((found[folder][place] for folder in above if place in found[folder]), None))
     return labels
+
+
+def _without_train(folder: Path) -> list[Category]:
+    """The test photos of MVTec's layouts, whose masks are there even if the training photos are not."""
+    return [_mvtec(folder)] if (folder / "ground_truth").is_dir() and (folder / "test").is_dir() else []
 
 
 def _all_photos(category: Category) -> Iterable[LabelledPhoto]:

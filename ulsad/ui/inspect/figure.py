@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -91,7 +91,9 @@ def offered(
     first = list(dict.fromkeys([shown, *strangest]))[:FIRST]
     is_own = bool(chosen) and chosen != before and set(chosen) <= set(names)
     choices = list(dict.fromkeys([*(chosen if is_own else first), *strangest, shown]))
-    return (gr.Dropdown(choices), before) if is_own else (gr.Dropdown(choices, value=first), first)
+    if is_own:
+        return gr.Dropdown(choices, multiselect=True), before
+    return gr.Dropdown(choices, value=first, multiselect=True), first
 
 
 def _strangest_first(key: str, chosen: Criterion) -> list[int]:
@@ -111,11 +113,21 @@ def _drawn(
     masks = _masks(opened, indices, roots)
     look = Look(_drawable(opened, columns, masks), outline=OUTLINE in extras, bar=BAR in extras,
                 ignored=opened.detector.calibration.ignored)
-    pages = map_figure.draw(_rows(opened, indices, masks, _captions(captions, names, extras), chosen), chosen,
+    rows = _rows(opened, indices, masks, _captions(captions, names, extras), chosen)
+    progress, steps = gr.Progress(), len(indices) + len(formats)
+    pages = map_figure.draw(_counted(rows, lambda done: progress((done, steps), desc="Drawing")), chosen,
                             look)
-    folder = places.new(places.shown())
-    return [str(file) for kind in formats
-            for file in printing.write(folder / f"figure.{kind.lower()}", *pages)]
+    folder, files = places.new(places.shown()), []
+    for done, kind in enumerate(formats, start=len(indices)):
+        progress((done, steps), desc=f"Writing {kind}")
+        files += printing.write(folder / f"figure.{kind.lower()}", *pages)
+    return [str(file) for file in files]
+
+
+def _counted(rows: Iterator[Row], on_row: Callable[[int], None]) -> Iterator[Row]:
+    for done, row in enumerate(rows):
+        on_row(done)
+        yield row
 
 
 def _indices(opened: OpenBatch, names: Sequence[str]) -> list[int]:
@@ -180,9 +192,8 @@ def _rows(
     opened: OpenBatch, indices: Sequence[int], masks: Sequence[np.ndarray | None], captions: Sequence[str],
     chosen: Criterion,
 ) -> Iterator[Row]:
-    progress, references = gr.Progress(), opened.detector.references
+    references = opened.detector.references
     for done, (i, mask) in enumerate(zip(indices, masks, strict=True)):
-        progress((done, len(indices)), desc="Drawing")
         prediction = opened.batch.predictions[i]
         try:
             photo = opened.photo(i)
@@ -192,4 +203,3 @@ def _rows(
         yield Row(photo, prediction.maps(chosen.alpha, chosen.beta, chosen.combine),
                   captions[done] if done < len(captions) else "", mask,
                   references.photo(prediction.reference))
-    progress((len(indices), len(indices)), desc="Writing")
