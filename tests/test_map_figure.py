@@ -346,7 +346,7 @@ def test_an_unreadable_photo_is_left_out_unless_that_shifts_the_captions(tmp_pat
     shutil.copy(SWAPPED, tmp_path / "photos/b.jpg")
     arguments = ("figure", DEMO_MODEL, tmp_path / "photos", "--out", tmp_path / "a.svg")
     done = ulsad(*arguments)
-    assert done.returncode == 0 and "1 photos" in done.stdout and "left out: " in done.stderr
+    assert done.returncode == 0 and "1 photo on 1 page," in done.stdout and "left out: " in done.stderr
     for more in (("--captions", "b"), ()):
         if not more:
             (tmp_path / "photos/b.jpg").unlink()

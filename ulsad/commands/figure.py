@@ -84,9 +84,12 @@ def run(options: argparse.Namespace) -> None:
         pages = map_figure.draw(_rows(detector, shown, criterion, options), criterion, look)
         files = printing.write(options.out, *pages)
     sizes = " and ".join(dict.fromkeys("{:.1f} × {:.1f}".format(*page.get_size_inches()) for page in pages))
-    print(f"{', '.join(map(str, files))}: {len(shown)} photos on {len(pages)} "
-          f"{'page' if len(pages) == 1 else 'pages'}, {sizes} inches, α = {criterion.alpha:g}, "
-          f"β = {criterion.beta:g}")
+    print(f"{', '.join(map(str, files))}: {_counted(len(shown), 'photo')} on {_counted(len(pages), 'page')}, "
+          f"{sizes} inches, α = {criterion.alpha:g}, β = {criterion.beta:g}")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _look(options: argparse.Namespace) -> Look:
