@@ -371,6 +371,45 @@ def test_the_report_opens_without_a_network_and_holds_the_images(page, tmp_path)
     context.close()
 
 
+def test_a_figure_of_chosen_photos_downloads_for_print(page, tmp_path):
+    choose(page, "5 scratch.jpg")
+    panel(page, "Save")
+    page.locator("#paper-figure > button").click()
+    chosen = page.locator("#figure-photos .token")
+    expect(chosen).to_have_count(4)
+    expect(chosen.first).to_contain_text("5 scratch.jpg")
+    for name in chosen.all_inner_texts()[1:]:
+        chosen.filter(has_text=name.strip()).locator(".token-remove").click()
+    expect(chosen).to_have_count(1)
+    page.locator("#figure-photos input").click()
+    page.locator("#figure-photos").get_by_role("option", name="3 swapped.jpg").click()
+    expect(chosen).to_have_count(2)
+    choose(page, "0 good.jpg")
+    panel(page, "Mark")
+    panel(page, "Save")  # what was chosen stays
+    expect(chosen).to_have_count(2)
+    page.locator("#figure-captions textarea, #figure-captions input").fill("(a) scratch; (b) swapped")
+    page.get_by_label("outlines at the thresholds").check()
+    page.get_by_label("SVG").check()
+    page.locator("#make-paper-figure").click()
+    expect(page.locator("#taken")).to_contain_text("figure", timeout=60_000)
+    keep(page, "6-inspect-figure")
+    files = []
+    for i in range(3):
+        with page.expect_download() as download:
+            page.locator("#taken a").nth(i).click()
+        files.append(tmp_path / download.value.suggested_filename)
+        download.value.save_as(files[-1])
+    assert [file.suffix for file in files] == [".pdf", ".png", ".svg"]
+    assert files[0].read_bytes().startswith(b"%PDF")
+    with Image.open(files[1]) as figure:
+        assert figure.width == 2100 and figure.info["dpi"][0] == pytest.approx(300, abs=0.1)
+    text = files[2].read_text(encoding="utf-8")
+    assert text.index("(a) scratch") < text.index("(b) swapped") < text.index("α\xa0=\xa00.9")
+    assert text.count("<image ") == 2 * 4 + 1  # photo and maps, and the bar
+    page.locator("#paper-figure > button").click()
+
+
 def test_a_view_downloads_as_png_at_the_photos_size(page, tmp_path):
     choose(page, "3 swapped.jpg")
     with page.expect_download() as download:

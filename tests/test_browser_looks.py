@@ -40,6 +40,9 @@ def test_every_text_stands_out_from_what_is_behind_it(page, theme):
     expect(page.locator("#batch .row b")).to_have_count(8)
     for tab in ("Probe", "Reference", "Maps", "Mark", "Days", "Save", "?", "Threshold"):
         panel(page, tab)
+        if tab == "Save":
+            page.locator("#paper-figure > button").click()
+            expect(page.locator("#figure-photos .token")).to_have_count(4)
         assert page.evaluate(CONTRAST) == [], tab
     for tab in TABS[1:]:
         show(page, tab)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ulsad import InputError
-from ulsad.photos.datasets import find_categories, plain, read_mask, recognise
+from ulsad.photos.datasets import find_categories, labels_of, plain, read_mask, recognise
 
 
 def photo(path: Path) -> Path:
@@ -208,3 +209,29 @@ def test_a_damaged_mask_is_named(tmp_path):
     (tmp_path / "m.png").write_text("no")
     with pytest.raises(InputError, match=r"m\.png"):
         read_mask([tmp_path / "m.png"], 8)
+
+
+def test_a_photo_is_labelled_by_the_data_set_around_it(tmp_path):
+    bottle = tmp_path / "bottle"
+    train, good = photo(bottle / "train/good/000.png"), photo(bottle / "test/good/000.png")
+    broken, bare = photo(bottle / "test/broken/000.png"), photo(bottle / "test/broken/001.png")
+    truth = mask(bottle / "ground_truth/broken/000_mask.png")
+    alone = photo(tmp_path / "elsewhere/000.png")
+    found = labels_of([broken, alone, train, good, bare])
+    assert [label and (label.kind, label.masks) for label in found] == [
+        ("broken", (truth,)), None, ("good", ()), ("good", ()), ("broken", ())]
+    assert labels_of([broken], within=bottle) == found[:1]
+    assert labels_of([broken], within=bottle / "test") == [None]  # the masks lie outside
+    shutil.rmtree(bottle / "train")
+    assert labels_of([broken, good]) == [found[0], found[3]]
+
+
+def test_a_photo_deep_in_visa_is_labelled_by_the_table(tmp_path):
+    bad = photo(tmp_path / "candle/Data/Images/Anomaly/000.JPG")
+    truth = mask(tmp_path / "candle/Data/Masks/Anomaly/000.png")
+    (tmp_path / "split_csv").mkdir()
+    (tmp_path / "split_csv/1cls.csv").write_text(
+        "object,split,label,image,mask\ncandle,test,anomaly,candle/Data/Images/Anomaly/000.JPG,"
+        "candle/Data/Masks/Anomaly/000.png\n")
+    label, = labels_of([bad])
+    assert label.masks == (truth,) and not label.is_good

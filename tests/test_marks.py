@@ -17,7 +17,7 @@ from ulsad.photos.datasets import LabelledPhoto, read_mask
 from ulsad.photos.intake import Intake, keep, kept
 from ulsad.runs import directory
 from ulsad.runs.again import train_with
-from ulsad.runs.marks import Mark, Marks, beside
+from ulsad.runs.marks import Mark, Marks, beside, truth
 from ulsad.ui import batches, library, places
 from ulsad.ui.batches import Request
 from ulsad.ui.inspect import marking, scoring
@@ -208,6 +208,21 @@ def test_what_is_painted_goes_with_the_mark_and_is_outlined(opened, tmp_path):
     with pytest.raises(InputError, match="can't be read"):
         marked(0, strokes=[{"points": ["a"], "width": None}])
     assert len(marks.read()) == 3
+
+
+def test_the_truth_comes_from_the_data_set_and_else_from_a_mark(tmp_path, photo):
+    marks, painted = Marks(tmp_path / "marks"), np.zeros((8, 8), bool)
+    painted[0] = True
+    marks.add(SCRATCH, photo, painted)
+    scratch, = marks.read()
+    Image.fromarray(np.where(painted.T, 255, 0).astype(np.uint8)).save(tmp_path / "mask.png")
+    labelled = LabelledPhoto(photo, "scratch", masks=(tmp_path / "mask.png",))
+    assert (truth(labelled, scratch, marks, 8) == painted.T).all()
+    assert not truth(LabelledPhoto(photo, "good"), scratch, marks, 8).any()
+    for unknown in (None, LabelledPhoto(photo, "scratch")):
+        assert (truth(unknown, scratch, marks, 8) == painted).all()
+        assert not truth(unknown, GOOD, marks, 8).any()
+        assert truth(unknown, None, marks, 8) is None and truth(unknown, SCRATCH, marks, 8) is None
 
 
 def test_thresholds_need_an_open_marked_photo(opened):

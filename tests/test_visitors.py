@@ -51,6 +51,9 @@ EVENTS = {
     "inspect.take_away._restore": "looks the criterion's name up in the open model's file",
     "inspect.take_away._table": NO_NAME, "inspect.take_away._report": NO_NAME,
     "inspect.take_away._raw_maps": NO_NAME,
+    "inspect.figure.offered": "keeps those of the chosen names that are open",
+    "inspect.figure._drawn": "looks the photos' names up among those of the visitor's own batch; captions "
+                             "are drawn",
     "train.runs_list._listed": LISTED,
     "train.runs_list._clicked": "hands a row's name back to the browser",
     "train.runs_list._compared": LISTED,

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from ulsad.attention.concepts import Concept
 from ulsad.detector import rendering
+from ulsad.detector.printing import HEIGHT, LOWEST, RESOLUTION, TEXT, WIDTH, require_letters
 from ulsad.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ACROSS = 5  # pictures in a row
-WIDTH = 7.0  # of the figure, inches: the text width of a page
-HEIGHT = 9.0  # inches, the maximum of all pictures together, so that the figure fits on a page
-LOWEST = 0.3  # inches, the minimum of one picture
-RESOLUTION = 300  # dots per inch, of the PNG and of the pictures in a PDF
 OPACITY = 0.75
-_FORMATS = (".pdf", ".png", ".svg")
 
 
 def attention_map(photo: Image.Image, concept: Concept) -> Image.Image:
@@ -33,10 +28,11 @@ def attention_map(photo: Image.Image, concept: Concept) -> Image.Image:
 def draw(photo: Image.Image, concepts: Sequence[Concept], captions: Sequence[str] = ()) -> Figure:
     """The whole figure; a cross marks each query. Captions, if any, go below the maps in order.
 
-    Raises `InputError` when there are more captions than maps.
+    Raises `InputError` when there are more captions than maps, and for letters that can't be drawn.
     """
     if len(captions) > len(concepts):
         raise InputError(f"There are {len(captions)} captions for {len(concepts)} maps. Remove some.")
+    require_letters(captions)
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -58,15 +54,5 @@ def draw(photo: Image.Image, concepts: Sequence[Concept], captions: Sequence[str
         place.plot((concept.column + 0.5) / columns * photo.width, (concept.row + 0.5) / rows * photo.height,
                    "+", color="white", markersize=7, markeredgewidth=1.2)
     for place, caption in zip(axes[1:], captions, strict=False):
-        place.set_title(caption, y=-0.02, va="top", fontsize=8, parse_math=False)
+        place.set_title(caption, y=-0.02, va="top", fontsize=TEXT, parse_math=False)
     return figure
-
-
-def write(file: Path, figure: Figure) -> None:
-    """Write a PDF, PNG or SVG, by the file's suffix. Raises `InputError` for other suffixes."""
-    from matplotlib import rc_context
-
-    if file.suffix.lower() not in _FORMATS:
-        raise InputError(f"{file}: a figure can be written as {', '.join(_FORMATS)} only.")
-    with rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):  # keep text as text
-        figure.savefig(file, dpi=RESOLUTION)

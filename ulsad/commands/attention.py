@@ -9,6 +9,7 @@ from ulsad.attention import figure
 from ulsad.attention.attention import patch_features, standardised
 from ulsad.attention.concepts import GROUPS, concepts
 from ulsad.commands.options import add_machine, natural, positive
+from ulsad.detector import printing
 from ulsad.detector.preparation import choose_device
 from ulsad.errors import InputError
 from ulsad.method.backbones import BACKBONES, load_backbone
@@ -34,10 +35,11 @@ def run(options: argparse.Namespace) -> None:
     """Raises `InputError` for an unreadable photo or missing weights."""
     if not 1 <= options.concepts <= GROUPS:
         raise InputError(f"--concepts must be from 1 to {GROUPS}.")
+    printing.require_writable(options.out)
     config = Config(backbone=options.backbone, layers=options.layers and tuple(options.layers))
     extractor = load_backbone(config, options.weights).to(choose_device(options.device))
     photo = read_image(options.photo)
     features = patch_features(extractor, photo, config.image_size)
     found = concepts(standardised(features), options.concepts, options.temperature)
-    figure.write(options.out, figure.draw(photo, found, options.captions))
+    printing.write(options.out, figure.draw(photo, found, options.captions))
     print(f"{options.out}: the {len(found)} most distinct concepts of {options.photo.name}")

@@ -6,6 +6,9 @@ import argparse
 import math
 from pathlib import Path
 
+from ulsad.detector.criterion import Criterion, unpacked
+from ulsad.detector.detector import Ulsad
+from ulsad.errors import InputError
 from ulsad.method.config import PRESETS
 from ulsad.runs.process import Order
 
@@ -40,6 +43,36 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, metavar="FILE",
                         help="the backbone's pre-trained weights, or a folder with them")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 …; default: a GPU if there is one")
+
+
+def add_criterion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--criterion", metavar="NAME", help="α, β and thresholds saved under this name")
+    parser.add_argument("--alpha", type=float, help="quantile level mapped to 0 (default: the model's)")
+    parser.add_argument("--beta", type=float, help="quantile level mapped to 0.1 (default: the model's)")
+
+
+def judging(detector: Ulsad, options: argparse.Namespace) -> tuple[Ulsad, Criterion]:
+    """The criterion from the options of `add_criterion`, and the detector without the areas that it ignores.
+
+    It is the saved one, or else the suggested one at the given α and β. Raises `InputError`.
+    """
+    criterion = _criterion(detector, options)
+    return (detector.ignoring(unpacked(criterion.ignored)) if criterion.ignored else detector), criterion
+
+
+def _criterion(detector: Ulsad, options: argparse.Namespace) -> Criterion:
+    if options.criterion is not None:
+        if options.alpha is not None or options.beta is not None:
+            raise InputError("--criterion has its own α and β. Leave --alpha and --beta out, or --criterion.")
+        if options.criterion not in detector.criteria:
+            known = ", ".join(detector.criteria) or "none"
+            raise InputError(f"The model has no criterion '{options.criterion}'. Saved criteria: {known}.")
+        return detector.criteria[options.criterion]
+    alpha = detector.config.alpha if options.alpha is None else options.alpha
+    beta = detector.config.beta if options.beta is None else options.beta
+    if not 0 <= alpha < beta <= 1:
+        raise InputError(f"--alpha must be below --beta, both from 0 to 1, not {alpha} and {beta}.")
+    return Criterion.suggested(detector.calibration, alpha, beta)
 
 
 def natural(text: str) -> int:

@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ulsad.commands.options import add_machine
+from ulsad.commands.options import add_criterion, add_machine, judging
 from ulsad.compute import distributed
 from ulsad.detector import rendering, spreadsheet
 from ulsad.detector.batch import Batch, Table, strange_photos_warning
-from ulsad.detector.criterion import Criterion, unpacked
+from ulsad.detector.criterion import Criterion
 from ulsad.detector.detector import Ulsad
 from ulsad.detector.prediction import Prediction
 from ulsad.errors import InputError
-from ulsad.photos.archives import gather_photos
+from ulsad.photos.archives import named_photos
 from ulsad.photos.images import Skipped
 
 
@@ -40,9 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for scores.csv and the maps")
     parser.add_argument("--raw", action="store_true",
                         help="also write the raw local and global maps at photo size, as .npz")
-    parser.add_argument("--criterion", metavar="NAME", help="α, β and thresholds saved under this name")
-    parser.add_argument("--alpha", type=float, help="quantile level mapped to 0 (default: the model's)")
-    parser.add_argument("--beta", type=float, help="quantile level mapped to 0.1 (default: the model's)")
+    add_criterion(parser)
     add_machine(parser)
 
 
@@ -50,15 +48,13 @@ def run(options: argparse.Namespace) -> None:
     """If torchrun started several processes, they share the photos; the first one merges the tables."""
     with distributed.group():
         detector = Ulsad.load(options.model, options.weights, options.device or distributed.local_device())
-        criterion = _criterion(detector, options)
-        if criterion.ignored:
-            detector = detector.ignoring(unpacked(criterion.ignored))
+        detector, criterion = judging(detector, options)
         if options.photos.is_dir() and options.out.resolve().is_relative_to(options.photos.resolve()):
             raise InputError(f"--out {options.out} is inside the folder of photos, so the next run would "
                              "score the maps as photos. Choose a folder outside.")
         options.out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:
-            names = _named_photos(options.photos, Path(scratch))
+            names = named_photos(options.photos, Path(scratch))
             mine = dict(list(names.items())[distributed.rank()::distributed.size()])
             table = options.out / ("scores.csv" if distributed.size() == 1 else f".scores-{os.getpid()}.csv")
             written = _write_predictions(detector, mine, table, options.out / "maps", criterion, options.raw)
@@ -77,15 +73,6 @@ def run(options: argparse.Namespace) -> None:
             _write_skipped(options.out / "skipped.csv", skipped)
 
 
-def _named_photos(source: Path, scratch: Path) -> dict[Path, str]:
-    """Photos from a folder, a zip or one file, with their names relative to it."""
-    paths = gather_photos([source], scratch)
-    root = source if source.is_dir() else paths[0].parent
-    if source.suffix.lower() == ".zip":
-        root = scratch / "zip0"
-    return {path: path.relative_to(root).as_posix() for path in paths}
-
-
 def _merge(part: Path, table: Path, names: list[str]) -> None:
     """Merge every process's rows in the order of all photos."""
     head, *rows = spreadsheet.read(part)
@@ -95,20 +82,6 @@ def _merge(part: Path, table: Path, names: list[str]) -> None:
         order = {name: i for i, name in enumerate(names)}
         with spreadsheet.Writer(table) as merged:
             merged.rows([head, *sorted(rows, key=lambda row: order[str(row[0])])])
-
-
-def _criterion(detector: Ulsad, options: argparse.Namespace) -> Criterion:
-    """The criterion saved under the given name, or else the suggested one at the given α and β."""
-    if options.criterion is not None:
-        if options.criterion not in detector.criteria:
-            known = ", ".join(detector.criteria) or "none"
-            raise InputError(f"The model has no criterion '{options.criterion}'. Saved criteria: {known}.")
-        return detector.criteria[options.criterion]
-    alpha = detector.config.alpha if options.alpha is None else options.alpha
-    beta = detector.config.beta if options.beta is None else options.beta
-    if not 0 <= alpha < beta <= 1:
-        raise InputError(f"--alpha must be below --beta, both from 0 to 1, not {alpha} and {beta}.")
-    return Criterion.suggested(detector.calibration, alpha, beta)
 
 
 def _write_predictions(

@@ -13,7 +13,9 @@ from ulsad.method.calibration import AnomalyMaps
 
 # Normalised scores are shown from 0 (the α quantile of held-out good pixels) to 1, as in the paper.
 LOW, HIGH = 0.0, 1.0
+OPACITY = 0.6  # of the colours over a photo
 TITLES = ("photo", "local: patches", "global: whole photo", "combined")
+_GREY = (128, 128, 128, 200)  # of ignored pixels, with its opacity
 
 
 @cache
@@ -36,16 +38,22 @@ def strength(scores: np.ndarray, low: float = LOW, high: float = HIGH) -> np.nda
 
 
 def overlay(
-    photo: Image.Image, square: np.ndarray, opacity: float, low: float = LOW, high: float = HIGH
+    photo: Image.Image, square: np.ndarray, opacity: float, low: float = LOW, high: float = HIGH,
+    ignored: np.ndarray | None = None,
 ) -> Image.Image:
     """A square map stretched over a photo.
 
     Scores up to `low` leave the photo unchanged; over the next tenth of the scale the colours fade in, up to
-    `opacity`, where 1 hides the photo and 0 hides the colours.
+    `opacity`, where 1 hides the photo and 0 hides the colours. Pixels `ignored`, bool (s, s), turn grey.
     """
-    scores = stretch(square, (photo.height, photo.width))
+    size = photo.height, photo.width
+    scores = stretch(square, size)
     mask = Image.fromarray((255 * opacity * strength(scores, low, high)).astype(np.uint8))
-    return Image.composite(Image.fromarray(colours(scores, low, high)), photo, mask)
+    coloured = Image.composite(Image.fromarray(colours(scores, low, high)), photo, mask)
+    if ignored is None:
+        return coloured
+    mask = Image.fromarray((_GREY[3] * opacity * stretch(ignored, size)).astype(np.uint8))
+    return Image.composite(Image.new("RGB", photo.size, _GREY[:3]), coloured, mask)
 
 
 def heat(
@@ -66,19 +74,23 @@ def heat(
 def _heat_palette() -> bytes:
     shares = np.linspace(0, 1, 255)
     rows = np.column_stack([colours(shares, 0, 1), (255 * strength(shares, 0, 1)).astype(np.uint8)])
-    return np.vstack([rows, [[128, 128, 128, 200]]]).astype(np.uint8).tobytes()
+    return np.vstack([rows, [_GREY]]).astype(np.uint8).tobytes()
 
 
 def contour(square: np.ndarray, level: float) -> str:
-    """The lines where a map (s, s) crosses a level, as an SVG path in px of the map; "" where it doesn't.
+    """The lines of `outlines` as an SVG path; "" where there are none."""
+    return "".join("M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in line) for line in outlines(square, level))
+
+
+def outlines(square: np.ndarray, level: float) -> list[np.ndarray]:
+    """The lines where a map (s, s) crosses a level, each as (k, 2): x and y in px of the map.
 
     The centre of the first pixel lies at (0.5, 0.5).
     """
-    lines = contour_generator(z=square).lines(level)
-    return "".join("M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in np.asarray(line) + 0.5) for line in lines)
+    return [np.asarray(line) + 0.5 for line in contour_generator(z=square).lines(level)]
 
 
-def views(photo: Image.Image, maps: AnomalyMaps, opacity: float = 0.6) -> list[Image.Image]:
+def views(photo: Image.Image, maps: AnomalyMaps, opacity: float = OPACITY) -> list[Image.Image]:
     """The photo, and the photo under its local, global and combined map; a missing global map is grey."""
     squares = (maps.local, maps.global_, maps.combined)
     missing = Image.new("RGB", photo.size, (128, 128, 128))

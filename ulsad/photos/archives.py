@@ -27,6 +27,16 @@ def gather_photos(sources: list[Path], scratch: Path) -> list[Path]:
     return photos
 
 
+def named_photos(source: Path, scratch: Path) -> dict[Path, str]:
+    """The photos of a folder, a zip or one file, with their names relative to it; a zip is unpacked below
+    `scratch`."""
+    paths = gather_photos([source], scratch)
+    root = source if source.is_dir() else paths[0].parent
+    if source.suffix.lower() == ".zip":
+        root = scratch / "zip0"
+    return {path: path.relative_to(root).as_posix() for path in paths}
+
+
 def extract_photos(
     archive: Path | str, folder: Path, max_files: int = MAX_FILES, max_bytes: int = MAX_BYTES
 ) -> list[Path]:

@@ -31,6 +31,7 @@ VISA, PLAIN = "VisA", "plain"
 
 _MPDD = {"tubes", "metal_plate", "connector", "bracket_white", "bracket_black", "bracket_brown"}
 _TABLE = "split_csv/1cls.csv"
+_ABOVE = 6  # VisA's photos are five folders below its own
 _MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")  # lossless; JPEG would blur the labels
 
 
@@ -105,10 +106,39 @@ def plain(folder: Path) -> Category:
     for path in _photos(defects):
         parts = path.relative_to(defects).parts
         kind = parts[0] if len(parts) > 1 else UNNAMED_DEFECT
-        masks = _masks_of(path, folder / "masks" / "/".join(parts[:-1]))
+        masks = masks_of(path, folder / "masks" / "/".join(parts[:-1]))
         bad.append(LabelledPhoto(path, kind, GROUPS.get(kind), masks))
     test = [LabelledPhoto(path, GOOD) for path in _photos(folder / "test-good")] + bad
     return Category(PLAIN, folder.name, _photos(folder / "good"), _photos(folder / "held-out"), tuple(test))
+
+
+def labels_of(photos: Iterable[Path], within: Path | None = None) -> list[LabelledPhoto | None]:
+    """What the data set around each photo says of it; None where it lies in no known layout.
+
+    Looked for in up to `_ABOVE` folders above the photo, and only in those inside `within`. Raises
+    `InputError` for a damaged table of VisA.
+    """
+    found: dict[Path, dict[Path, LabelledPhoto]] = {}
+    labels = []
+    for photo in photos:
+        place = Path(os.path.abspath(photo))
+        above = [folder for folder in place.parents[:_ABOVE]
+                 if within is None or folder.is_relative_to(os.path.abspath(within))]
+        for folder in above:
+            if folder not in found:
+                found[folder] = {labelled.path: labelled for category in _at(folder) or _without_train(folder)
+                                 for labelled in _all_photos(category)}
+        labels.append(next((found[folder][place] for folder in above if place in found[folder]), None))
+    return labels
+
+
+def _without_train(folder: Path) -> list[Category]:
+    """The test photos of MVTec's layouts, whose masks are there even if the training photos are not."""
+    return [_mvtec(folder)] if (folder / "ground_truth").is_dir() and (folder / "test").is_dir() else []
+
+
+def _all_photos(category: Category) -> Iterable[LabelledPhoto]:
+    return (*category.test, *(LabelledPhoto(path, GOOD) for path in category.train + category.held_out))
 
 
 def read_mask(paths: Iterable[Path], size: int) -> np.ndarray:
@@ -145,7 +175,7 @@ def _mvtec(folder: Path) -> Category:
     test = []
     for kind in _folders(folder / "test"):
         masks = folder / "ground_truth" / kind.name
-        test += [LabelledPhoto(path, kind.name, GROUPS.get(kind.name), _masks_of(path, masks))
+        test += [LabelledPhoto(path, kind.name, GROUPS.get(kind.name), masks_of(path, masks))
                  for path in _photos(kind)]
     is_loco = any(photo.kind in GROUPS for photo in test)
     layout = "MVTec LOCO" if is_loco else "MPDD" if folder.name in _MPDD else "MVTec AD"
@@ -155,7 +185,7 @@ def _mvtec(folder: Path) -> Category:
 
 def _btad(folder: Path) -> Category:
     good = [LabelledPhoto(path, GOOD) for path in _photos(folder / "test/ok")]
-    bad = [LabelledPhoto(path, "ko", None, _masks_of(path, folder / "ground_truth/ko"))
+    bad = [LabelledPhoto(path, "ko", None, masks_of(path, folder / "ground_truth/ko"))
            for path in _photos(folder / "test/ko")]
     return Category("BTAD", folder.name, _photos(folder / "train/ok"), (), tuple(good + bad))
 
@@ -220,7 +250,7 @@ def _photos(folder: Path) -> tuple[Path, ...]:
     return tuple(find_images(folder)) if folder.is_dir() and any(folder.iterdir()) else ()
 
 
-def _masks_of(photo: Path, folder: Path) -> tuple[Path, ...]:
+def masks_of(photo: Path, folder: Path) -> tuple[Path, ...]:
     """The masks of a photo in its kind's folder: NAME_mask.*, NAME.*, or all in a folder NAME."""
     if (several := folder / photo.stem).is_dir():
         return tuple(find_images(several))

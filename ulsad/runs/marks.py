@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ulsad.errors import InputError
+from ulsad.photos.datasets import LabelledPhoto, read_mask
 from ulsad.photos.files import link_or_copy, write_text
 from ulsad.runs.directory import MARKS, companion, part_of
 
@@ -148,6 +149,22 @@ class Marks:
 
     def _write(self, marks: list[Mark]) -> None:
         write_text(self.folder / _LIST, json.dumps([asdict(mark) for mark in marks], indent=1))
+
+
+def truth(
+    label: LabelledPhoto | None, mark: Mark | None, marks: Marks, side: int
+) -> np.ndarray | None:
+    """Where the defect of a photo is, bool (side, side); nowhere on a good one; None if nobody said.
+
+    A data set's label counts first, then what a person has marked. Raises `InputError` for a mask that is
+    gone or can't be read.
+    """
+    if label and (label.is_good or label.masks):
+        return read_mask(label.masks, side)
+    if mark and mark.is_good:
+        return read_mask((), side)
+    painted = marks.mask(mark) if mark else None
+    return read_mask([painted], side) if painted else None
 
 
 def beside(model_file: Path) -> Marks:

@@ -11,6 +11,7 @@ import gradio as gr
 
 from ulsad.attention import figure as attention_figure
 from ulsad.attention.concepts import GROUPS
+from ulsad.detector import printing
 from ulsad.errors import InputError
 from ulsad.method.backbones import BACKBONES
 from ulsad.ui import library, places
@@ -243,5 +244,5 @@ def _draw(models_dir: Path, captions: str, count: int, matched: bool, *looking: 
     folder = places.new(places.shown())
     files = [folder / f"attention of {name}{ending}" for ending in (".pdf", ".png")]
     for file in files:
-        attention_figure.write(file, figure)
+        printing.write(file, figure)
     return gr.File([str(file) for file in files], visible=True)

@@ -83,8 +83,8 @@ def build() -> tuple[Charts, marking.Marking, take_away.Kept]:
             pixels = component(["inspect/charts", "inspect/pixels"], chart, "pixels")
         with gr.Tab("Days"):
             days = component(["inspect/charts", "inspect/days"], f"{chart}<div class='words'></div>", "days")
-        with gr.Tab("Save"):
-            kept = take_away.build()
+        with gr.Tab("Save") as tab:
+            kept = take_away.build(tab)
         with gr.Tab("?"):
             gr.Markdown(EXPLANATION + "\n**Keys**\n" + SHORTCUTS)
     charts = Charts(scores, target, promise, suggest, scatter, pixels, kind, contrast, marks, days)

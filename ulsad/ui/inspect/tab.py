@@ -13,7 +13,7 @@ from ulsad.detector.criterion import BOTH, FAIL, GLOBAL, LOCAL, NEITHER, PASS, R
 from ulsad.photos import probe
 from ulsad.ui import batches, library, opening, slot
 from ulsad.ui.component import Update, component
-from ulsad.ui.inspect import days, marking, panel, scoring, take_away, viewer
+from ulsad.ui.inspect import days, figure, marking, panel, scoring, take_away, viewer
 from ulsad.ui.inspect.views import ALL, DRAWN, Controls, suggested_lines
 
 
@@ -73,12 +73,12 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
         [wanted.change, page.load, model.change], library.show_errors(partial(scoring.score, models_dir)),
         [model, wanted, key, asked], [coming, key, index, photos.progress, photos.stop, model, wanted],
         show_progress="hidden", concurrency_id="score", concurrency_limit=4, trigger_mode="multiple")
-    scored.success(
+    drawn = scored.success(
         library.show_errors(partial(scoring.own_settings, models_dir)),
         [key, charts.target, *settings],
         [index, *settings, kept.saved, photos.of_verdict, photos.of_branch], show_progress="hidden",
-    ).success(library.show_errors(_draw), inputs, views, **live
-    ).success(library.show_errors(days.shown), key, charts.days, **live)
+    ).success(library.show_errors(_draw), inputs, views, **live)
+    drawn.success(library.show_errors(days.shown), key, charts.days, **live)
     photos.stop.click(scoring.stop, coming, None)
     photos.dropped.change(library.show_errors(partial(scoring.opened, models_dir)),
                           [photos.dropped, wanted, model], wanted, show_progress="hidden")
@@ -115,6 +115,8 @@ def build(page: gr.Blocks, model: gr.Dropdown, models_dir: Path, data_root: Path
 
     restored = take_away.wire(kept, model, key, index, settings, models_dir)
     restored.success(library.show_errors(_draw), inputs, views, **each)
+    offer = figure.wire(kept.paper, kept.files, key, index, settings, models_dir, data_root)
+    drawn.success(**offer)
     return Inspected(wanted, photos.dropped, key, index, photos.to_train, marks.again)
 
 

@@ -1,4 +1,4 @@
-"""Save criteria with the model, and export a table, a report and raw maps."""
+"""Save criteria with the model, and export a table, a report, raw maps and a figure."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ulsad.errors import InputError
 from ulsad.runs.report import write_report, write_table
 from ulsad.ui import batches, library, places
 from ulsad.ui.component import Update
+from ulsad.ui.inspect import figure
 from ulsad.ui.inspect.views import criterion
 
 
@@ -29,10 +30,11 @@ class Kept:
     table: gr.Button
     report: gr.Button
     maps: gr.Button
+    paper: figure.Chosen
     files: gr.File
 
 
-def build() -> Kept:
+def build(tab: gr.Tab) -> Kept:
     """Lay out the components."""
     saved = gr.Dropdown([], label="Criteria saved with this model", elem_id="criteria",
                         info="α, β, combination, thresholds and ignored areas")
@@ -41,9 +43,10 @@ def build() -> Kept:
     table, report, maps = (gr.Button(title, elem_id=f"take-{what}", size="sm") for what, title in (
         ("table", "Table of all photos (CSV)"), ("report", "Report with pictures (HTML)"),
         ("maps", "Raw maps of this photo (.npy)")))
+    paper = figure.build(tab)
     files = gr.File(label="Ready to download, as of your last click", file_count="multiple",
                     interactive=False, elem_id="taken")
-    return Kept(saved, name, table, report, maps, files)
+    return Kept(saved, name, table, report, maps, paper, files)
 
 
 def wire(
