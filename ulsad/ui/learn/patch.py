@@ -111,7 +111,7 @@ def _of_cross(lesson: Lesson, row: int, column: int) -> Numbers:
     nearest = divmod(int(lesson.expected.nearest[row, column]), lesson.grid[1])
     return [("to itself", _percent(cross[row, column])), ("shared by", _patches(spread(cross))),
             ("Â against A", f"{lesson.attention_error[row, column]:.4f}"),
-            ("nearest good patch to û: row, column", "{}, {}".format(*nearest))]
+            ("nearest to û: row, column", "{}, {}".format(*nearest))]
 
 
 def _of_verdict(lesson: Lesson, row: int, column: int) -> Numbers:
