@@ -48,6 +48,8 @@ def main(folder: Path) -> None:
             keep(page, folder / "inspect.webp")
             attend(page)
             keep(page, folder / "attention.webp", height=1330)
+            learn(page)
+            keep(page, folder / "learn.webp")
             browser.close()
 
 
@@ -81,6 +83,18 @@ def inspect(page: Page, photos: Path) -> None:
 def attend(page: Page) -> None:
     page.get_by_role("tab", name="Attention").click()
     expect(page.locator("#concepts figure")).to_have_count(4)
+
+
+def learn(page: Page) -> None:
+    """The global map of a good tray beside a copy without a part."""
+    page.get_by_role("tab", name="Learn").click()
+    good = page.locator("#learn-photo input")
+    good.click()
+    page.get_by_role("option", name=re.compile("^good")).first.click()
+    expect(page.locator("#learn h3").first).to_have_text(re.compile("^good"))
+    page.locator("#learn-beside input").nth(2).check()
+    expect(page.locator("#learn .side")).to_have_count(2)
+    page.locator("#learn [data-step='7']").click()
 
 
 def keep(page: Page, file: Path, height: int = HEIGHT) -> None:
