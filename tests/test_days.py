@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from ulsad.photos.images import find_images
-from ulsad.runs import directory, drift, scored
+from ulsad.runs import directory, drift, events, scored
 from ulsad.runs.drift import Expected, has_risen
 from ulsad.runs.marks import Mark
 from ulsad.runs.scored import Log, Scored
@@ -87,7 +87,7 @@ def test_a_long_log_is_read_from_its_end_and_fast(log):
 def test_the_log_lies_beside_its_model_and_follows_its_name(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    (run / directory.EVENTS).touch()
+    (run / events.EVENTS).touch()
     assert scored.beside(tmp_path / "run" / "model.safetensors").file == tmp_path / "run" / "scored.jsonl"
     shutil.rmtree(run)
     model = tmp_path / "part 1.5.safetensors"

@@ -24,7 +24,7 @@ from ulsad.__main__ import main
 from ulsad.compute import distributed
 from ulsad.compute.rows import MappedRows
 from ulsad.detector import spreadsheet
-from ulsad.runs import directory
+from ulsad.runs import directory, events
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,7 +81,7 @@ def test_two_processes_train_and_score_as_one(good_photos, demo_set, tmp_path):
     assert len(model.record["skipped"]) == 1 and "tray_004 broken.png" in state.message
     assert done.stdout.count(f"{state.model}: ") == 1 and "2 processes" in state.machine
     assert {file.name for file in folder.iterdir()} == {
-        directory.CARD, directory.CONFIG, directory.EVENTS, directory.HEARTBEAT, directory.MODEL,
+        directory.CARD, directory.CONFIG, events.EVENTS, directory.HEARTBEAT, directory.MODEL,
         directory.ORDER, directory.OUTCOME, directory.PREVIEW, directory.STRANGEST}
 
     assert main(["predict", str(DEMO_MODEL), str(tested), "--out", str(tmp_path / "alone")]) == 0

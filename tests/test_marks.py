@@ -15,7 +15,7 @@ from PIL import Image
 from ulsad import InputError
 from ulsad.photos.datasets import LabelledPhoto, read_mask
 from ulsad.photos.intake import Intake, keep, kept
-from ulsad.runs import directory
+from ulsad.runs import directory, events
 from ulsad.runs.again import train_with
 from ulsad.runs.marks import Mark, Marks, beside, truth
 from ulsad.ui import batches, library, places
@@ -96,7 +96,7 @@ def test_a_training_with_marked_defects_gets_their_masks(tmp_path, monkeypatch):
     good, known, *said = DEMO_PHOTOS[:5]
     keep(Intake((good,), (), (LabelledPhoto(known, "dent", masks=(known_mask,)),)), run / directory.PHOTOS)
     (run / "order.json").write_text('{"photos": []}')
-    (run / directory.EVENTS).touch()
+    (run / events.EVENTS).touch()
     for photo, mask in zip((known, *said), (None, painted, painted, None), strict=True):
         digest = photo.stem.replace(" ", "")
         marks.add(Mark(digest, "x.jpg", False, "scratch", 0.5, "tray", "", ""), photo, mask)
@@ -126,7 +126,7 @@ def test_a_damaged_list_is_named(tmp_path):
 def test_marks_lie_beside_their_model_and_follow_its_name(tmp_path, photo):
     for run in (tmp_path / "run", tmp_path / "part/version 1"):
         run.mkdir(parents=True)
-        (run / directory.EVENTS).touch()
+        (run / events.EVENTS).touch()
     assert beside(tmp_path / "run" / "model.safetensors").folder == tmp_path / "run" / "marks"
     (tmp_path / "part" / directory.PART).write_text("{}")
     assert beside(tmp_path / "part/version 1/model.safetensors").folder == tmp_path / "part" / "marks"

@@ -16,7 +16,8 @@ from ulsad import InputError, Ulsad
 from ulsad.photos.datasets import LabelledPhoto
 from ulsad.photos.intake import Intake, keep
 from ulsad.runs import directory, parcel, parts, turned
-from ulsad.runs.directory import EVENTS, MARKS, MODEL, ORDER, PART, PHOTOS
+from ulsad.runs.directory import MARKS, MODEL, ORDER, PART, PHOTOS
+from ulsad.runs.events import EVENTS
 from ulsad.runs.marks import Mark, Marks
 from ulsad.runs.turned import Comparison, Turned, Verdict
 from ulsad.ui import library

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from ulsad.photos.images import find_images
-from ulsad.runs import directory
+from ulsad.runs import directory, events
 from ulsad.runs.outcome import judge
 from ulsad.ui import library, places
 from ulsad.ui.train import tab as train_tab
@@ -64,7 +64,7 @@ def test_a_finished_run_is_shown_without_writing_into_its_folder(good_photos, de
     folder.mkdir()
     detector.save(folder / directory.MODEL)
     judge(detector, ()).write(folder / directory.OUTCOME)
-    directory.append(folder, "finished")
+    events.append(folder, "finished")
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     shown = train_tab._watch(tmp_path, "run", ())
     model, card = (Path(button.value["path"]) for button in shown[8:10])
@@ -77,7 +77,7 @@ def test_a_finished_run_is_shown_without_writing_into_its_folder(good_photos, de
 def test_lists_are_read_again_when_somebody_else_changes_them(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        directory.append(tmp_path / name, "stopped")
+        events.append(tmp_path / name, "stopped")
     seen = train_tab._watch(tmp_path, "a", ())
     assert all(value == {"__type__": "update"} for value in train_tab._watch(tmp_path, "a", seen[-1]))
     directory.delete(tmp_path / "b")

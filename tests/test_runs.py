@@ -18,7 +18,7 @@ from conftest import TINY
 from ulsad import InputError, Ulsad, Watch
 from ulsad.__main__ import main
 from ulsad.detector.fitting import Progress
-from ulsad.runs import directory
+from ulsad.runs import directory, events
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = ["--set", "frn_width=32", "autoencoder_width=16", "augmented_photos=0", "batch_size=8",
@@ -82,7 +82,7 @@ def test_stopped_resumed_killed_and_resumed_again_a_run_ends_as_if_nothing_had_b
         assert torch.equal(values, resumed[name]), name
     assert json.loads((folder / directory.CONFIG).read_text())["frn_width"] == 32
     assert {file.name for file in folder.iterdir()} == {
-        directory.CARD, directory.CONFIG, directory.EVENTS, directory.HEARTBEAT, directory.LOG,
+        directory.CARD, directory.CONFIG, events.EVENTS, directory.HEARTBEAT, directory.LOG,
         directory.MODEL, directory.ORDER, directory.OUTCOME, directory.PREVIEW, directory.STRANGEST}
 
     assert main(["train", str(good_photos), *SETTINGS, "--run-dir", str(folder)]) == 2
@@ -137,7 +137,7 @@ def test_a_training_whose_folder_was_taken_away_ends_and_leaves_nothing(good_pho
     folder.rename(tmp_path / "elsewhere")
     assert process.wait(60) == 2
     assert "no longer exists" in log(tmp_path / "elsewhere")
-    assert not (folder / directory.MODEL).exists() and not (folder / directory.EVENTS).exists()
+    assert not (folder / directory.MODEL).exists() and not (folder / events.EVENTS).exists()
 
 
 @pytest.mark.slow
@@ -154,10 +154,10 @@ def test_interrupting_the_command_keeps_a_model(good_photos, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
 
 
-def write_events(folder: Path, *events: dict | str) -> Path:
+def write_events(folder: Path, *written: dict | str) -> Path:
     folder.mkdir(parents=True)
-    lines = [event if isinstance(event, str) else json.dumps(event) for event in events]
-    (folder / directory.EVENTS).write_text("".join(line + "\n" for line in lines))
+    lines = [event if isinstance(event, str) else json.dumps(event) for event in written]
+    (folder / events.EVENTS).write_text("".join(line + "\n" for line in lines))
     return folder
 
 
@@ -167,11 +167,11 @@ def training(*steps: int) -> list[dict]:
 
 def test_a_line_cut_short_does_not_hide_a_run(tmp_path):
     folder = write_events(tmp_path / "run", '{"event": "reading", "done": 1, "total"', *training(4))
-    with open(folder / directory.EVENTS, "a") as file:
+    with open(folder / events.EVENTS, "a") as file:
         file.write('{"event": "training", "step"')  # being written at this moment, or all there was room for
     state = directory.read(folder)
     assert (state.phase, state.done, len(state.steps)) == ("training", 4, 1)
-    directory.end(folder, "failed", message="The disk is full.")
+    events.end(folder, "failed", message="The disk is full.")
     assert (directory.read(folder).status, directory.read(folder).message) == ("failed", "The disk is full.")
 
 
@@ -202,21 +202,21 @@ def test_a_silent_run_is_interrupted_and_opens_with_its_checkpoint(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_disk_that_is_full_ends_no_training_and_the_end_is_reported(tmp_path):
-    folder, events = tmp_path / "run", tmp_path / "run" / directory.EVENTS
+    folder, file = tmp_path / "run", tmp_path / "run" / events.EVENTS
     folder.mkdir()
-    report = directory.Reporter(folder)
+    report = events.Reporter(folder)
     with directory.alive(folder):
-        events.symlink_to("/dev/full")
+        file.symlink_to("/dev/full")
         report(Progress("reading", 4, 4))
         with pytest.raises(OSError, match="No space left"):
-            directory.end(folder, "failed", message="full")
-        assert {file.name for file in folder.iterdir()} == {directory.EVENTS, directory.HEARTBEAT}
-        events.unlink()
+            events.end(folder, "failed", message="full")
+        assert {there.name for there in folder.iterdir()} == {events.EVENTS, directory.HEARTBEAT}
+        file.unlink()
         report(Progress("features", 4, 4))
-        directory.end(folder, "failed", message="full")
+        events.end(folder, "failed", message="full")
     assert (directory.read(folder).status, directory.read(folder).phase) == ("failed", "features")
-    events.unlink()
-    events.mkdir()
+    file.unlink()
+    file.mkdir()
     report(Progress("training", 4, 4))
     assert directory.read(folder).steps == []
 

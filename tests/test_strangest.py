@@ -14,7 +14,7 @@ from ulsad.detector.criterion import Criterion
 from ulsad.method.calibration import Combination
 from ulsad.photos.images import digest, find_images, read_square
 from ulsad.photos.intake import Intake, keep, kept
-from ulsad.runs import directory
+from ulsad.runs import directory, events
 from ulsad.runs.again import train_with, train_without
 from ulsad.runs.marks import Mark, Marks
 from ulsad.runs.outcome import Outcome, Scores
@@ -62,7 +62,7 @@ def run(tmp_path, good_photos):
     (folder / directory.ORDER).write_text(
         '{"photos": ["' + str(folder / directory.PHOTOS) + '"], "preset": "thorough", "settings": '
         + str([*SETTINGS, "steps=2", "batch_size=4"]).replace("'", '"') + "}")
-    (folder / directory.EVENTS).write_text('{"event": "finished"}\n')
+    (folder / events.EVENTS).write_text('{"event": "finished"}\n')
     (folder.parent / directory.PART).write_text("{}")
     return folder
 

@@ -22,7 +22,7 @@ from conftest import DEMO_MODEL, DEMO_PHOTOS
 from gradio import components
 
 from ulsad.photos.images import find_images
-from ulsad.runs import directory
+from ulsad.runs import directory, events
 from ulsad.ui import page, places
 from ulsad.ui.attention.views import MODEL as MODEL_ABOVE
 
@@ -138,7 +138,7 @@ def there(tmp_path_factory) -> Path:
     for place in ("models/mine", "outside/run", "data/good", "outside/photos"):
         (root / place).mkdir(parents=True)
     for run in ("models/mine", "outside/run"):
-        directory.append(root / run, "stopped")
+        events.append(root / run, "stopped")
         (root / run / directory.ORDER).write_text(json.dumps({"photos": [str(root / "outside/photos")]}))
         shutil.copy(DEMO_MODEL, root / run / directory.MODEL)
         (root / run / directory.OUTCOME).write_text(SECRET)

@@ -21,7 +21,6 @@ Run directories stand in the models directory, or in the folder of their part, s
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -32,14 +31,14 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from ulsad.detector.fitting import Progress
 from ulsad.errors import InputError
+from ulsad.runs import events
 
-ORDER, CONFIG, EVENTS, HEARTBEAT, STOP = "order.json", "config.json", "events.jsonl", "heartbeat", "stop"
+ORDER, CONFIG, HEARTBEAT, STOP = "order.json", "config.json", "heartbeat", "stop"
 MODEL, CHECKPOINT, PHOTOS, PREVIEW = "model.safetensors", "checkpoint.safetensors", "photos", "preview.png"
 WEIGHTS = "weights"  # a folder beside the runs, for backbones' published weights files
 SUFFIX = ".safetensors"  # of a model file beside the runs that belongs to no run
@@ -54,9 +53,7 @@ RESERVED = {WEIGHTS, MARKS, DEMO, ONLY}
 DELETED = ".deleted-"  # begins the hidden name of a folder that is being deleted
 
 _SILENCE = 15.0  # seconds without a heartbeat after which a process counts as dead
-_NUMBERS = {"time", "ticket", "ahead", "done", "total", "step", "local", "attention", "local_global"}
 _ENDINGS = ("finished", "stopped", "failed")
-_RESERVE = "reserve"  # a 64 kB file, deleted at the end so that even a full disk can be reported
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ def resume(folder: Path) -> subprocess.Popen:
 
 
 def _spawn(folder: Path, arguments: list[str]) -> subprocess.Popen:
-    append(folder, "starting", ticket=time.time())
+    events.append(folder, "starting", ticket=time.time())
     (folder / HEARTBEAT).touch()
     command = [sys.executable, "-m", "ulsad", "train", *arguments, "--run-dir", str(folder), "--queue"]
     root = Path(__file__).resolve().parents[2]
@@ -187,27 +184,6 @@ def can_be_a_name(name: str) -> bool:
                 or name.lower().endswith(SUFFIX) or len(name.encode(errors="replace")) > 100)
 
 
-def append(folder: Path, event: str, **values: Any) -> None:
-    """Append a line to events.jsonl, first ending one that a full disk may have cut short."""
-    line = json.dumps({"event": event, "time": round(time.time(), 2), **values})
-    with open(folder / EVENTS, "a+b") as file:
-        file.write(f"{rest_of_line(file)}{line}\n".encode())
-
-
-def rest_of_line(file: BinaryIO) -> str:
-    """What ends the last line of a file that is appended to: "" where it is whole."""
-    if not file.seek(0, os.SEEK_END):
-        return ""
-    file.seek(-1, os.SEEK_END)
-    return "" if file.read(1) == b"\n" else "\n"
-
-
-def end(folder: Path, event: str, **values: Any) -> None:
-    """Report how a run ended, even if the disk is full."""
-    (folder / _RESERVE).unlink(missing_ok=True)
-    append(folder, event, **values)
-
-
 @contextmanager
 def alive(folder: Path) -> Iterator[None]:
     """Keep this run's heartbeat going while the block runs."""
@@ -218,7 +194,7 @@ def alive(folder: Path) -> Iterator[None]:
             with suppress(OSError):
                 (folder / HEARTBEAT).touch()
 
-    (folder / _RESERVE).write_bytes(bytes(2**16))
+    (folder / events.RESERVE).write_bytes(bytes(2**16))
     (folder / HEARTBEAT).touch()
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
@@ -227,31 +203,15 @@ def alive(folder: Path) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        (folder / _RESERVE).unlink(missing_ok=True)
-
-
-class Reporter:
-    """Writes training progress to events.jsonl: at most four lines a second, a few hundred in a long run."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.started, self.last = folder, time.monotonic(), 0.0
-
-    def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if progress.done < progress.total and now - self.last < max(0.25, (now - self.started) / 500):
-            return
-        self.last = now
-        step = asdict(progress.step) if progress.step else {}
-        with suppress(OSError):  # failing to report progress must not end the training
-            append(self.folder, progress.phase, done=progress.done, total=progress.total, **step)
+        (folder / events.RESERVE).unlink(missing_ok=True)
 
 
 def read(folder: Path) -> RunState:
     """The state of a run, from its directory alone."""
-    events = _events(folder)
-    last = events[-1] if events else {}
+    written = events.read(folder)
+    last = written[-1] if written else {}
     progress: dict[str, Any] = next(
-        (event for event in reversed(events) if event["event"] not in (*_ENDINGS, "machine")), {})
+        (event for event in reversed(written) if event["event"] not in (*_ENDINGS, "machine")), {})
     status = _status(folder, last)
     return RunState(
         folder=folder,
@@ -262,17 +222,17 @@ def read(folder: Path) -> RunState:
         total=progress.get("total", 0),
         seconds_left=progress.get("seconds_left"),
         message=_last_words(folder) if status == "interrupted" else last.get("message", ""),
-        machine=next((event["name"] for event in reversed(events) if event["event"] == "machine"), ""),
+        machine=next((event["name"] for event in reversed(written) if event["event"] == "machine"), ""),
         stopping=(folder / STOP).exists(),
-        ticket=max((event["ticket"] for event in events if "ticket" in event), default=0.0),
-        steps=_steps(events),
+        ticket=max((event["ticket"] for event in written if "ticket" in event), default=0.0),
+        steps=_steps(written),
     )
 
 
-def _steps(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _steps(written: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The training events; steps that a resumed run repeated replace the earlier ones."""
     steps: list[dict[str, Any]] = []
-    for event in events:
+    for event in written:
         if event["event"] == "training":
             while steps and steps[-1]["step"] >= event["step"]:
                 steps.pop()
@@ -304,47 +264,17 @@ def _last_words(folder: Path) -> str:
     return next((line for line in reversed(lines) if line.strip()), "")
 
 
-def _events(folder: Path) -> list[dict[str, Any]]:
-    try:
-        text = (folder / EVENTS).read_text(encoding="utf-8")
-    except OSError:  # no events yet, or the run is being deleted
-        return []
-    # The last line may be half written; it will be complete at the next read.
-    lines = text.rpartition("\n")[0].splitlines()
-    return [event for line in lines if (event := parsed(line))]
-
-
-def parsed(line: str) -> dict[str, Any] | None:
-    """None for a line cut short by a full disk, and for one that no training writes, so that it does not hide
-    the run."""
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return {"time": 0.0} | event if _is_event(event) else None
-
-
-def _is_event(event: Any) -> bool:
-    """Whether values have the types that readers of events rely on."""
-    if not isinstance(event, dict):
-        return False
-    texts, numbers = {"message", "name"} & event.keys(), _NUMBERS & event.keys()
-    needed = {"training": "step", "machine": "name"}.get(str(event.get("event")), "event")
-    return (needed in event and all(isinstance(event.get(key), str) for key in ("event", *texts))
-            and all(isinstance(event[key], (int, float)) for key in numbers))
-
-
 def all_runs(models_dir: Path) -> list[Path]:
     """Run directories below a models directory, newest first; links are ignored."""
     places = [models_dir, *(file.parent for file in models_dir.glob(f"*/{PART}") if _is_here(file.parent))]
-    folders = [file.parent for place in places for file in place.glob(f"*/{EVENTS}")]
+    folders = [file.parent for place in places for file in place.glob(f"*/{events.EVENTS}")]
     return sorted(filter(_is_here, folders), key=_last_written, reverse=True)
 
 
 def companion(model_file: Path, name: str) -> Path:
     """What goes with a model, given by its file: NAME in a run's directory, or FILE.NAME beside a model file
     FILE.safetensors without a run."""
-    is_run = (model_file.parent / EVENTS).is_file()
+    is_run = (model_file.parent / events.EVENTS).is_file()
     return model_file.with_name(name) if is_run else model_file.with_suffix(f".{name}")
 
 
@@ -393,6 +323,6 @@ def named(models_dir: Path, name: str | None) -> Path:
 
 def _last_written(folder: Path) -> float:
     try:
-        return (folder / EVENTS).stat().st_mtime
+        return (folder / events.EVENTS).stat().st_mtime
     except OSError:  # just being deleted
         return 0.0

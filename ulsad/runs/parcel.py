@@ -25,7 +25,7 @@ from ulsad.photos.archives import extract, place_of, refuse_too_large
 from ulsad.photos.files import replacing, write_text
 from ulsad.photos.images import is_photo
 from ulsad.photos.intake import LAYOUT, is_kept
-from ulsad.runs import directory, parts
+from ulsad.runs import directory, events, parts
 from ulsad.runs.directory import MARKS, PART, PHOTOS, STRANGEST
 from ulsad.runs.marks import Marks
 from ulsad.runs.outcome import Outcome
@@ -34,7 +34,7 @@ from ulsad.runs.turned import Comparison
 
 MOST_FILES, MOST_BYTES = 200_000, 64 * 2**30
 
-_FILES = {directory.ORDER, directory.CONFIG, directory.EVENTS, directory.PREVIEW, directory.CHECKPOINT,
+_FILES = {directory.ORDER, directory.CONFIG, events.EVENTS, directory.PREVIEW, directory.CHECKPOINT,
           directory.MODEL, directory.OUTCOME, directory.TURNED,
           directory.SCORED}
 _ERRORS = (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, zlib.error, LZMAError)
@@ -142,7 +142,7 @@ def _date(file: Path, member: zipfile.ZipInfo) -> None:
 
 def _check(part: Path, archive: Path) -> None:
     folders = [folder for folder in part.iterdir() if folder.is_dir() and folder.name != MARKS]
-    runs = [folder for folder in folders if (folder / directory.EVENTS).is_file()]
+    runs = [folder for folder in folders if (folder / events.EVENTS).is_file()]
     for folder in folders:
         if folder not in runs:  # no run, so nobody would see it
             shutil.rmtree(folder)
@@ -170,9 +170,9 @@ def _check(part: Path, archive: Path) -> None:
 
 def _check_events(run: Path) -> None:
     """Keep the lines that a training could have written, and the date, by which versions are ordered."""
-    file = run / directory.EVENTS
+    file = run / events.EVENTS
     then, lines = file.stat().st_mtime, file.read_text(encoding="utf-8", errors="replace").splitlines()
-    kept = [line for line in lines if directory.parsed(line)] or [
+    kept = [line for line in lines if events.parsed(line)] or [
         json.dumps({"event": "finished", "time": 0})]
     write_text(file, "".join(f"{line}\n" for line in kept))
     os.utime(file, (then, then))

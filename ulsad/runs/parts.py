@@ -17,7 +17,8 @@ from typing import Any
 from ulsad.errors import InputError
 from ulsad.photos.files import write_text
 from ulsad.runs import directory
-from ulsad.runs.directory import EVENTS, MARKS, PART
+from ulsad.runs.directory import MARKS, PART
+from ulsad.runs.events import EVENTS
 
 _BECOMING = ".becoming-a-part."  # begins the hidden name of a folder that `adopt` has not finished
 _LONGEST = 60  # bytes of the reason in a version's name

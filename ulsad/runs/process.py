@@ -33,7 +33,7 @@ from ulsad.photos import probe
 from ulsad.photos.datasets import GOOD
 from ulsad.photos.files import replacing, write_text
 from ulsad.photos.intake import Intake, is_kept, kept, take_in
-from ulsad.runs import directory, parts, turned
+from ulsad.runs import directory, events, parts, turned
 from ulsad.runs.outcome import Outcome, judge
 from ulsad.runs.queue import wait_for_turn
 from ulsad.runs.report import used
@@ -131,11 +131,11 @@ def train_in_directory(folder: Path, order: Order | None, queue: bool, out: Path
             try:
                 _run(folder, order, queue, out or folder / directory.MODEL)
             except Stopped:
-                directory.end(folder, "stopped", message="Stopped before training began; there is no model.")
+                events.end(folder, "stopped", message="Stopped before training began; there is no model.")
                 raise
             except BaseException as error:
                 with suppress(OSError):  # the folder may have been removed
-                    directory.end(folder, "failed", message=str(error) or type(error).__name__)
+                    events.end(folder, "failed", message=str(error) or type(error).__name__)
                 raise
 
 
@@ -151,8 +151,8 @@ def _run(folder: Path, order: Order, queue: bool, out: Path) -> None:
                 raise Stopped
         intake, checkpoint = order.intake(Path(scratch)), folder / directory.CHECKPOINT
         show = _Preview(folder / directory.PREVIEW, intake)
-        directory.append(folder, "machine", name=_machine(order))
-        report = directory.Reporter(folder)
+        events.append(folder, "machine", name=_machine(order))
+        report = events.Reporter(folder)
         for lost in folder.glob("features-*"):  # left by a killed process
             shutil.rmtree(lost)
         detector = _fitted(order, intake, checkpoint, report, should_stop, _checkpoint_of(folder, order),
@@ -173,7 +173,7 @@ def _run(folder: Path, order: Order, queue: bool, out: Path) -> None:
         card = Card(directory.name_of(folder), detector.config, record, outcome, directory.read(folder).steps,
                     bool(intake.held_out))
         write_text(folder / directory.CARD, run_card(card))
-        directory.end(folder, "finished" if is_whole else "stopped", message="\n".join(record["skipped"]),
+        events.end(folder, "finished" if is_whole else "stopped", message="\n".join(record["skipped"]),
                  seconds=record["seconds"], memory_mb=round(peak_memory_mb(), 1))
         _print_result(detector, out, outcome)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ulsad.runs import directory
+from ulsad.runs import directory, events
 from ulsad.runs.directory import RunState
 
 
@@ -15,7 +15,7 @@ def wait_for_turn(folder: Path) -> Iterator[int]:
     reported = None
     while ahead := _ahead(folder):
         if ahead != reported:
-            directory.append(folder, "queued", ahead=ahead)
+            events.append(folder, "queued", ahead=ahead)
             reported = ahead
         yield ahead
         time.sleep(0.5)

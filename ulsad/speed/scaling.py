@@ -22,7 +22,7 @@ from PIL import Image
 from ulsad.detector.detector import Ulsad
 from ulsad.evaluation.tables import Table
 from ulsad.method.config import PRESETS
-from ulsad.runs import directory
+from ulsad.runs import events
 from ulsad.speed.throughput import three_maps
 
 PHOTOS = 100  # of a typical training
@@ -95,7 +95,7 @@ def trained(photos: Path, run: Path, *settings: str) -> list[Event]:
     subprocess.run([*command, *(["--set", *settings] if settings else [])], check=True,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                    cwd=Path(__file__).resolve().parents[2])
-    return [json.loads(line) for line in (run / directory.EVENTS).read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in (run / events.EVENTS).read_text(encoding="utf-8").splitlines()]
 
 
 def phases(started: float, events: Sequence[Event]) -> dict[str, float]:
