@@ -195,6 +195,33 @@ def test_it_is_watched_while_it_learns(page):
     expect(page.locator("#learn .learning")).to_be_empty()
 
 
+def test_the_last_of_many_fast_choices_is_shown(page):
+    choose_networks(page, "whole")
+    page.evaluate("""async () => {
+      for (const stage of [10, 8, 6, 4, 2]) {
+        const slider = document.querySelector('#learn .learning input');
+        slider.value = stage;
+        slider.dispatchEvent(new Event('input', {bubbles: true}));
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }""")
+    expect(page.locator("#learn .losses span").first).to_contain_text("at step 20 of 960")
+    expect(page.locator("#learn .waiting")).to_have_count(0)
+    expect(page.locator("#learn .learning input")).to_have_value("2")
+    page.locator("#learn .present").click()
+    page.locator("#learn .learning input").focus()
+    page.keyboard.press("Escape")
+    expect(page.locator("#learn .presenting")).to_have_count(0)
+    choose_networks(page, "")
+    page.locator("#learn [data-step='4']").click()
+    for ticked in (False, True):
+        page.evaluate("document.querySelectorAll('#learn [data-addition]').forEach((box) => box.click())")
+        expect(page.locator("#learn .waiting")).to_have_count(0)
+        for box in page.locator("#learn [data-addition]").all():
+            expect(box).to_be_checked(checked=ticked)
+        expect(page.locator("#learn .pictures figure")).to_have_count(5 if ticked else 1)
+
+
 def test_an_addition_is_left_out_and_comes_back(page):
     page.locator("#learn [data-step='4']").click()
     expect(page.locator("#learn .pictures figure")).to_have_count(5)

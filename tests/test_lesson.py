@@ -14,11 +14,13 @@ from conftest import BRIEF, DEMO_MODEL, DEMO_PHOTOS, TINY
 from ulsad import Ulsad
 from ulsad.attention.lesson import ERASED, SCRATCHED, Colours, Lesson, parting, spoiled, teach
 from ulsad.detector import rendering
+from ulsad.errors import InputError
 from ulsad.method.equations import resample
 from ulsad.photos.images import read_image, to_square
 from ulsad.ui import library
 from ulsad.ui.learn import views
 from ulsad.ui.learn.steps import steps
+from ulsad.ui.learn.tab import Listed, _taken
 from ulsad.ui.learn.taught import ALONE, BESIDE_ERASED, BESIDE_SCRATCHED, Taught
 from ulsad.ui.learn.views import LessonView
 
@@ -200,6 +202,13 @@ def test_a_copy_can_be_spoiled_anywhere(size, place):
         assert copy.size == size and np.any(np.asarray(copy) != np.asarray(photo))
 
 
+def test_nothing_can_be_erased_from_a_tiny_photo():
+    photo = read_image(DEMO_PHOTOS[0]).resize((400, 6))
+    assert spoiled(photo, SCRATCHED, WASHER).size == photo.size
+    with pytest.raises(InputError, match="too small to erase a part"):
+        spoiled(photo, ERASED, WASHER)
+
+
 def test_the_browser_gets_these_numbers_and_pictures(good, erased, tmp_path):
     view = view_of(tmp_path, 0, BESIDE_ERASED)
     text = view.whole(12, 13)
@@ -270,6 +279,23 @@ def test_each_pair_of_networks_takes_part(good_photos):
     assert lesson.members == 1
     np.testing.assert_allclose(lesson.local[-1].distances, lesson.prediction.distances[0], rtol=1e-5)
     np.testing.assert_allclose(lesson.global_[-1].distances, lesson.prediction.distances[1], rtol=1e-5)
+
+
+def test_it_is_said_that_areas_are_ignored_only_at_the_verdict(demo, tmp_path):
+    left = np.zeros((256, 256), bool)
+    left[:, :100] = True
+    demo.ignoring(left).save(tmp_path / "ignoring.safetensors")
+    for model, is_said in (("ignoring.safetensors", True), (library.DEMO, False)):
+        about = json.loads(view_of(tmp_path, 0, ALONE, model).whole(0, 0))["about"]
+        assert ("ignores areas" in about) == is_said
+
+
+def test_a_patch_chosen_under_a_finer_grid_stays_within(tmp_path):
+    photo = DEMO_PHOTOS[0]
+    state = Listed(((str(photo), photo.name),), place=(50, 3), is_opened=True)
+    file = json.loads(_taken(tmp_path, (0, "self", "png", 5), library.DEMO, photo.name, ALONE, state))["file"]
+    assert file.endswith("step 6 self.png")
+    assert json.loads(view_of(tmp_path, 0, ALONE).whole(50, 3))["patch"]["at"] == [31, 3]
 
 
 def test_alone(tmp_path):

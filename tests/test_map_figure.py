@@ -239,7 +239,8 @@ def test_what_the_model_ignores_is_grey_as_in_the_app(row, criterion):
     ({"columns": ("photo", "heat")}, "no column 'heat'"), ({"columns": ()}, "at least one column"),
     ({"columns": ("local", "local")}, "only once"), ({"titles": ("a", "b")}, "2 titles for 4 columns"),
     ({"opacity": 1.5}, "from 0"), ({"opacity": float("nan")}, "from 0"),
-    ({"width": 1.9}, "at least 2 inches wide"), ({"height": 1}, "at least 2 inches high")])
+    ({"width": 1.9}, "at least 2 inches wide"), ({"height": 1}, "at least 2 inches high"),
+    ({"width": 1e6}, "at most 50 inches"), ({"height": 51}, "at most 50 inches")])
 def test_a_look_that_can_not_be_drawn_is_refused(look, message):
     with pytest.raises(InputError, match=message):
         Look(**look)
@@ -378,6 +379,14 @@ def test_photos_are_not_written_over_and_not_too_many(tmp_path):
     before = photo.read_bytes()
     done = ulsad("figure", DEMO_MODEL, photo, "--out", photo)
     assert done.returncode == 2 and "is one of the photos" in done.stderr and photo.read_bytes() == before
+    (tmp_path / "folder.pdf").mkdir()
+    done = ulsad("figure", DEMO_MODEL, photo, "--out", tmp_path / "folder.pdf")
+    assert done.returncode == 2 and "is a folder" in done.stderr and "drawing" not in done.stderr
+    page = tmp_path / "shot-1.png"
+    shutil.copy(photo, page)
+    done = ulsad("figure", DEMO_MODEL, photo, page, "--out", tmp_path / "shot.png")
+    assert done.returncode == 2 and "shot-1.png is one of the photos" in done.stderr
+    page.unlink()
     for i in range(60):
         shutil.copy(photo, tmp_path / f"{i}.png")
     done = ulsad("figure", DEMO_MODEL, tmp_path, "--out", tmp_path / "a.pdf")

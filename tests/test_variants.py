@@ -105,7 +105,8 @@ def test_a_way_is_looked_up():
     assert Way.chosen(library.DEMO, "values", 3, []) == Way("values")
     assert Way.chosen(library.DEMO, "whole", "../3", ["bank"]) == Way("whole")
     assert Way.chosen("mine", "whole", 3, ["bank"]) == Way(left_out=frozenset({"bank"}))
-    for variant, left_out in (("../whole", []), ("stages", []), ("", ["../bank"]), (None, [])):
+    for variant, left_out in (("../whole", []), ("stages", []), ("", ["../bank"]), ("", [[]]),
+                              (None, [])):
         with pytest.raises(InputError, match="no such choice"):
             Way.chosen(library.DEMO, variant, None, left_out)
 
@@ -159,6 +160,8 @@ def test_a_quantile_is_moved_to_a_raw_value(tmp_path, branch):
     state, _ = _levelled(tmp_path, (branch, "beta", quantiles(0.3)), *looking, state)
     assert state.levels[0] < state.levels[1]  # it can't pass the other one
     assert level_at(lesson, branch, -1e9) == 0 and level_at(lesson, branch, 1e9) == 1
+    for raw in (float("nan"), float("inf"), 10 ** 400, "1"):
+        assert _levelled(tmp_path, (branch, "alpha", raw), *looking, state)[0] == state
     state, _ = _levelled(tmp_path, (branch, "alpha", None), *looking, state)
     assert state.levels is None
 

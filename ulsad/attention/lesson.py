@@ -19,6 +19,7 @@ from ulsad.attention.attention import attention_over
 from ulsad.detector.criterion import Criterion
 from ulsad.detector.detector import Ulsad
 from ulsad.detector.prediction import Prediction
+from ulsad.errors import InputError
 from ulsad.method.backbones import pool_channels
 from ulsad.method.branches import Branches
 from ulsad.method.calibration import AnomalyMaps, Calibration, Normalisation
@@ -209,12 +210,19 @@ def teach(detector: Ulsad, photo: Image.Image) -> Lesson:
 
 
 def spoiled(photo: Image.Image, kind: str, place: probe.Point) -> Image.Image:
-    """A copy of a photo with a scratch, or with a part erased, around a place (x, y as fractions)."""
+    """A copy of a photo with a scratch, or with a part erased, around a place (x, y as fractions).
+
+    Raises `InputError` for a photo so small that nothing can be erased.
+    """
     short = min(photo.size)
     across, down = REACH * short / photo.width, REACH * short / photo.height
     x, y = min(max(place[0], across), 1 - across), min(max(place[1], down), 1 - down)
     if kind == ERASED:
-        return probe.erase(photo, (x - across, y - down, x + across, y + down))
+        try:
+            return probe.erase(photo, (x - across, y - down, x + across, y + down))
+        except InputError as error:
+            raise InputError("This photo is too small to erase a part of it. Choose a scratch, or another "
+                             "photo.") from error
     return probe.scratch(photo, [(x - across, y + down / 2), (x, y), (x + across, y - down)])
 
 

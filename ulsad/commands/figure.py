@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -131,8 +132,11 @@ def _require_few(photos: int, strangest: int | None) -> None:
 def _keep_photos(options: argparse.Namespace, photos: list[Path]) -> None:
     """Refuse to write over a photo, or among the photos, where the next run would draw the figure itself."""
     out = options.out.resolve()
-    if out in {photo.resolve() for photo in photos}:
-        raise InputError(f"--out {options.out} is one of the photos. Choose another name.")
+    numbered = re.compile(rf"{re.escape(out.stem)}(-\d+)?")  # of several pages
+    for photo in map(Path.resolve, photos):
+        if photo.parent == out.parent and photo.suffix == out.suffix and numbered.fullmatch(photo.stem):
+            raise InputError(f"--out {options.out}: {photo.name} is one of the photos, and the figure or a "
+                             "page of it would have its name. Choose another name.")
     inside = [source for source in options.photos if source.is_dir() and out.is_relative_to(source.resolve())]
     if inside and out.suffix.lower() == ".png":
         raise InputError(f"--out {options.out} is inside {inside[0]}, so the next run would draw the figure "

@@ -28,6 +28,7 @@ COLUMNS = {"photo": "photo", "good": "good part", "mask": "ground truth", "local
 MAPS = ("local", "global", "combined")
 NARROWEST, NARROWEST_FIGURE = 0.5, 1.5  # inches, of a column and of the whole
 SHORTEST = 2.0  # inches, of a page
+LARGEST = 50.0  # inches, of a page: a poster; more takes all memory, or can't be written
 MOST_PROPORTION = 1.5  # height of a picture to the width of its column; higher photos are drawn narrower
 MOST = 60  # photos; their pictures are kept in memory until the figure is written
 LONGEST_CAPTION = 500  # letters
@@ -79,6 +80,9 @@ class Look:
         if self.width < least:
             raise InputError(f"A figure with the columns {', '.join(self.columns)} must be at least "
                              f"{least:g} inches wide, not {self.width:g}.")
+        if max(self.width, self.height) > LARGEST:
+            raise InputError(f"A figure can be at most {LARGEST:g} inches wide and high, not {self.width:g} "
+                             f"× {self.height:g}.")
         if self.height < SHORTEST:
             raise InputError(f"A figure must be at least {SHORTEST:g} inches high, not {self.height:g}.")
 

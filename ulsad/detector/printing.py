@@ -32,6 +32,9 @@ def require_writable(file: Path) -> None:
     """Raise `InputError` unless a figure can be written under this name: before the work, not after it."""
     if file.suffix.lower() not in FORMATS:
         raise InputError(f"{file}: a figure can be written as {', '.join(FORMATS)} only.")
+    if file.is_dir():
+        raise InputError(f"{file} is a folder, so no figure can be written under its name. Choose another "
+                         "one.")
     if not file.parent.is_dir():
         raise InputError(f"{file.parent} is not a folder, so no figure can be written there. Create it "
                          "first.")

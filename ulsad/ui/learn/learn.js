@@ -37,7 +37,7 @@ element.addEventListener("click", (event) => {
   if (button?.matches(".present")) present(!one(".presenting"));
   if (!lesson) return;
   if (button?.matches(".print")) printLesson(lesson, sideOf);
-  if (button?.matches(".reset")) trigger("level", {branch: "local", which: "alpha", raw: null});
+  if (button?.matches(".reset")) send("level", {branch: "local", which: "alpha", raw: null});
   if (button?.matches(".back")) go(step - 1);
   else if (button?.matches(".on")) go(step + 1);
   else if (button?.dataset.step) go(Number(button.dataset.step));
@@ -58,8 +58,8 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (!lesson || !element.checkVisibility() || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.closest?.("input, textarea, select, [contenteditable=true]")) return;
   if (event.key === "Escape" && one(".presenting")) present(false);
+  if (event.target.closest?.("input, textarea, select, [contenteditable=true]")) return;
   if (!ARROWS[event.key]) return;
   if (event.shiftKey) ask((going || lesson.patch.at).map((at, axis) => at + ARROWS[event.key][axis]));
   else if (ARROWS[event.key][1]) go(step + ARROWS[event.key][1]);
@@ -81,7 +81,24 @@ element.addEventListener("input", ({target}) => {
 
 function choose(way) {
   one(".lesson").classList.add("waiting");
-  trigger("choose", way);
+  lesson && (lesson.way = way);  // so that the next choice adds to this one
+  send("choose", way);
+}
+
+// Of what is asked fast, as by a slider, one question is under way, and the newest of the others comes next.
+const asked = {}, next = {};
+function send(name, data) {
+  if (asked[name]) { next[name] = data; return; }
+  asked[name] = setTimeout(() => answered(name), 2000);  // a refusal, or the same value again, is no answer
+  trigger(name, data);
+}
+function answered(name) {  // what is asked next
+  const data = next[name];
+  clearTimeout(asked[name]);
+  delete asked[name];
+  delete next[name];
+  if (data) send(name, data);
+  return data;
 }
 
 let drag = null;  // {branch, which}, while a quantile is moved
@@ -89,7 +106,7 @@ function moveLevel({branch, which}, share) {
   const plot = one(`.histogram[data-branch=${branch}]`), {low, high} = plot.dataset;
   const raw = Number(low) + Math.min(Math.max(share, 0), 1) * (high - low);
   plot.querySelector(`[data-level=${which}]`).style.left = `${100 * Math.min(Math.max(share, 0), 1)}%`;
-  trigger("level", {branch, which, raw});
+  send("level", {branch, which, raw});
 }
 element.addEventListener("pointerdown", (event) => {
   const handle = event.target.closest(".handle");
@@ -142,8 +159,8 @@ function sideOf(side, step) {
     ${drawn.length ? `<div class="charts">${drawn.join("")}</div>` : ""}</div>`;
 }
 
-const beyondOf = ({text, addition, is_left_out}) => addition
-  ? `<label class="addition"><input type="checkbox" data-addition="${addition}" ${is_left_out ? "" : "checked"}> <span>${text}</span></label>`
+const beyondOf = ({text, addition}) => addition
+  ? `<label class="addition"><input type="checkbox" data-addition="${addition}" ${lesson.way.left_out.includes(addition) ? "" : "checked"}> <span>${text}</span></label>`
   : `<p>${text}</p>`;
 
 function showNetworks() {
@@ -211,7 +228,9 @@ function receive() {
   const value = JSON.parse(props.value || "null");
   if (!value) return;
   if (value.file) return save(value);
-  one(".lesson").classList.remove("waiting");
+  const way = (value.steps || value.problem) && answered("choose");
+  if (value.redrawn) answered("level");
+  one(".lesson").classList.toggle("waiting", Boolean(way));
   element.classList.toggle("failed", Boolean(value.problem));
   if (value.problem) {
     lesson = going = null;
@@ -226,7 +245,7 @@ function receive() {
     lesson.sides.forEach((side, i) => Object.assign(side.pictures, value.redrawn[i]));
     Object.assign(lesson, {held_out: value.held_out, levels: value.levels});
   }
-  lesson = value.steps ? value : {...lesson, patch: value.patch};
+  lesson = value.steps ? {...value, way: way || value.way} : {...lesson, patch: value.patch};
   going = null;
   show();
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from base64 import b64encode
 from functools import partial
 from pathlib import Path
@@ -88,17 +89,18 @@ def build(tab: gr.Tab, model: gr.Dropdown, inspected: Inspected, models_dir: Pat
     def take(event: gr.EventData, *looking: Any) -> Update:
         return _taken(models_dir, (event.side, event.name, event.form, event.step), *looking)
 
-    live: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "learn", "concurrency_limit": 2}
+    live: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "learn", "concurrency_limit": 1}
     latest = live | {"trigger_mode": "always_last"}
     tab.select(library.show_errors(_followed), [inspected.key, inspected.index, followed, state],
                [followed, state, photo], show_progress="hidden").success(show, looking, view, **live)
     photo.input(show, looking, view, **latest)
     model.change(renew, looking, [state, view], **latest)
     beside.input(spoil, looking, [state, view], **latest)
-    # "always_last" would send the first of two clicks twice and lose the second.
-    view.ask(ask, looking, [state, view], queue=False, **live | {"trigger_mode": "multiple"})
-    view.choose(choose, looking, [state, view], **latest)
-    view.level(level, looking, [state, view], **latest)
+    # "always_last" would send the first of two events twice and lose the second; learn.js sends few.
+    each = live | {"trigger_mode": "multiple"}
+    view.ask(ask, looking, [state, view], queue=False, **each)
+    view.choose(choose, looking, [state, view], **each)
+    view.level(level, looking, [state, view], **each)
     view.take(take, looking, view, **live)
 
 
@@ -150,10 +152,10 @@ def _asked(
     models_dir: Path, place: tuple[Any, Any], model: str, name: str, beside: str, state: Listed
 ) -> tuple[Update, ...]:
     """The clicked patch, and what changes with it."""
-    if not state.is_opened or not all(isinstance(at, int) for at in place):
+    if not state.is_opened or not all(type(at) is int for at in place):
         return gr.skip(), gr.skip()
     view = _view(models_dir, model, name, beside, state)
-    row, column = (min(max(at, 0), count - 1) for at, count in zip(place, view.first.grid, strict=True))
+    row, column = view.within(*place)
     return state._replace(place=(row, column)), view.patch(row, column)
 
 
@@ -179,7 +181,7 @@ def _levelled(
     first = _view(models_dir, model, name, beside, state).first
     if raw is None or (branch == "global" and first.calibration.global_ is None):
         state = state._replace(levels=None)
-    elif isinstance(raw, int | float):
+    elif isinstance(raw, int | float) and abs(raw) < sys.float_info.max:
         level, alpha, beta = level_at(first, branch, float(raw)), first.config.alpha, first.config.beta
         state = state._replace(levels=(min(level, beta - APART), beta) if which == "alpha"
                                else (alpha, max(level, alpha + APART)))
@@ -194,7 +196,8 @@ def _taken(
     if not state.is_opened or not isinstance(side, int) or not isinstance(step, int):
         return gr.skip()
     view = _view(models_dir, model, name, beside, state)
-    file, content = download.taken(view, side, str(of), state.place, str(form), step)
+    row, column = view.within(*state.place)
+    file, content = download.taken(view, side, str(of), (row, column), str(form), step)
     kind = "image/png" if form == "png" else "application/pdf"
     return json.dumps({"file": file, "content": f"data:{kind};base64,{b64encode(content).decode()}"})
 

@@ -34,7 +34,7 @@ class Way(NamedTuple):
         """As a browser asks for it. Raises `InputError` where there is no such thing."""
         names = left_out if isinstance(left_out, list) else []
         known = ("", *(each.name for each in VARIANTS))
-        if variant not in known or not all(name in PAPERS for name in names):
+        if variant not in known or not all(name in list(PAPERS) for name in names):
             raise InputError("There is no such choice. Reload the page.")
         if variant == "" or model != library.DEMO:
             return cls(left_out=frozenset(names))

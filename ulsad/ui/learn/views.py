@@ -85,6 +85,11 @@ class LessonView:
         lesson = self.lessons[side]
         return self._own_photos[side], (self._pictures(lesson) | self._of_patch(lesson, row, column))[name]
 
+    def within(self, row: int, column: int) -> tuple[int, int]:
+        """The nearest patch of this model's grid: the chosen one may come from a larger grid."""
+        rows, columns = self.first.grid
+        return min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)
+
     @cached_property
     def names(self) -> list[str]:
         """Of the photo, and of its spoiled copy."""
@@ -183,6 +188,9 @@ class LessonView:
         if lesson.members > 1:
             notes.append(f"This model has {lesson.members} pairs of networks. Steps 4 to 8 show the first; "
                          "the maps in use, and with them step 9, are the mean of all.")
+        if lesson.calibration.ignored is not None:
+            notes.append("This model ignores areas of the photo. Steps 2 to 8 show them like all others; "
+                         "step 9 leaves them out, and so does the verdict.")
         if self.taught.way.left_out - {"combination"}:
             notes.append("Without these additions, what is usual is measured again on the good photos that "
                          "the model keeps, so scores differ a little from those of a training without them.")
@@ -215,8 +223,7 @@ class LessonView:
     # --- what changes with the patch
 
     def _patch(self, row: int, column: int) -> dict[str, Any]:
-        rows, columns = self.first.grid
-        row, column = min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)
+        row, column = self.within(row, column)
         numbers = [patch.numbers(lesson, row, column) for lesson in self.lessons]
         return {"at": [row, column], "numbers": [patch.joined(parts) for parts in zip(*numbers, strict=True)],
                 "sides": [{"pictures": _sent(self._of_patch(lesson, row, column)),
