@@ -28,7 +28,7 @@ const PRINTED = `
 
 function printLesson(lesson, sideOf) {
   const opened = window.open("", "_blank");
-  if (!opened) return;  // the browser shows that it blocked a window
+  if (!opened) return alert("The browser blocked the page. Allow pop-ups for this address, and try again.");
   const {steps, patch, grid, parting, about, questions} = lesson, sides = lesson.sides.map((side) => ({...side, named: escaped(side.name)}));
   const numbersOf = (step) => `<table><tr><th>${step ? `row ${patch.at[0]}, column ${patch.at[1]}` : "sizes"}</th>${
     sides.length > 1 ? "<th>photo</th><th>copy</th>" : "<th></th>"}</tr>${patch.numbers[step].map(([label, values]) =>
