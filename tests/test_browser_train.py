@@ -303,8 +303,8 @@ def test_false_rejects_marked_good_pass_after_another_training_and_one_click_goe
     keep(page, "c-marked")
     page.locator("#mark-again").click()
     expect(run).to_have_value("trays, version 2, with 4 marked")
-    expect(status).to_contain_text("Finished", timeout=240_000)
-    expect(page.locator("#beside")).to_contain_text("4 verdicts turn for the better")
+    # The status may still be that of the first version.
+    expect(page.locator("#beside")).to_contain_text("4 verdicts turn for the better", timeout=240_000)
     expect(page.locator("#beside")).to_contain_text("'version 1' stays in use until you choose this one")
     keep(page, "d-beside")
     page.locator("#use-version").click()
