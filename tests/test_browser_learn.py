@@ -174,6 +174,7 @@ def test_small_models_go_through_the_same_steps(page):
     choose_networks(page, "unlinked")
     expect(page.locator("#learn .equation")).to_contain_text("without Ũ″")
     expect(page.locator("#learn .look")).to_contain_text("every edge differs")
+    expect(page.locator("#learn .node", has_text="Ũ″")).to_have_count(0)
     assert page.locator("#learn [data-name='global'] img").get_attribute("src") != before
     page.locator("#learn [data-step='8']").click()
     expect(page.locator("#learn .found .chosen")).to_contain_text("L_lg left out")

@@ -2,7 +2,7 @@
 // value: {steps: [{title, sentence, more, equation (HTML), beyond: [{text, addition, is_left_out}], pictures, charts: [name]}],
 // grid: [rows, columns], sides: [{name, photo: {src, width, height, name}, pictures: {name: {kind, title, src}}}],
 // held_out, levels: {moved}, parting, about, patch, way: {variant, stage, left_out},
-// variants: [{name, label, look_at, found}], learning: {steps, losses} or null},
+// teacher: "A" or "U", variants: [{name, label, look_at, found}], learning: {steps, losses} or null},
 // patch: {at: [row, column], numbers: for each step [[label, [value for each side]]], sides: [{pictures, charts, notes}]};
 // after a click {patch} alone, after α or β moved {redrawn: [pictures], patch, held_out, levels}, for a download
 // {file, content}, and on an error {problem}.
@@ -205,7 +205,7 @@ function draw() {
   one("h2").textContent = `${step + 1}. ${title}`;
   one(".sentence").innerHTML = sentence;
   one(".equation").innerHTML = equation;
-  one(".figure-2").innerHTML = diagram(step, Boolean(lesson.sides[0].pictures.global));
+  one(".figure-2").innerHTML = diagram(step, lesson.sides[0].pictures, lesson.teacher);
   one(".beyond").innerHTML = beyond.length ? `<b>Beyond the paper.</b> ${beyond.map(beyondOf).join("")}` : "";
   const missing = !pictures.some((name) => found(0, name));
   one(".rows").innerHTML = missing ? "<p>This model has no global branch, so this step is left out.</p>"

@@ -51,7 +51,7 @@ function printLesson(lesson, sideOf) {
     dirt (structural, the local branch ψ), or because something is missing, surplus or misplaced (logical, the global branch φ).</p>
     <p><b>Training</b> makes three losses small together, on good photos only: L<sub>pl</sub>, ψ rebuilds the features (step 4); L<sub>pg</sub>, φ agrees with the attention of
     the photo (step 7, dotted); L<sub>lg</sub>, a second output of ψ imitates φ (step 8). The network that gives the features stays as it is.</p></div>
-    <div class="figure-2">${diagram(-1, Boolean(sides[0].pictures.global))}</div></div>
+    <div class="figure-2">${diagram(-1, sides[0].pictures, lesson.teacher)}</div></div>
     <table><tr><th>x</th><td>the photo as a square</td><th>U, u</th><td>its features; those of one patch</td><th>Ũ′, Ũ″</th><td>what ψ makes of U: rebuilt; imitating Û</td></tr>
     <tr><th>Û, û</th><td>what φ says from the whole photo</td><th>A, Â</th><td>features gathered by attention (steps 6, 7)</td><th>M<sup>l</sup>, M<sup>g</sup>, s</th><td>local and global map, score</td></tr></table>
     ${sections.join("")}

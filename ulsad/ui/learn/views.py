@@ -68,6 +68,7 @@ class LessonView:
             "parting": self._parting(), "about": self._about(), "patch": self._patch(row, column),
             "way": {"variant": way.variant, "stage": way.stage, "left_out": sorted(way.left_out)},
             "questions": [each._asdict() for each in QUESTIONS],
+            "teacher": "U" if first.config.global_target == "features" else "A",
             "variants": self._variants(), "learning": self._learning(), **self._of_levels()})
 
     def patch(self, row: int, column: int) -> str:
