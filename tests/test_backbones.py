@@ -11,11 +11,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import shared
+from timm import create_model
 
 from ulsad.errors import InputError
 from ulsad.method import backbones
 from ulsad.method.backbones import load_backbone, pool_channels, pretrained_stages
 from ulsad.method.config import Config
+from ulsad.method.efficientnet import efficientnet_stages
 
 RESNET18 = "weights/resnet18_imagenet_bnfolded_conv1_to_layer3.pth"
 
@@ -35,13 +37,33 @@ def embedded():
 def test_embedded_weights_match_the_architecture_tensor_by_tensor(embedded):
     """They are matched by order, so kind and shape of every single one must agree."""
     assert (embedded.channels, embedded.grid) == (152, 32)
-    given = backbones._read_tensors(backbones._embedded_file())
-    wanted = backbones._timm_efficientnet().state_dict()
+    given = list(backbones._read_tensors(backbones._embedded_file()).items())
+    wanted = torch.nn.ModuleDict(efficientnet_stages()).state_dict()
 
     def described(state):
-        return [(name.rsplit(".", 1)[1], tuple(value.shape)) for name, value in state.items()]
+        return [(name.rsplit(".", 1)[1], tuple(value.shape)) for name, value in state]
 
-    assert described(given) == described(wanted)
+    *classifier, head = given[len(wanted):], given[: len(wanted)]
+    assert described(head) == described(wanted.items())
+    assert [value.shape[0] for _, value in classifier[0] if value.dim()] == [1280] * 5 + [1000] * 2
+
+
+@pytest.mark.parametrize("side", (64, 256))
+def test_the_architecture_is_efficientnet_lite0(side):
+    """timm has the same names, and so the same hash in a model file, and the same result at every stage."""
+    timm = create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    state = {name.replace("blocks.", "block"): value for name, value in timm.state_dict().items()}
+    stages = torch.nn.ModuleDict(efficientnet_stages()).eval()
+    wanted = {name: value for name, value in state.items() if name.startswith(("conv_stem", "bn1", "block"))}
+    assert list(wanted) == list(stages.state_dict())
+    stages.load_state_dict(wanted)
+    theirs = {"conv_stem": timm.conv_stem, "bn1": timm.bn1,
+              **{f"block{i}": block for i, block in enumerate(timm.blocks)}}
+    mine = other = torch.randn(2, 3, side, side)
+    with torch.no_grad():
+        for name, stage in stages.items():
+            mine, other = stage(mine), theirs[name](other)
+            torch.testing.assert_close(mine, other)
 
 
 def test_features_are_two_layers_concatenated_on_the_finer_grid(embedded):

@@ -361,7 +361,7 @@ def test_an_unreadable_photo_is_left_out_unless_that_shifts_the_captions(tmp_pat
     (["--captions", *"abcdefghi"], "9 captions for 8"), (["--captions", "a", "--names"], "exclude each"),
     (["--columns", "photo,local", "--titles", "a"], "1 titles for 2"), (["--titles", "a"], "1 titles for 4"),
     (["--captions", "日"], "has no '日'"), (["--masks", "ulsad"], "holds no mask"),
-    (["--alpha", "0.99", "--beta", "0.9"], "--alpha must be below --beta"),
+    (["--alpha", "0.99", "--beta", "0.9"], "α must be below β"),
     (["--criterion", "lax"], "no criterion 'lax'"),
     (["--criterion", "lax", "--alpha", "0.5"], "has its own α and β"),
     (["--width", "1"], "at least 2 inches wide"), (["--opacity", "2"], "from 0"),

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ulsad"
 FLOORS = [{"errors"}, {"compute", "demo"}, {"method", "photos"}, {"detector"}, {"attention", "evaluation"},
-          {"runs"}, {"ui"}, {"speed"}, {"commands"}, {"__main__"}]
+          {"runs"}, {"line"}, {"ui"}, {"speed"}, {"commands"}, {"__main__"}]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS, start=1) for room in rooms}
 
 

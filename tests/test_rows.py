@@ -17,7 +17,7 @@ from PIL import Image
 from ulsad import Config, InputError
 from ulsad.compute import rows
 from ulsad.compute.rows import MappedRows, Space, batches, take
-from ulsad.detector import fitting, photo_sets
+from ulsad.detector import calibrating, fitting, photo_sets
 from ulsad.detector.fitting import Fit, Progress, Watch
 from ulsad.detector.photo_sets import held_out_share, read_and_split
 from ulsad.method.augmentation import with_copies
@@ -180,11 +180,11 @@ def test_more_photos_than_set_the_quantiles_all_have_their_scores(detector, good
     ignored = np.zeros((256, 256), bool)
     ignored[:64] = True
     for left_out in (None, ignored):
-        whole = fitting.calibrate(detector.branches, distances, left_out)
-        monkeypatch.setattr(fitting, "PIXELS_OF", 2)
-        some = fitting.calibrate(detector.branches, distances, left_out)
+        whole = calibrating.calibrate(detector.branches, distances, left_out)
+        monkeypatch.setattr(calibrating, "PIXELS_OF", 2)
+        some = calibrating.calibrate(detector.branches, distances, left_out)
         monkeypatch.undo()
-        of_two = fitting.calibrate(detector.branches, distances[::3], left_out)
+        of_two = calibrating.calibrate(detector.branches, distances[::3], left_out)
         np.testing.assert_array_equal(some.local.values, of_two.local.values)
         np.testing.assert_array_equal(some.global_.values, of_two.global_.values)
         for level in (0.5, 0.9, 0.995):

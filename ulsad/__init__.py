@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+__version__ = "0.1.0"
+
 # Read when torch is loaded. Waiting threads that spin take the cores from working ones: scoring and drawing
 # would be a third slower, and an app beside a training several times slower.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")

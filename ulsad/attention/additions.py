@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ulsad.detector.calibrating import calibrate
 from ulsad.detector.detector import Ulsad
-from ulsad.detector.fitting import calibrate
 from ulsad.method.branches import Branches
 from ulsad.method.config import Config
 from ulsad.photos.images import to_square

@@ -13,8 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, from_numpy
 
+from ulsad.detector.calibrating import calibrate
 from ulsad.detector.detector import Ulsad
-from ulsad.detector.fitting import calibrate
 from ulsad.method.networks import Networks
 from ulsad.photos.files import replacing
 

@@ -9,8 +9,8 @@ from ulsad.attention import figure
 from ulsad.attention.attention import patch_features, standardised
 from ulsad.attention.concepts import GROUPS, concepts
 from ulsad.commands.options import add_machine, natural, positive
+from ulsad.compute.device import choose_device
 from ulsad.detector import printing
-from ulsad.detector.preparation import choose_device
 from ulsad.errors import InputError
 from ulsad.method.backbones import BACKBONES, load_backbone
 from ulsad.method.config import Config

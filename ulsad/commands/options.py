@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ulsad.detector.criterion import Criterion, unpacked
 from ulsad.detector.detector import Ulsad
-from ulsad.errors import InputError
+from ulsad.line.judge import chosen
 from ulsad.method.config import PRESETS
 from ulsad.runs.process import Order
 
@@ -54,25 +54,10 @@ def add_criterion(parser: argparse.ArgumentParser) -> None:
 def judging(detector: Ulsad, options: argparse.Namespace) -> tuple[Ulsad, Criterion]:
     """The criterion from the options of `add_criterion`, and the detector without the areas that it ignores.
 
-    It is the saved one, or else the suggested one at the given α and β. Raises `InputError`.
+    Raises `InputError`, see `line.judge.chosen`.
     """
-    criterion = _criterion(detector, options)
+    criterion = chosen(detector, options.criterion, options.alpha, options.beta)
     return (detector.ignoring(unpacked(criterion.ignored)) if criterion.ignored else detector), criterion
-
-
-def _criterion(detector: Ulsad, options: argparse.Namespace) -> Criterion:
-    if options.criterion is not None:
-        if options.alpha is not None or options.beta is not None:
-            raise InputError("--criterion has its own α and β. Leave --alpha and --beta out, or --criterion.")
-        if options.criterion not in detector.criteria:
-            known = ", ".join(detector.criteria) or "none"
-            raise InputError(f"The model has no criterion '{options.criterion}'. Saved criteria: {known}.")
-        return detector.criteria[options.criterion]
-    alpha = detector.config.alpha if options.alpha is None else options.alpha
-    beta = detector.config.beta if options.beta is None else options.beta
-    if not 0 <= alpha < beta <= 1:
-        raise InputError(f"--alpha must be below --beta, both from 0 to 1, not {alpha} and {beta}.")
-    return Criterion.suggested(detector.calibration, alpha, beta)
 
 
 def natural(text: str) -> int:

@@ -19,5 +19,5 @@ def fold_batchnorm(module: nn.Module) -> None:
             before.weight, before.bias = fuse_conv_bn_weights(
                 before.weight, before.bias, child.running_mean, child.running_var, child.eps, child.weight,
                 child.bias)
-            setattr(module, name, getattr(child, "act", nn.Identity()))  # timm's norms contain the activation
+            setattr(module, name, getattr(child, "act", nn.Identity()))  # some contain the activation
         before = child

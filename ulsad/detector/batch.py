@@ -55,7 +55,8 @@ class Batch:
         scores = self.scores(criterion)
         return [Judged(combined, local, global_, verdict, fired)
                 for (combined, local, global_), verdict, fired in
-                zip(scores.tolist(), criterion.verdicts(scores), criterion.fired(scores), strict=True)]
+                zip(scores.tolist(), criterion.verdicts(scores).tolist(), criterion.fired(scores).tolist(),
+                    strict=True)]
 
     def scores(self, criterion: Criterion) -> np.ndarray:
         """(n, 3): combined, local and global score of every photo."""

@@ -7,21 +7,21 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from ulsad.compute.device import choose_device
 from ulsad.compute.rows import Rows
 from ulsad.compute.workers import in_parallel
 from ulsad.detector import model_file
+from ulsad.detector.calibrating import calibrate
 from ulsad.detector.criterion import Criterion
-from ulsad.detector.fitting import Fit, Fitted, Watch, calibrate
 from ulsad.detector.photo_sets import Photos, check_enough, read_photos
 from ulsad.detector.prediction import Prediction
-from ulsad.detector.preparation import choose_device
 from ulsad.detector.references import References
 from ulsad.detector.snapshot import Parts, optimiser_of, rebuilt, tensors_of
 from ulsad.errors import InputError
@@ -39,6 +39,9 @@ from ulsad.photos.images import (
     read_square,
     square_of,
 )
+
+if TYPE_CHECKING:
+    from ulsad.detector.fitting import Fitted, Watch
 
 Item = TypeVar("Item")
 
@@ -95,6 +98,8 @@ class Ulsad:
         Raises `InputError` (too few photos, missing weights, other photos than `resume`'s, …) and
         `TrainingDiverged`.
         """
+        from ulsad.detector.fitting import Fit, Fitted, Watch  # what trains is not needed on the line
+
         if resume and not resume.optimiser:
             raise InputError("This model is not a checkpoint, so training can't be resumed from it.")
         fit = Fit(resume.config if resume else config or Config(),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -17,23 +17,21 @@ from torch import Tensor
 from ulsad.compute import distributed
 from ulsad.compute.frontier import frontiers
 from ulsad.compute.rows import Rows, batches
+from ulsad.detector.calibrating import calibrate, raw_maps
 from ulsad.detector.photo_sets import Photos
 from ulsad.detector.preparation import Prepared, preparing
 from ulsad.detector.references import References
-from ulsad.detector.snapshot import Parts, combination
+from ulsad.detector.snapshot import Parts
 from ulsad.detector.standstill import Standstill, advice, first_look
 from ulsad.errors import InputError
 from ulsad.method.bank import FITTED_ON
 from ulsad.method.branches import BATCH, Branches, describe
-from ulsad.method.calibration import Calibration
 from ulsad.method.config import Config
-from ulsad.method.equations import resample
 from ulsad.method.training import Diverged, Step, Training
 from ulsad.method.turns import Turns
 
 Model = TypeVar("Model")
 
-PIXELS_OF = 256  # held-out photos whose pixels set the quantiles: 16 million pixels are enough
 CHECKPOINT, GLIMPSE = 10.0, 3.0  # minimum seconds between two checkpoints, between two glimpses
 SHARE = 20  # the pause is also at least this many times the time that one takes
 ROUGHLY = 8  # photos that a glimpse is fitted on; it is calibrated on half as many
@@ -195,7 +193,7 @@ class Fit:
         standstill, config = self.standstill, parts.branches.config
         if standstill is None or standstill.last is None or steps not in standstill.looks:
             return []
-        points = frontiers(*_raw(parts.branches, standstill.last))
+        points = frontiers(*raw_maps(parts.branches, standstill.last))
         return parts.calibration.scores(points, config.alpha, config.beta)[:, 0].tolist()
 
     @property
@@ -255,7 +253,7 @@ class Fit:
             "looks": sorted(self.standstill.looks.items()) if self.standstill else [],
             "seconds": round(self.seconds, 1),
             "created": time.strftime("%Y-%m-%d %H:%M:%S"),
-            "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
+            "versions": {name: version(name) for name in ("torch", "torchvision", "numpy")},
         }
 
     def _notes(self, steps: int) -> list[str]:
@@ -281,27 +279,6 @@ def held_out_distances(
     if not np.isfinite(distances).all():
         raise Diverged("the maps of the held-out photos are not finite")
     return distances
-
-
-def calibrate(branches: Branches, distances: np.ndarray, ignored: np.ndarray | None = None) -> Calibration:
-    """Quantiles and scores from the distances of n held-out good photos.
-
-    With more than `PIXELS_OF` photos, only evenly spaced ones set the quantiles.
-    """
-    some = distances[:: -(-len(distances) // PIXELS_OF)]
-    calibration = Calibration.of(*_raw(branches, some), combination(branches.config), ignored)
-    if len(some) == len(distances):
-        return calibration
-    kept = slice(None) if ignored is None else ~ignored
-    chunks = (_raw(branches, distances[i:i + BATCH]) for i in range(0, len(distances), BATCH))
-    return replace(calibration, frontiers=tuple(chain.from_iterable(
-        frontiers(local[:, kept], None if global_ is None else global_[:, kept])
-        for local, global_ in chunks)))
-
-
-def _raw(branches: Branches, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    maps = resample(distances, branches.resampling)
-    return maps[:, 0], maps[:, 1] if maps.shape[1] > 1 else None
 
 
 def _references(prepared: Prepared) -> References:

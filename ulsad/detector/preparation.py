@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ulsad.compute import distributed, rows
+from ulsad.compute.device import choose_device
 from ulsad.compute.rows import IN_MEMORY, Rows, Space, each_row, take
 from ulsad.detector.photo_sets import (
     OnCount,
@@ -22,7 +23,6 @@ from ulsad.detector.photo_sets import (
     read_and_split,
     with_white_level,
 )
-from ulsad.errors import InputError
 from ulsad.method.augmentation import size_with_copies, with_copies
 from ulsad.method.backbones import FeatureExtractor, load_backbone
 from ulsad.method.bank import Bank
@@ -107,23 +107,6 @@ def bytes_needed(photos: int, config: Config, extractor: FeatureExtractor, per_v
     tensors = 2 if config.global_target == "attention" else 1
     return size_with_copies(photos, config) * (
         3 * config.image_size**2 + per_value * tensors * values)
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The named device, or else a GPU if there is one. Raises `InputError` for a device that doesn't exist.
-
-    On a GPU, convolutions are set to float32: with TF32, torch's default, combined maps of the demo photos
-    differed by up to 2 % from a CPU's.
-    """
-    name = name or distributed.local_device() or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.zeros(1, device=name).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"There is no device '{name}'. Leave it out, or use cpu.") from error
-    device = torch.device(name)
-    if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False
-    return device
 
 
 def _seeds(config: Config, members: int) -> Iterator[Config]:

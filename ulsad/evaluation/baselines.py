@@ -28,9 +28,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ulsad.compute.device import choose_device
 from ulsad.compute.memory import peak_memory_mb
 from ulsad.detector.photo_sets import with_white_level
-from ulsad.detector.preparation import choose_device
 from ulsad.errors import InputError
 from ulsad.method.backbones import BACKBONES, pretrained_stages
 from ulsad.method.config import Config

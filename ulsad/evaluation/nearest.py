@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from ulsad.compute.device import choose_device
 from ulsad.detector.detector import Ulsad
 from ulsad.detector.photo_sets import Photos, read_and_split, with_white_level
-from ulsad.detector.preparation import choose_device, extract_features, feature_statistics
+from ulsad.detector.preparation import extract_features, feature_statistics
 from ulsad.errors import InputError
 from ulsad.method.backbones import FeatureExtractor, load_backbone
 from ulsad.method.bank import draw, drawn_patches, nearest_distance

