@@ -86,7 +86,7 @@ def chosen(
     """
     if name is not None:
         if alpha is not None or beta is not None:
-            raise InputError(f"The criterion '{name}' has its own α and β. Give either the criterion or α and β.")
+            raise InputError(f"The criterion '{name}' has its own α and β. Give either it or α and β.")
         if name not in detector.criteria:
             known = ", ".join(detector.criteria) or "none"
             raise InputError(f"The model has no criterion '{name}'. Saved criteria: {known}.")

@@ -75,11 +75,11 @@ class Verdict(NamedTuple):
         """The opposite of `row`. Raises `ValueError` if the cells are not those of `COLUMNS`."""
         if len(cells) != len(COLUMNS):
             raise ValueError(f"a verdict has {len(COLUMNS)} cells, not {len(cells)}")
-        scores = [math.nan if score == "" else float(score) for score in cells[1:4]]
+        score, local, whole = (math.nan if score == "" else float(score) for score in cells[1:4])
         notes = (str(cells[7]),) if cells[7] else ()
         verdict, fired, seen_in = map(str, cells[4:7])
         time, sha256, basis = map(str, cells[8:])
-        return cls(str(cells[0]), *scores, verdict, fired, seen_in, notes, time, sha256, basis)
+        return cls(str(cells[0]), score, local, whole, verdict, fired, seen_in, notes, time, sha256, basis)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
