@@ -75,7 +75,7 @@ class References:
     @cached_property
     def _apart(self) -> np.ndarray:
         """(k,): distance from each reference to the nearest other one."""
-        distances = _distances(self._means, self._means)
+        distances = _distances(self.means, self.means)
         np.fill_diagonal(distances, np.inf)
         return distances.min(axis=1)
 
@@ -85,10 +85,11 @@ class References:
         Photos are compared by their channel means, which do not depend on positions: a defective or moved
         part changes them less than a photo of something else.
         """
-        return _distances(_channel_means(descriptors), self._means).min(axis=1) / self.limit
+        return _distances(_channel_means(descriptors), self.means).min(axis=1) / self.limit
 
     @cached_property
-    def _means(self) -> np.ndarray:
+    def means(self) -> np.ndarray:
+        """float32 (k, c*): the channel means of the references."""
         return _channel_means(self.descriptors)
 
     def photo(self, index: int) -> Image.Image:

@@ -102,12 +102,11 @@ def drawn_patches(features: Rows, drawn: Tensor) -> Tensor:
 
 def nearest_distance(features: Tensor, patches: Tensor) -> Tensor:
     """Euclidean distance of every averaged patch of (n, c, h, w) to the nearest of (m, c): (n, h, w)."""
-    squares = patches.square().sum(dim=1)
-    return torch.stack([_nearest(photo.flatten(1).T, patches, squares).unflatten(0, photo.shape[1:])
-                        for photo in averaged(features)])
+    points = averaged(features).permute(0, 2, 3, 1)
+    return _nearest(points.flatten(0, 2), patches).view(points.shape[:3])
 
 
-def _nearest(points: Tensor, patches: Tensor, squares: Tensor) -> Tensor:
+def _nearest(points: Tensor, patches: Tensor) -> Tensor:
     """√ of min ‖p‖² − 2 p·q + ‖q‖² over the patches q. The first term is added after the minimum."""
-    without = torch.addmm(squares, points, patches.T, alpha=-2).amin(dim=1)
+    without = torch.addmm(patches.square().sum(dim=1), points, patches.T, alpha=-2).amin(dim=1)
     return (without + points.square().sum(dim=1)).clamp_min(0).sqrt()

@@ -1,4 +1,5 @@
-"""Quantile normalisation (Eq. 9) and scores (Eq. 10) from held-out good photos. Numpy only.
+"""Quantile normalisation (Eq. 9) and scores (Eq. 10) from held-out good photos. Numpy only, but `Transform`
+and `Combination` take tensors as well.
 
 Raw maps do not depend on α and β: everything here is affine and takes microseconds, so a slider never runs a
 network.
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ulsad.compute.frontier import frontiers
+from ulsad.method.equations import Array
 
 # Levels at which the quantile function is stored: evenly spaced below the median, then increasingly dense
 # towards 1, so that at most 0.3 % of the remaining values above lie between two neighbours.
@@ -44,7 +46,7 @@ class Transform:
     q_alpha: float
     q_beta: float
 
-    def __call__(self, raw: np.ndarray) -> np.ndarray:
+    def __call__(self, raw: Array) -> Array:
         spread = max(self.q_beta - self.q_alpha, 1e-6 * abs(self.q_beta), 1e-12)  # constant maps
         return 0.1 * (raw - self.q_alpha) / spread
 
@@ -83,12 +85,12 @@ class Combination:
     kind: str = "mean"
     global_weight: float = 1.0
 
-    def __call__(self, local: np.ndarray, global_: np.ndarray) -> np.ndarray:
+    def __call__(self, local: Array, global_: Array) -> Array:
         weighted = self.global_weight * global_
         if self.kind == "maximum":
-            return np.maximum(local, weighted)
+            return weighted.clip(min=local)
         if self.kind == "sum":
-            return local + np.maximum(weighted, 0)
+            return local + weighted.clip(min=0)
         return (local + weighted) / (1 + self.global_weight)
 
 
