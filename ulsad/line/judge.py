@@ -10,6 +10,9 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 import ulsad
 from ulsad.detector.batch import Batch
 from ulsad.detector.criterion import Criterion, unpacked
@@ -54,9 +57,15 @@ class Judge:
             detector = detector.ignoring(unpacked(criterion.ignored))
         return cls(detector, criterion, basis)
 
-    def verdict(self, photo: Path | str, name: str | None = None) -> Verdict:
-        """The verdict on one photo. Raises `InputError` if it can't be read."""
-        return self.of_prediction(self.detector.predict(photo), name or Path(photo).name)
+    def verdict(self, photo: Path | str | Image.Image | np.ndarray, name: str | None = None) -> Verdict:
+        """The verdict on one photo: a file, or pixels as `Ulsad.predict` takes them. Its name is the file's
+        if none is given. Raises `InputError` if it can't be read."""
+        if name is None:
+            name = Path(photo).name if isinstance(photo, (str, Path)) else ""
+        prediction = self.detector.predict(photo)
+        if isinstance(photo, (str, Path)):
+            return self.of_prediction(prediction, name)
+        return self._of(prediction, name, hashlib.sha256(np.asarray(photo).tobytes()).hexdigest())
 
     def verdicts(self, photos: Mapping[Path, str]) -> Iterator[tuple[Verdict, Prediction] | Skipped]:
         """The verdict on each photo, by the name given for it, and its maps; in order, some at a time in
@@ -72,9 +81,12 @@ class Judge:
 
     def of_prediction(self, prediction: Prediction, name: str) -> Verdict:
         """The verdict that follows from a prediction. Raises `InputError` if its file is gone."""
+        return self._of(prediction, name, sha256_of(prediction.file))
+
+    def _of(self, prediction: Prediction, name: str, sha256: str) -> Verdict:
         judged = Batch((name,), (prediction,)).judged(self.criterion)[0]
-        return Verdict(name, *judged, self.detector.seen_in(prediction), prediction.notes, now(),
-                       sha256_of(prediction.file), self.basis.id)
+        return Verdict(name, *judged, self.detector.seen_in(prediction), prediction.notes, now(), sha256,
+                       self.basis.id)
 
 
 def chosen(

@@ -62,7 +62,7 @@ class Verdict(NamedTuple):
     seen_in: str  # see `Ulsad.seen_in`
     notes: tuple[str, ...]
     time: str  # ISO 8601 with the offset from UTC
-    sha256: str  # of the photo's file
+    sha256: str  # of the photo's file, or of its pixels if there is none
     basis: str  # `Basis.id`
 
     def row(self) -> list[Cell]:
