@@ -19,6 +19,7 @@ from ulsad.method.config import Config
 from ulsad.method.residuals import expected, expected_coefficients, with_peaks
 
 FITTED_ON = 40  # photos that set what distances are usual: 40,960 patches are enough
+ROUNDING = 1e-6  # squared distances below this share of ‖p‖² are rounding errors, and differ between machines
 AT_ONCE = 16  # photos of which patches are drawn at a time; bounds memory and affects nothing else
 
 
@@ -109,4 +110,5 @@ def nearest_distance(features: Tensor, patches: Tensor) -> Tensor:
 def _nearest(points: Tensor, patches: Tensor) -> Tensor:
     """√ of min ‖p‖² − 2 p·q + ‖q‖² over the patches q. The first term is added after the minimum."""
     without = torch.addmm(patches.square().sum(dim=1), points, patches.T, alpha=-2).amin(dim=1)
-    return (without + points.square().sum(dim=1)).clamp_min(0).sqrt()
+    squares = points.square().sum(dim=1)
+    return (without + squares).maximum(ROUNDING * squares).sqrt()
