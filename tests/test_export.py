@@ -24,6 +24,7 @@ from ulsad.line.inference import VERDICTS, Inference
 from ulsad.line.judge import Judge
 from ulsad.line.run_exported import square
 from ulsad.photos.images import to_square
+from ulsad.speed import engines
 
 pytestmark = pytest.mark.slow
 
@@ -117,6 +118,15 @@ def test_other_programs_can_be_checked(folder):
     given = check.pop("squares")
     assert len(given) == 4
     assert_close(run_onnx(folder / "demo.onnx", given), check)
+
+
+def test_all_engines_agree(folder, judge):
+    """OpenVINO too, where it is installed."""
+    photos = squares()
+    found = {name: run(photos) for name, run in engines.installed(judge, folder / "demo.onnx")}
+    assert {"torch", "onnxruntime"} <= set(found)
+    for outputs in found.values():
+        np.testing.assert_allclose(np.asarray(outputs["combined"]), found["torch"]["combined"], atol=1e-4)
 
 
 def test_a_file_says_what_it_is(folder, judge):

@@ -35,7 +35,7 @@ def table(model: Path, rounds: int, folder: Path, machine: str) -> Table:
     """
     judge = Judge.load(model, device="cpu")
     export(judge, folder, "model", ("onnx",) if find_spec("onnxruntime") else ("torch",))
-    engines = dict(_engines(judge, folder))
+    engines = dict(installed(judge, folder / "model.onnx"))
     squares = reference_squares(judge)[:TOGETHER]
     one, many = _alternately(engines, squares[:1], rounds), _alternately(engines, squares, rounds)
     rows = tuple((name, f"{one[name]:.1f}", f"{many[name] / len(squares):.1f}",
@@ -61,7 +61,8 @@ def starts(model: Path, photo: Path, rounds: int, folder: Path, machine: str) ->
     return Table("From start to first verdict", ("what", "s"), tuple(rows), machine)
 
 
-def _engines(judge: Judge, folder: Path) -> Iterator[tuple[str, Engine]]:
+def installed(judge: Judge, onnx: Path) -> Iterator[tuple[str, Engine]]:
+    """Every engine that is installed, by name, torch first. The others need the file."""
     inference = Inference(judge)
 
     @torch.inference_mode()
@@ -69,13 +70,13 @@ def _engines(judge: Judge, folder: Path) -> Iterator[tuple[str, Engine]]:
         return inference(torch.from_numpy(squares))
 
     yield "torch", in_torch
-    file = folder / "model.onnx"
-    if file.is_file():
-        yield "onnxruntime", FORMATS["onnx"].open(file)
-    if file.is_file() and find_spec("openvino"):
+    if not onnx.is_file():
+        return
+    yield "onnxruntime", FORMATS["onnx"].open(onnx)
+    if find_spec("openvino"):
         import openvino
 
-        compiled = openvino.Core().compile_model(file, "CPU")
+        compiled = openvino.Core().compile_model(onnx, "CPU")
         yield "OpenVINO", lambda squares: compiled({"squares": squares})
 
 
