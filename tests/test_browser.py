@@ -354,6 +354,7 @@ def test_ignored_places_no_longer_count_until_they_do_again(page):
 
 
 def test_the_report_opens_without_a_network_and_holds_the_images(page, tmp_path):
+    expect(page.locator("#summary .score").first).to_be_visible(timeout=60_000)  # the first ones are scored
     panel(page, "Save")
     page.locator("#take-report").click()
     with page.expect_download() as download:
