@@ -7,6 +7,7 @@ COMMANDS = {
     "train": "train a model on photos of good parts",
     "check": "check photos before training, and estimate what training needs",
     "predict": "score photos and draw their anomaly maps",
+    "watch": "judge every photo that arrives in a folder, once",
     "export": "write a model as ONNX and for torch.export, to run it elsewhere",
     "figure": "draw photos with their maps for a paper (Figures 6 and 9)",
     "attention": "draw what a pre-trained network attends to (Figure 5)",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from ulsad.errors import InputError
@@ -50,8 +50,11 @@ def write(path: Path | str, tensors: dict[str, Tensor], header: dict[str, Any]) 
 def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and header. Raises `InputError` as `read_header` does, and for values that are not finite."""
     header = read_header(path)
-    with _opened(path) as opened:
-        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    try:
+        # Not mapped: somebody may write over the file, and this program would end with a bus error.
+        tensors = load(Path(path).read_bytes())
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a model file, or truncated ({error}). {_COPY_AGAIN}") from error
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
         raise InputError(f"{path}: damaged, some of its values are not numbers. {_COPY_AGAIN}")
     return tensors, header

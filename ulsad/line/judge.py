@@ -42,9 +42,9 @@ class Judge:
         """
         model = Path(model)
         while True:
-            before = _stamp(model)
+            before = stamp_of(model)
             sha256, detector = sha256_of(model), Ulsad.load(model, weights, device)
-            if _stamp(model) == before:  # else it was replaced in the meantime
+            if stamp_of(model) == before:  # else it was replaced in the meantime
                 return cls.of(detector, chosen(detector, criterion, alpha, beta), model.name, sha256,
                               criterion or "")
 
@@ -124,7 +124,8 @@ def now() -> str:
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
-def _stamp(file: Path) -> tuple[int, int, int] | None:
+def stamp_of(file: Path) -> tuple[int, int, int] | None:
+    """Changes with the file; None if it is gone."""
     try:
         found = os.stat(file)
     except OSError:

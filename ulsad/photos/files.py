@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from ulsad.errors import InputError
 
@@ -32,6 +33,14 @@ def write_text(file: Path, text: str) -> None:
     """Write UTF-8; what can't be encoded, such as file names that are not UTF-8, becomes a question mark."""
     with replacing(file) as partial:
         partial.write_text(text, encoding="utf-8", errors="replace")
+
+
+def rest_of_line(file: BinaryIO) -> str:
+    """What ends the last line of a file that is appended to: "" where it is whole."""
+    if not file.seek(0, os.SEEK_END):
+        return ""
+    file.seek(-1, os.SEEK_END)
+    return "" if file.read(1) == b"\n" else "\n"
 
 
 def link_or_copy(file: Path, place: Path) -> Path:

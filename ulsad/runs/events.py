@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ulsad.detector.fitting import Progress
+from ulsad.photos.files import rest_of_line
 
 EVENTS = "events.jsonl"
 RESERVE = "reserve"  # a 64 kB file, deleted at the end so that even a full disk can be reported
@@ -23,14 +23,6 @@ def append(folder: Path, event: str, **values: Any) -> None:
     line = json.dumps({"event": event, "time": round(time.time(), 2), **values})
     with open(folder / EVENTS, "a+b") as file:
         file.write(f"{rest_of_line(file)}{line}\n".encode())
-
-
-def rest_of_line(file: BinaryIO) -> str:
-    """What ends the last line of a file that is appended to: "" where it is whole."""
-    if not file.seek(0, os.SEEK_END):
-        return ""
-    file.seek(-1, os.SEEK_END)
-    return "" if file.read(1) == b"\n" else "\n"
 
 
 def end(folder: Path, event: str, **values: Any) -> None:

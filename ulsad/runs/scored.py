@@ -13,8 +13,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
+from ulsad.photos.files import rest_of_line
 from ulsad.runs.directory import SCORED, companion
-from ulsad.runs.events import rest_of_line
 
 MOST = 2**24  # bytes that are read, the last ones: 180,000 photos, in about a second
 _AT_ONCE = 1000  # lines; json is three times as fast with many of them as with each by itself

@@ -1,0 +1,212 @@
+"""What a watched folder has come to: each photo's verdict is written down once, whatever happens.
+
+A verdict first goes into a database, in one transaction. Its other traces follow from that entry, and each of
+them can be made again without harm: the JSON, the row in the day's table, the photo's move. An entry is done
+once all are there; after a kill, those that are not done are finished.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from itertools import count
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, NamedTuple, Self
+
+from ulsad.detector import spreadsheet
+from ulsad.errors import InputError
+from ulsad.line.arrivals import Arrival
+from ulsad.line.verdict import COLUMNS, Basis, Verdict
+from ulsad.photos.files import replacing
+
+JOURNAL, TABLE = "journal.sqlite", "verdicts.csv"
+LAST = 2**20  # bytes of a table in which rows that may have been written are looked for
+UNREADABLE = "unreadable"  # the verdict on a file that is no readable photo; its notes say why
+
+_CREATE = """CREATE TABLE IF NOT EXISTS photos (
+    key TEXT PRIMARY KEY, entry TEXT NOT NULL, done INTEGER NOT NULL DEFAULT 0)"""
+
+
+class Entry(NamedTuple):
+    """A photo with its verdict, and where its traces are: paths relative to the journal's folder."""
+
+    arrival: Arrival
+    verdict: Verdict
+    json: str  # DAY/NAME.json
+    photo: str | None  # VERDICT/NAME, where the photo is moved to; None: it stays
+
+    @property
+    def day(self) -> str:
+        return self.verdict.time[:10]
+
+
+@dataclass
+class Journal:
+    """The journal of one folder of results. Only one process at a time can open it."""
+
+    folder: Path  # of results
+    watched: Path
+    basis: Basis  # of the verdicts to come
+    _database: sqlite3.Connection
+
+    @classmethod
+    def open(cls, folder: Path, watched: Path, basis: Basis) -> Self:
+        """Raises `InputError` if another process has it open, or if it can't be written."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            database = sqlite3.connect(folder / JOURNAL, timeout=0.5, isolation_level=None)
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute("BEGIN EXCLUSIVE")
+            database.execute(_CREATE)
+            database.execute("COMMIT")
+        except (OSError, sqlite3.Error) as error:
+            if "locked" in str(error):
+                raise InputError(f"Another process is writing to {folder}. Stop it first, or choose another "
+                                 "folder with --out.") from error
+            raise InputError(f"{folder} can't be written ({error}). Choose another folder.") from error
+        return cls(folder, watched, basis, database)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def knows(self, arrival: Arrival) -> bool:
+        """Whether the photo has a verdict."""
+        found = self._database.execute("SELECT 1 FROM photos WHERE key = ?", [arrival.key])
+        return found.fetchone() is not None
+
+    def planned(self, judged: Sequence[tuple[Arrival, Verdict]], moves: bool) -> list[Entry]:
+        """Where the traces of verdicts will be: under each photo's name, or NAME-2, … if that is taken."""
+        taken: set[str] = set()
+        entries = []
+        for arrival, verdict in judged:
+            entry = next(entry for entry in _candidates(arrival, verdict, moves)
+                         if entry.json.casefold() not in taken and not self._is_taken(entry))
+            taken.add(entry.json.casefold())
+            entries.append(entry)
+        return entries
+
+    def _is_taken(self, entry: Entry) -> bool:
+        return any((self.folder / place).exists() for place in (entry.json, entry.photo) if place)
+
+    def enter(self, entries: Sequence[Entry]) -> None:
+        """Write verdicts down for good. Raises `sqlite3.OperationalError`, and then none is written."""
+        values = [(entry.arrival.key, json.dumps(_plain(entry, self.basis))) for entry in entries]
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.executemany("INSERT INTO photos (key, entry) VALUES (?, ?)", values)
+            self._database.execute("COMMIT")
+        except sqlite3.Error:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
+
+    def finish(self) -> None:
+        """Make the traces of all entries that are not done, some perhaps for the second time.
+
+        Raises `OSError` or `sqlite3.OperationalError`, for example on a full disk; call it again later.
+        """
+        found = self._database.execute(
+            "SELECT key, entry FROM photos WHERE done = 0 ORDER BY rowid").fetchall()
+        if not found:
+            return
+        entries = [_of_plain(json.loads(text)) for _, text in found]
+        for (_, text), entry in zip(found, entries, strict=True):
+            self._write_json(entry, text)
+        for day in sorted({entry.day for entry in entries}):
+            self._add_rows(day, [entry.verdict for entry in entries if entry.day == day])
+        for entry in entries:
+            self._move(entry)
+        # A photo that was moved can't arrive again, so its entry is no longer needed.
+        done = [([key], entry.photo) for (key, _), entry in zip(found, entries, strict=True)]
+        self._database.execute("BEGIN IMMEDIATE")
+        self._database.executemany("DELETE FROM photos WHERE key = ?", [key for key, moved in done if moved])
+        self._database.executemany("UPDATE photos SET done = 1 WHERE key = ?",
+                                   [key for key, moved in done if not moved])
+        self._database.execute("COMMIT")
+
+    def _write_json(self, entry: Entry, text: str) -> None:
+        file = self.folder / entry.json
+        file.parent.mkdir(parents=True, exist_ok=True)
+        plain = json.loads(text)
+        shown = {**plain["verdict"], "photo": entry.photo or str(self.watched / entry.arrival.name),
+                 "judged_by": plain["basis"]}
+        with replacing(file) as partial, open(partial, "w", encoding="utf-8") as opened:
+            json.dump(shown, opened, indent=1)
+            os.fsync(opened.fileno())
+
+    def _add_rows(self, day: str, verdicts: Iterable[Verdict]) -> None:
+        """Add rows to a day's table, except those that it ends with already."""
+        file = self.folder / day / TABLE
+        with open(file, "a+b") as opened:
+            if not opened.seek(0, os.SEEK_END):
+                opened.write(codecs.BOM_UTF8 + _row(COLUMNS))
+            last = _last_rows(opened)
+            new = [row for row in (_row(verdict.row()) for verdict in verdicts) if row not in last]
+            opened.write(b"".join(new))
+            opened.flush()
+            os.fsync(opened.fileno())
+
+    def _move(self, entry: Entry) -> None:
+        if entry.photo is None:
+            return
+        source, target = self.watched / entry.arrival.name, self.folder / entry.photo
+        if not is_still(source, entry.arrival):
+            return  # it was moved already, or somebody replaced it, and the new one is another photo
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.replace(source, target)
+        except OSError:  # on another disk, or the source is protected
+            with replacing(target) as partial:
+                shutil.copy2(source, partial)
+                with open(partial, "rb+") as opened:
+                    os.fsync(opened.fileno())
+            source.unlink()
+
+
+def _candidates(arrival: Arrival, verdict: Verdict, moves: bool) -> Iterator[Entry]:
+    day, name = verdict.time[:10], PurePosixPath(arrival.name)
+    for number in count(1):
+        free = name if number == 1 else name.with_name(f"{name.stem}-{number}{name.suffix}")
+        yield Entry(arrival, verdict, f"{day}/{free}.json", f"{verdict.verdict}/{free}" if moves else None)
+
+
+def is_still(file: Path, arrival: Arrival) -> bool:
+    """Whether a file is there and has not changed since it was seen."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return False
+    return (found.st_size, found.st_mtime_ns, found.st_ino) == arrival[1:]
+
+
+def _plain(entry: Entry, basis: Basis) -> dict[str, Any]:
+    return {"arrival": entry.arrival, "verdict": entry.verdict.to_dict(), "json": entry.json,
+            "photo": entry.photo, "basis": basis.to_dict()}
+
+
+def _of_plain(values: dict[str, Any]) -> Entry:
+    return Entry(Arrival(*values["arrival"]), Verdict.from_dict(values["verdict"]), values["json"],
+                 values["photo"])
+
+
+def _row(cells: Iterable[spreadsheet.Cell]) -> bytes:
+    text = StringIO()
+    spreadsheet.write([cells], text)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _last_rows(table: BinaryIO) -> set[bytes]:
+    """The rows at the end of a table, after removing one that was cut short; the table is then at its end."""
+    start = max(0, table.seek(0, os.SEEK_END) - LAST)
+    table.seek(start)
+    whole, newline, _ = table.read().rpartition(b"\n")
+    table.truncate(start + len(whole + newline))
+    table.seek(0, os.SEEK_END)
+    return set((whole + newline).splitlines(keepends=True))

@@ -1,0 +1,22 @@
+"""Pictures of anomaly maps beside the photo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ulsad.detector import rendering
+from ulsad.detector.prediction import Prediction
+from ulsad.line.judge import Judge
+
+SIDE = 512  # px, of the longer side of each view
+
+
+def write_maps(judge: Judge, prediction: Prediction, file: Path) -> None:
+    """A photo with its local, global and combined map side by side, as PNG.
+
+    Raises `InputError` if the photo is gone, and `OSError`.
+    """
+    criterion = judge.criterion
+    photo = rendering.fit_within(judge.detector.reading(prediction.file).image, SIDE)
+    maps = prediction.maps(criterion.alpha, criterion.beta, criterion.combine)
+    rendering.sheet(rendering.views(photo, maps)).save(file, "PNG")
