@@ -20,8 +20,8 @@ from ulsad import Config, Ulsad
 from ulsad.__main__ import _parser, main
 from ulsad.commands import COMMANDS
 from ulsad.detector import model_file, spreadsheet
-from ulsad.detector.batch import COLUMNS
 from ulsad.detector.criterion import Criterion
+from ulsad.line.verdict import COLUMNS
 from ulsad.method.calibration import Combination
 from ulsad.photos.images import find_images
 

@@ -88,9 +88,10 @@ def test_two_processes_train_and_score_as_one(good_photos, demo_set, tmp_path):
     shared, alone = (spreadsheet.read(tmp_path / place / "scores.csv") for place in ("scores", "alone"))
     assert [row[0] for row in shared] == [row[0] for row in alone]
     for row, other in zip(shared[1:], alone[1:], strict=True):
-        assert row[1] == pytest.approx(other[1], abs=1e-5)
+        assert row[1:4] == pytest.approx(other[1:4], rel=1e-6, abs=1e-6)
     assert len(list((tmp_path / "scores/maps").iterdir())) == len(alone) - 1 == 4
-    assert {file.name for file in (tmp_path / "scores").iterdir()} == {"maps", "scores.csv"}
+    assert {file.name for file in (tmp_path / "scores").iterdir()} == {
+        "maps", "scores.csv", "job.json", "judged-by.jsonl"}
 
 
 def check_batchnorm() -> None:

@@ -8,11 +8,12 @@ from importlib import import_module
 from pathlib import Path
 
 from ulsad.commands import COMMANDS
-from ulsad.errors import InputError, Stopped
+from ulsad.errors import Differs, InputError, Stopped
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, 2 for errors the user can fix, 130 when stopped."""
+    """Run one command and return its exit status: 0, 1 if `verify` finds a difference, 2 for errors that the
+    user can fix, 130 when stopped."""
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     options = _parser(arguments).parse_args(arguments)
     try:
@@ -20,6 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (InputError, OSError) as error:  # users can fix disk errors, such as a full disk
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Differs:
+        return 1
     except (Stopped, KeyboardInterrupt):
         print("stopped; finished results are kept", file=sys.stderr)
         return 130

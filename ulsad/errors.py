@@ -8,5 +8,9 @@ class InputError(ValueError):
     """
 
 
+class Differs(Exception):
+    """What was checked is not as it was written down; the command has said so."""
+
+
 class Stopped(Exception):
     """The user asked to stop before there was anything to keep."""

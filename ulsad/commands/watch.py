@@ -18,10 +18,11 @@ from ulsad.commands.options import add_criterion, add_machine, positive
 from ulsad.errors import InputError
 from ulsad.line.arrivals import Arrivals
 from ulsad.line.current import CurrentJudge
-from ulsad.line.journal import UNREADABLE, Journal
+from ulsad.line.job import note_job
+from ulsad.line.journal import Journal
 from ulsad.line.judge import Judge
 from ulsad.line.pictures import write_maps
-from ulsad.line.verdict import Verdict
+from ulsad.line.verdict import UNREADABLE, Verdict
 from ulsad.line.watcher import Watcher
 
 EXAMPLE = "part.safetensors camera --out verdicts"
@@ -51,6 +52,7 @@ def run(options: argparse.Namespace) -> None:
         options.model, options.criterion, alpha=options.alpha, beta=options.beta, weights=options.weights,
         device=options.device))
     journal = Journal.open(options.out, options.folder, current.judge.basis)
+    note_job(options.out, options.model, options.folder)
     stopping = Event()
     watcher = Watcher(
         current, options.folder, journal, not options.leave, Arrivals(options.folder, options.interval),

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
+UNFAMILIAR = "Looks like none of the good photos"  # begins the note on a photo that is unlike all of them
+
 
 class Ulsad:
     """A trained detector, made by `Ulsad.fit` or `Ulsad.load`.
@@ -278,7 +280,7 @@ def _remark(strangeness: float) -> tuple[str, ...]:
     """A note on a photo with a strangeness above 1, see `References.strangeness`."""
     if strangeness <= 1:
         return ()
-    return (f"Looks like none of the good photos that the model was trained on ({strangeness:.1f} times the "
+    return (f"{UNFAMILIAR} that the model was trained on ({strangeness:.1f} times the "
             "distance limit for photos of this part), so its score means little. Is it the right model?",)
 
 

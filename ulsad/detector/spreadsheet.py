@@ -8,8 +8,9 @@ formula, or that begins with an apostrophe, gets an apostrophe in front: drop th
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Self, TextIO
 
@@ -49,10 +50,26 @@ def write(rows: Iterable[Iterable[Cell]], opened: TextIO) -> None:
     _writer(opened).writerows(map(escaped, row) for row in rows)
 
 
+def encoded(cells: Iterable[Cell]) -> bytes:
+    """A row with its line break, for files that rows are appended to."""
+    text = StringIO()
+    write([cells], text)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
 def read(file: Path | str) -> list[list[str | float]]:
     """The original rows of a file that `Writer` wrote; every number is returned as a float."""
     with open(file, newline="", encoding=ENCODING, errors="surrogateescape") as opened:
-        return [[original(cell) for cell in row] for row in csv.reader(opened, quoting=csv.QUOTE_NONNUMERIC)]
+        return list(rows_of(opened))
+
+
+def rows_of(lines: Iterable[str]) -> Iterator[list[str | float]]:
+    """The original rows, one by one. Raises `ValueError` for lines that are not such rows."""
+    try:
+        for row in csv.reader(lines, quoting=csv.QUOTE_NONNUMERIC):
+            yield [original(cell) for cell in row]
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
 
 
 def escaped(cell: Cell) -> Cell:

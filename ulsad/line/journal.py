@@ -14,7 +14,6 @@ import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, Self
@@ -27,7 +26,6 @@ from ulsad.photos.files import replacing
 
 JOURNAL, TABLE = "journal.sqlite", "verdicts.csv"
 LAST = 2**20  # bytes of a table in which rows that may have been written are looked for
-UNREADABLE = "unreadable"  # the verdict on a file that is no readable photo; its notes say why
 
 _CREATE = """CREATE TABLE IF NOT EXISTS photos (
     key TEXT PRIMARY KEY, entry TEXT NOT NULL, done INTEGER NOT NULL DEFAULT 0)"""
@@ -146,10 +144,10 @@ class Journal:
         file = self.folder / day / TABLE
         with open(file, "a+b") as opened:
             if not opened.seek(0, os.SEEK_END):
-                opened.write(codecs.BOM_UTF8 + _row(COLUMNS))
+                opened.write(codecs.BOM_UTF8 + spreadsheet.encoded(COLUMNS))
             last = _last_rows(opened)
-            new = [row for row in (_row(verdict.row()) for verdict in verdicts) if row not in last]
-            opened.write(b"".join(new))
+            new = (spreadsheet.encoded(verdict.row()) for verdict in verdicts)
+            opened.write(b"".join(row for row in new if row not in last))
             opened.flush()
             os.fsync(opened.fileno())
 
@@ -194,12 +192,6 @@ def _plain(entry: Entry, basis: Basis) -> dict[str, Any]:
 def _of_plain(values: dict[str, Any]) -> Entry:
     return Entry(Arrival(*values["arrival"]), Verdict.from_dict(values["verdict"]), values["json"],
                  values["photo"])
-
-
-def _row(cells: Iterable[spreadsheet.Cell]) -> bytes:
-    text = StringIO()
-    spreadsheet.write([cells], text)
-    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def _last_rows(table: BinaryIO) -> set[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from ulsad.detector.criterion import Criterion, unpacked
 from ulsad.detector.detector import Ulsad
 from ulsad.detector.prediction import Prediction
 from ulsad.errors import InputError
-from ulsad.line.verdict import Basis, Verdict
+from ulsad.line.verdict import UNREADABLE, Basis, Verdict
 from ulsad.photos.images import Skipped
 
 
@@ -82,6 +83,16 @@ class Judge:
     def of_prediction(self, prediction: Prediction, name: str) -> Verdict:
         """The verdict that follows from a prediction. Raises `InputError` if its file is gone."""
         return self._of(prediction, name, sha256_of(prediction.file))
+
+    def unreadable(self, skipped: Skipped, name: str) -> Verdict:
+        """The verdict on a file that can't be read, with the reason in its notes."""
+        try:
+            sha256 = sha256_of(skipped.path)
+        except InputError:  # it is gone
+            sha256 = ""
+        reason = skipped.reason.removeprefix(f"{skipped.path}: ")
+        return Verdict(name, math.nan, math.nan, math.nan, UNREADABLE, "", "", (reason,), now(), sha256,
+                       self.basis.id)
 
     def _of(self, prediction: Prediction, name: str, sha256: str) -> Verdict:
         judged = Batch((name,), (prediction,)).judged(self.criterion)[0]

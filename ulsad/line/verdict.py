@@ -15,6 +15,7 @@ from ulsad.detector.criterion import Criterion
 from ulsad.detector.spreadsheet import Cell
 
 COLUMNS = (*SCORES, "time", "sha256", "basis")
+UNREADABLE = "unreadable"  # the verdict on a file that is no readable photo; its notes say why
 DIGITS = 6  # decimals of the scores in a table
 
 
@@ -57,7 +58,7 @@ class Verdict(NamedTuple):
     score: float  # combined, Eq. 10
     local_score: float
     global_score: float  # NaN without a global branch
-    verdict: str  # pass, review or fail
+    verdict: str  # pass, review, fail or unreadable
     fired: str  # local, global, both or neither
     seen_in: str  # see `Ulsad.seen_in`
     notes: tuple[str, ...]

@@ -12,12 +12,11 @@ from pathlib import Path
 from threading import Event
 
 from ulsad.detector.prediction import Prediction
-from ulsad.errors import InputError
 from ulsad.line.arrivals import Arrival, Arrivals
 from ulsad.line.audit import note_basis
 from ulsad.line.current import CurrentJudge
-from ulsad.line.journal import UNREADABLE, Entry, Journal, is_still
-from ulsad.line.judge import Judge, now, sha256_of
+from ulsad.line.journal import Entry, Journal, is_still
+from ulsad.line.judge import Judge
 from ulsad.line.verdict import Verdict
 from ulsad.photos.images import Skipped
 
@@ -100,7 +99,7 @@ class Watcher:
                 if self.arrivals.unchanged_for(arrival) < self.patience:
                     waiting += 1  # perhaps somebody goes on writing
                     continue
-                judged.append((arrival, self._unreadable(place, arrival, result.reason)))
+                judged.append((arrival, judge.unreadable(result, arrival.name)))
                 maps.append(None)
             else:
                 judged.append((arrival, result[0]))
@@ -108,14 +107,6 @@ class Watcher:
         self._keep(judged, maps)
         self.stopping.wait(len(judged) / self.most_a_second - (time.monotonic() - began))
         return waiting
-
-    def _unreadable(self, place: Path, arrival: Arrival, reason: str) -> Verdict:
-        try:
-            sha256 = sha256_of(place)
-        except InputError:
-            sha256 = ""
-        return Verdict(arrival.name, math.nan, math.nan, math.nan, UNREADABLE, "", "",
-                       (reason.removeprefix(f"{place}: "),), now(), sha256, self.current.judge.basis.id)
 
     def _keep(self, judged: list[tuple[Arrival, Verdict]], maps: list[Prediction | None]) -> None:
         if not judged:
