@@ -164,3 +164,9 @@ def test_about_as_many_good_parts_as_promised_are_above_it(count, share):
     above = np.mean([draw[-1] > threshold_at(draw[:-1], share) for draw in draws])
     assert above <= share + 3 * math.sqrt(share / 4000)
     assert above >= 0.5 * share
+
+
+@pytest.mark.parametrize("successes, trials", ((0, 5), (3, 3), (2, 40), (1, 120), (0, 0)))
+def test_the_exact_interval_of_a_share_is_scipys(successes, trials):
+    wanted = stats.binomtest(successes, trials).proportion_ci(0.95, method="exact") if trials else (0, 1)
+    assert clopper_pearson(successes, trials) == pytest.approx(tuple(wanted), abs=1e-12)

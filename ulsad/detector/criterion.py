@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy
+from scipy.special import betaincinv, stdtrit  # scipy.stats would take most of a second to load
 
 from ulsad.method.calibration import Calibration, Combination
 
@@ -126,7 +126,7 @@ def normal_limit(scores: np.ndarray, share: float) -> float:
     n − 1 degrees of freedom. A further score lies above it with probability `share`."""
     count = len(scores)
     spread = scores.std(ddof=1) * np.sqrt(1 + 1 / count)
-    return float(scores.mean() + scipy.stats.t.ppf(1 - share, count - 1) * spread)
+    return float(scores.mean() + stdtrit(count - 1, 1 - share) * spread)
 
 
 def dividing(good: np.ndarray, defects: np.ndarray, near: float) -> float:
@@ -163,7 +163,9 @@ def clopper_pearson(successes: int, trials: int) -> Interval:
     """The exact 95 % interval of a share; [0, 1] without trials."""
     if not trials:
         return Interval(0.0, 1.0)
-    return Interval(*map(float, scipy.stats.binomtest(successes, trials).proportion_ci(0.95, method="exact")))
+    low = betaincinv(successes, trials - successes + 1, 0.025) if successes else 0.0
+    high = betaincinv(successes + 1, trials - successes, 0.975) if successes < trials else 1.0
+    return Interval(float(low), float(high))
 
 
 @cache
@@ -172,7 +174,7 @@ def photos_for(successes: int, trials: int, most: float) -> int | None:
     successes stays what it is; None if that takes more than 10,000 trials."""
     counts = np.arange(trials, 10_001)
     hits = np.round(successes / trials * counts)
-    enough = counts[scipy.stats.beta.ppf(0.975, hits + 1, counts - hits) <= most]
+    enough = counts[betaincinv(hits + 1, counts - hits, 0.975) <= most]
     return int(enough[0]) if len(enough) else None
 
 
