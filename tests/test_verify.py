@@ -213,6 +213,27 @@ def test_verdicts_of_a_watched_folder(tmp_path, capsys):
     assert "1 × the photo has changed" in verify(capsys, moved)[1]
 
 
+def test_verdicts_of_photos_that_were_left_where_they_are(tmp_path, capsys, monkeypatch):
+    """Also from another working directory than the watcher's."""
+    (tmp_path / "in").mkdir()
+    shutil.copy(DEMO_PHOTOS[1], tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    assert main(["watch", str(DEMO_MODEL), "in", "--out", "out", "--once", "--leave",
+                 "--interval", "0.05"]) == 0
+    monkeypatch.chdir("/")
+    assert verify(capsys, tmp_path / "out")[0] == 0
+
+
+def test_a_part_that_a_power_cut_has_spoilt_is_used_up_to_there(judge, tmp_path):
+    verdict = judge.verdict(DEMO_PHOTOS[0])
+    job = Job(tmp_path, judge.basis.id, ["a", "b", "c"])
+    with job.open_part(0) as part:
+        add(part, verdict._replace(path="a"))
+        part.write(b"\0\0\0,\0\n")
+        add(part, verdict._replace(path="b"))
+    assert job.judged() == {"a"}
+
+
 def test_photos_of_a_zip(photos, tmp_path, capsys):
     archive = shutil.make_archive(str(tmp_path / "photos"), "zip", photos)
     assert predict(archive, tmp_path / "out") == 0

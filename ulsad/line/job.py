@@ -10,6 +10,7 @@ import heapq
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -114,13 +115,10 @@ def note_job(folder: Path, model: Path, photos: Path) -> None:
 
 
 def _verdicts(part: Path) -> Iterator[Verdict]:
-    """Of one part; a last row that was cut short is left out."""
-    with open(part, newline="", encoding="utf-8", errors="surrogateescape") as opened:
+    """Of one part, up to where a kill or a power cut has spoilt it: what comes after is judged again."""
+    with open(part, newline="", encoding="utf-8", errors="surrogateescape") as opened, suppress(ValueError):
         for row in spreadsheet.rows_of(_whole(opened)):
-            try:
-                yield Verdict.from_row(row)
-            except ValueError:
-                continue
+            yield Verdict.from_row(row)
 
 
 def _whole(lines: Iterable[str]) -> Iterator[str]:

@@ -133,8 +133,8 @@ class Journal:
         file = self.folder / entry.json
         file.parent.mkdir(parents=True, exist_ok=True)
         plain = json.loads(text)
-        shown = {**plain["verdict"], "photo": entry.photo or str(self.watched / entry.arrival.name),
-                 "judged_by": plain["basis"]}
+        left_at = self.watched.absolute() / entry.arrival.name
+        shown = {**plain["verdict"], "photo": entry.photo or str(left_at), "judged_by": plain["basis"]}
         with replacing(file) as partial, open(partial, "w", encoding="utf-8") as opened:
             json.dump(shown, opened, indent=1)
             os.fsync(opened.fileno())
