@@ -14,6 +14,7 @@ from PIL import Image
 from ulsad import Config, InputError, Ulsad, Watch
 from ulsad.__main__ import main
 from ulsad.detector import spreadsheet
+from ulsad.detector.batch import COLUMNS
 from ulsad.detector.model_file import read_header
 from ulsad.photos import depth
 from ulsad.photos.containers import opened
@@ -314,7 +315,8 @@ def test_predict_says_and_draws_what_the_model_sees(models, versions, tmp_path, 
         assert main(["predict", str(tmp_path / "m.safetensors"), str(versions / f"{bits}" / "defect"),
                      "--out", str(out)]) == 0
     assert "Photos with notes: 1," in capsys.readouterr().err
-    notes = [spreadsheet.read(tmp_path / bits / "scores.csv")[1][-1] for bits in ("8", "12", "16")]
+    notes = [spreadsheet.read(tmp_path / bits / "scores.csv")[1][COLUMNS.index("notes")]
+             for bits in ("8", "12", "16")]
     assert notes[:2] == ["", ""] and "brighter than white (4095)" in notes[2]
     eight, twelve = (np.asarray(Image.open(next((tmp_path / bits / "maps").iterdir())))
                      for bits in ("8", "12"))
