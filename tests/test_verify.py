@@ -120,7 +120,7 @@ def test_another_criterion_begins_anew(photos, judge, tmp_path, capsys):
             add(part, judge.verdict(DEMO_PHOTOS[0])._replace(path="line 0/0.jpg", score=77.0))
     assert predict(photos, out) == 0
     error = capsys.readouterr().err
-    assert "Beginning anew, with another model or criterion" in error
+    assert "Beginning anew: an interrupted run with another model or criterion is dropped." in error
     assert "Going on: 1 of 24 photos were scored before." in error
     assert float(rows(out / "scores.csv")[0]["score"]) == 77
     with Job(out, judge.basis.id, ["line 0/0.jpg"]).open_part(0) as part:
@@ -207,10 +207,36 @@ def test_verdicts_of_a_watched_folder(tmp_path, capsys):
         assert main(["watch", str(DEMO_MODEL), str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--once",
                      "--interval", "0.05", "--patience", "0.1"]) == 0
     assert verify(capsys, tmp_path / "out")[:2] == (0, "4 of 4 verdicts computed again: 4 × agrees.\n")
+    table = next((tmp_path / "out").glob("*/verdicts.csv"))
+    assert verify(capsys, table)[0] == 0
     shutil.copy(DEMO_PHOTOS[3], tmp_path / "out/fail/img-2.jpg")
     assert verify(capsys, tmp_path / "out")[0] == 1
     moved = Path(shutil.move(tmp_path / "out", tmp_path / "archive"))
     assert "1 × the photo has changed" in verify(capsys, moved)[1]
+
+
+def test_verdicts_of_a_second_day_with_the_names_of_the_first(tmp_path, capsys):
+    """The photos' place is taken then, the JSON files' is not."""
+    for photo, day in ((DEMO_PHOTOS[1], "2026-01-01"), (DEMO_PHOTOS[2], "2026-01-02")):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        shutil.copy(photo, tmp_path / "in" / "img [1].jpg")
+        assert main(["watch", str(DEMO_MODEL), str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--once",
+                     "--interval", "0.05"]) == 0
+        today = next(file.parent for file in (tmp_path / "out").glob("*/verdicts.csv")
+                     if not file.parent.name.startswith("2026-01-"))
+        today.rename(tmp_path / "out" / day)
+    assert {file.name for file in (tmp_path / "out/fail").iterdir()} == {"img [1].jpg", "img [1]-2.jpg"}
+    assert verify(capsys, tmp_path / "out")[:2] == (0, "2 of 2 verdicts computed again: 2 × agrees.\n")
+
+
+def test_a_model_that_was_replaced_is_named(judged, tmp_path, capsys):
+    detector = Ulsad.load(DEMO_MODEL)
+    corner = np.zeros((256, 256), bool)
+    corner[:, :200] = True
+    detector.ignoring(corner).save(tmp_path / "other.safetensors")
+    status, said, error = verify(capsys, judged, "--model", tmp_path / "other.safetensors")
+    assert status == 1 and "× the model is another one and gives another verdict" in said
+    assert "is not the file that judged" in error
 
 
 def test_verdicts_of_photos_that_were_left_where_they_are(tmp_path, capsys, monkeypatch):

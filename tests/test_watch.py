@@ -66,13 +66,13 @@ class Said(list):
         return "\n".join(self)
 
 
-def watched(current, folder, out, *, moves=True, patience=0.2, once=True, **options) -> Said:
+def watched(current, folder, out, *, moves=True, patience=0.2, said=None, **options) -> Said:
     """Watch until everything has its verdict."""
-    said = Said()
-    journal = Journal.open(out, folder, current.judge.basis)
+    said = Said() if said is None else said
+    journal = Journal.open(out, folder)
     try:
         Watcher(current, folder, journal, moves, Arrivals(folder, 0.05), 0.05, patience, say=said.append,
-                **options).run(once)
+                **options).run(once=True)
     finally:
         journal.close()
     return said
@@ -215,13 +215,15 @@ def test_a_slow_writer_is_waited_for_and_a_broken_file_given_up(current, folder,
     assert found["broken.jpg"]["verdict"] == "unreadable" and found["broken.jpg"]["score"] == ""
     assert found["broken.jpg"]["notes"].startswith("truncated or damaged")
     assert (out / "unreadable" / "broken.jpg").is_file()
+    text = next(out.glob("*/broken.jpg.json")).read_text()
+    assert "NaN" not in text and json.loads(text)["score"] is None  # NaN is no JSON
 
 
 def test_a_photo_that_goes_away_is_said_and_not_judged(current, folder, out):
     """Removed by somebody between the look and the judgement."""
     shutil.copy(DEMO_PHOTOS[1], folder / "gone.jpg")
     shutil.copy(DEMO_PHOTOS[1], folder / "stays.jpg")
-    journal, said = Journal.open(out, folder, current.judge.basis), Said()
+    journal, said = Journal.open(out, folder), Said()
     arrivals = Arrivals(folder, 0.0)
     watcher = Watcher(current, folder, journal, True, arrivals, 0.05, 0.2, say=said.append)
     ready = arrivals.look()
@@ -249,9 +251,7 @@ def test_what_can_not_be_written_is_tried_again(current, folder, out, obstacle):
 
     thread = threading.Thread(target=clear)
     thread.start()
-    journal = Journal.open(out, folder, current.judge.basis)
-    Watcher(current, folder, journal, True, Arrivals(folder, 0.05), 0.05, 0.2, say=said.append).run(once=True)
-    journal.close()
+    watched(current, folder, out, said=said)
     thread.join()
     assert len(said) == 2 and "can't be written" in said[0] and "Nothing is lost" in said[0]
     assert said[1] == "It works again."
@@ -271,9 +271,7 @@ def test_a_folder_may_go_away_and_come_back(current, folder, out):
 
     thread = threading.Thread(target=plug_in)
     thread.start()
-    journal = Journal.open(out, folder, current.judge.basis)
-    Watcher(current, folder, journal, True, Arrivals(folder, 0.05), 0.05, 0.2, say=said.append).run(once=True)
-    journal.close()
+    watched(current, folder, out, said=said)
     thread.join()
     assert "in can't be read" in said[0] and said[1] == "It works again."
     assert [row["path"] for row in rows(out)] == ["a.jpg"]
@@ -305,11 +303,11 @@ def test_a_model_may_be_replaced(folder, out, tmp_path):
 
 
 def test_only_one_process_watches_into_a_folder(current, folder, out):
-    journal = Journal.open(out, folder, current.judge.basis)
+    journal = Journal.open(out, folder)
     with pytest.raises(InputError, match=r"Another process is writing to .*out"):
-        Journal.open(out, folder, current.judge.basis)
+        Journal.open(out, folder)
     journal.close()
-    Journal.open(out, folder, current.judge.basis).close()
+    Journal.open(out, folder).close()
 
 
 def test_at_most_so_many_a_second(current, folder, out):
@@ -338,7 +336,7 @@ def test_the_command_draws_maps_and_counts(folder, out, capsys):
     assert main(["watch", str(DEMO_MODEL), str(folder), "--out", str(out), "--once", "--maps",
                  "--interval", "0.1"]) == 0
     captured = capsys.readouterr()
-    assert "fail" in captured.out and "× review  both     1 missing.jpg" in captured.out
+    assert "fail" in captured.out and "(review above 0.262)  both     1 missing.jpg" in captured.out
     assert "1 photos judged: 1 fail." in captured.err
     with Image.open(next(out.glob("*/1 missing.jpg.png"))) as picture:
         assert picture.width > 1500

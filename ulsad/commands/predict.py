@@ -66,9 +66,9 @@ def _judge(job: Job, judge: Judge, names: Mapping[Path, str], options: argparse.
     if distributed.rank() == 0:
         note_basis(job.folder, judge.basis)
         note_job(job.folder, options.model, options.photos)
-        _forget(job.parts_of_others(), "with another model or criterion")
+        _forget(job.parts_of_others(), " with another model or criterion")
         if options.anew:
-            _forget(job.parts(), "as you wish")
+            _forget(job.parts())
     distributed.gathered([])  # the others wait for that
     judged = job.judged()
     if judged and distributed.rank() == 0:
@@ -87,11 +87,11 @@ def _judge(job: Job, judge: Judge, names: Mapping[Path, str], options: argparse.
             told()
 
 
-def _forget(parts: list[Path], why: str) -> None:
+def _forget(parts: list[Path], which: str = "") -> None:
     for part in parts:
         part.unlink()
     if parts:
-        print(f"Beginning anew, {why}: the rows of an interrupted run are dropped.", file=sys.stderr)
+        print(f"Beginning anew: an interrupted run{which} is dropped.", file=sys.stderr)
 
 
 def _draw(judge: Judge, prediction: Prediction, place: Path, options: argparse.Namespace) -> None:

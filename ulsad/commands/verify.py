@@ -11,7 +11,7 @@ from pathlib import Path
 from ulsad.commands.options import add_machine, count, natural
 from ulsad.errors import Differs
 from ulsad.line.verdict import Verdict
-from ulsad.line.verify import AGREES, Compared, Verification, sample, tables
+from ulsad.line.verify import AGREES, Compared, Verification, folder_of, sample, tables
 
 EXAMPLE = "out --sample 50"
 SHOWN = 10  # verdicts that differ
@@ -33,11 +33,10 @@ def run(options: argparse.Namespace) -> None:
     found = tables(options.verdicts)
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
     drawn, total = sample(found, None if options.all else options.sample, seed)
-    folder = options.verdicts if options.verdicts.is_dir() else options.verdicts.parent
     differing: list[Compared] = []
     with tempfile.TemporaryDirectory() as scratch:
-        verification = Verification(folder, options.photos, options.model, options.weights, options.device,
-                                    Path(scratch))
+        verification = Verification(folder_of(found[0]), options.photos, options.model, options.weights,
+                                    options.device, Path(scratch))
         for done, recorded in enumerate(drawn, start=1):
             compared = verification.compare(recorded)
             if compared.outcome != AGREES:

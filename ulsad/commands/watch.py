@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     current = CurrentJudge(options.model, lambda: Judge.load(
         options.model, options.criterion, alpha=options.alpha, beta=options.beta, weights=options.weights,
         device=options.device))
-    journal = Journal.open(options.out, options.folder, current.judge.basis)
+    journal = Journal.open(options.out, options.folder)
     note_job(options.out, options.model, options.folder)
     stopping = Event()
     watcher = Watcher(
@@ -93,11 +93,9 @@ def _stopped_by_signals(stopping: Event) -> Iterator[None]:
 
 
 def _print(current: CurrentJudge, verdict: Verdict) -> None:
-    """One line: time, verdict, score as a multiple of the review threshold, which branch fired, name."""
-    time = verdict.time[11:19]
-    if verdict.verdict == UNREADABLE:
-        print(f"{time}  {UNREADABLE}  {verdict.path}: {verdict.notes[0]}", flush=True)
-        return
-    times = verdict.score / current.judge.criterion.review
-    print(f"{time}  {verdict.verdict:<6}  {times:6.2f} × review  {verdict.fired:<7}  {verdict.path}",
-          flush=True)
+    """One line: time, verdict, score and threshold, which branch fired, name, notes."""
+    said = f"{verdict.time[11:19]}  {verdict.verdict:<6}"
+    if verdict.verdict != UNREADABLE:
+        review = current.judge.criterion.review
+        said += f"  {verdict.score:.3f} (review above {review:.3f})  {verdict.fired:<7}"
+    print("  ".join((said, verdict.path, *verdict.notes)), flush=True)

@@ -50,11 +50,10 @@ class Journal:
 
     folder: Path  # of results
     watched: Path
-    basis: Basis  # of the verdicts to come
     _database: sqlite3.Connection
 
     @classmethod
-    def open(cls, folder: Path, watched: Path, basis: Basis) -> Self:
+    def open(cls, folder: Path, watched: Path) -> Self:
         """Raises `InputError` if another process has it open, or if it can't be written."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +68,7 @@ class Journal:
                 raise InputError(f"Another process is writing to {folder}. Stop it first, or choose another "
                                  "folder with --out.") from error
             raise InputError(f"{folder} can't be written ({error}). Choose another folder.") from error
-        return cls(folder, watched, basis, database)
+        return cls(folder, watched, database)
 
     def close(self) -> None:
         self._database.close()
@@ -93,9 +92,10 @@ class Journal:
     def _is_taken(self, entry: Entry) -> bool:
         return any((self.folder / place).exists() for place in (entry.json, entry.photo) if place)
 
-    def enter(self, entries: Sequence[Entry]) -> None:
-        """Write verdicts down for good. Raises `sqlite3.OperationalError`, and then none is written."""
-        values = [(entry.arrival.key, json.dumps(_plain(entry, self.basis))) for entry in entries]
+    def enter(self, entries: Sequence[Entry], basis: Basis) -> None:
+        """Write verdicts with their basis down for good. Raises `sqlite3.OperationalError`, and then none is
+        written."""
+        values = [(entry.arrival.key, json.dumps(_plain(entry, basis))) for entry in entries]
         try:
             self._database.execute("BEGIN IMMEDIATE")
             self._database.executemany("INSERT INTO photos (key, entry) VALUES (?, ?)", values)

@@ -16,6 +16,7 @@ from ulsad.detector.spreadsheet import Cell
 
 COLUMNS = (*SCORES, "time", "sha256", "basis")
 UNREADABLE = "unreadable"  # the verdict on a file that is no readable photo; its notes say why
+SCORED = ("score", "local_score", "global_score")
 DIGITS = 6  # decimals of the scores in a table
 
 
@@ -55,9 +56,9 @@ class Verdict(NamedTuple):
     """One photo under one basis."""
 
     path: str  # the photo's name as given, with its folders
-    score: float  # combined, Eq. 10
-    local_score: float
-    global_score: float  # NaN without a global branch
+    score: float  # combined, Eq. 10; NaN if unreadable
+    local_score: float  # likewise
+    global_score: float  # NaN without a global branch, too
     verdict: str  # pass, review, fail or unreadable
     fired: str  # local, global, both or neither
     seen_in: str  # see `Ulsad.seen_in`
@@ -83,14 +84,12 @@ class Verdict(NamedTuple):
         return cls(str(cells[0]), score, local, whole, verdict, fired, seen_in, notes, time, sha256, basis)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        values = self._asdict()
-        return values | {"notes": list(self.notes),
-                         "global_score": None if math.isnan(self.global_score) else self.global_score}
+        """Plain JSON values; a score that does not exist is None."""
+        scores = {name: None if math.isnan(value := getattr(self, name)) else value for name in SCORED}
+        return self._asdict() | scores | {"notes": list(self.notes)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Verdict:
         """The opposite of `to_dict`. Raises `KeyError` or `TypeError` for other values."""
-        whole = values["global_score"]
-        return cls(**values | {"notes": tuple(values["notes"]),
-                               "global_score": math.nan if whole is None else whole})
+        scores = {name: math.nan if values[name] is None else values[name] for name in SCORED}
+        return cls(**values | scores | {"notes": tuple(values["notes"])})

@@ -7,7 +7,8 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import count
+from glob import escape
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ TOLERANCE = 1e-4  # of scores, absolute and relative: other processors round dif
 AGREES, SCORE_DIFFERS, VERDICT_DIFFERS = "agrees", "the score differs", "the verdict differs"
 PHOTO_MISSING, PHOTO_CHANGED = "the photo is missing", "the photo has changed"
 NO_BASIS, NO_MODEL = "its basis is not listed", "the model is missing"
+OTHER_MODEL = "the model is another one and gives another verdict"
 
 
 class Recorded(NamedTuple):
@@ -55,6 +57,11 @@ def tables(place: Path) -> list[Path]:
     if not found:
         raise InputError(f"{place} holds no verdicts. Give a folder that 'predict' or 'watch' wrote to.")
     return found
+
+
+def folder_of(table: Path) -> Path:
+    """The folder that `predict` or `watch` wrote to, of one of its tables."""
+    return table.parent.parent if table.name == TABLE else table.parent
 
 
 def sample(places: list[Path], size: int | None, seed: int) -> tuple[list[Recorded], int]:
@@ -128,7 +135,10 @@ class Verification:
         if judge is None:
             return Compared(recorded, NO_MODEL, None)
         again = _judged(judge, photo, verdict.path)
-        return Compared(recorded, _outcome(verdict, again, judge), again)
+        outcome = _outcome(verdict, again, judge)
+        if outcome != AGREES and judge.basis.model_sha256 != self._bases[verdict.basis].model_sha256:
+            outcome = OTHER_MODEL
+        return Compared(recorded, outcome, again)
 
     def _judge(self, basis: Basis) -> Judge | None:
         """With the recorded criterion; None if there is no model file."""
@@ -163,20 +173,17 @@ class Verification:
 
 
 def _where_watch_put_it(recorded: Recorded) -> Path | None:
-    """From the JSON beside the table that belongs to this verdict."""
+    """From the JSON beside the table that belongs to this verdict. It has the photo's name, or NAME-2, …"""
     day, name = recorded.table.parent, PurePosixPath(recorded.verdict.path)
-    for number in count(1):
-        file = day / (f"{name}.json" if number == 1 else
-                      f"{name.with_name(f'{name.stem}-{number}{name.suffix}')}.json")
+    others = day.glob(f"{escape(str(name.with_suffix('')))}-*{escape(name.suffix)}.json")
+    for file in chain([day / f"{name}.json"], others):
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except ValueError:
+        except (FileNotFoundError, ValueError):
             continue
         if (found.get("time"), found.get("sha256")) == (recorded.verdict.time, recorded.verdict.sha256):
             return day.parent / found["photo"]
-    raise AssertionError  # without end
+    return None
 
 
 def _judged(judge: Judge, photo: Path, name: str) -> Verdict:

@@ -111,13 +111,12 @@ class Watcher:
     def _keep(self, judged: list[tuple[Arrival, Verdict]], maps: list[Prediction | None]) -> None:
         if not judged:
             return
-        entries = self.journal.planned(judged, self.moves)
-        self.journal.basis = self.current.judge.basis
+        entries, basis = self.journal.planned(judged, self.moves), self.current.judge.basis
 
         def enter() -> None:
-            note_basis(self.journal.folder, self.journal.basis)
+            note_basis(self.journal.folder, basis)
             self._draw(entries, maps)
-            self.journal.enter(entries)
+            self.journal.enter(entries, basis)
 
         if self._write(enter) and self._write(self.journal.finish):
             for entry in entries:
@@ -128,7 +127,7 @@ class Watcher:
         """Before the verdict is written down, as afterwards nothing would draw it again."""
         for entry, prediction in zip(entries, maps, strict=True):
             if self.draw and prediction:
-                file = self.journal.folder / entry.json.replace(".json", ".png")
+                file = self.journal.folder / f"{entry.json.removesuffix('.json')}.png"
                 file.parent.mkdir(parents=True, exist_ok=True)
                 self.draw(self.current.judge, prediction, file)
 
