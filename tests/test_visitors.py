@@ -33,6 +33,7 @@ LISTED = "looks the name up in the list of runs and models"
 FOLDER = "looks a folder up below --data-root, step by step; links that lead out of it are refused"
 UPLOAD = "takes a file where gradio says that it was uploaded"
 EVENTS = {
+    "api.models": NO_NAME, "api.score": f"{MODEL}; {UPLOAD}; both are tried in test_api",
     "slot._added": "takes files that gradio says were uploaded; their names must stay inside the slot",
     "slot._taken_out": "takes names out that are in the slot, passes over others",
     "slot._emptied": NO_NAME, "slot._value": NO_NAME,

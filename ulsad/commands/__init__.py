@@ -8,6 +8,7 @@ COMMANDS = {
     "check": "check photos before training, and estimate what training needs",
     "predict": "score photos and draw their anomaly maps",
     "watch": "judge every photo that arrives in a folder, once",
+    "serve": "give verdicts over HTTP",
     "verify": "compute verdicts again, and report those that differ",
     "export": "write a model as ONNX and for torch.export, to run it elsewhere",
     "figure": "draw photos with their maps for a paper (Figures 6 and 9)",

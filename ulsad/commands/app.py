@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
+
+from ulsad.commands.listening import is_loopback, listening
 
 EXAMPLE = "--models-dir models --port 7860"
 
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _prepare(options: argparse.Namespace) -> None:
     """Check the options before the slow start: print warnings, raise `OSError` for errors."""
-    if not _is_loopback(options.host) and not options.auth:
+    if not is_loopback(options.host) and not options.auth:
         print(f"WARNING: anyone who can reach {options.host}:{options.port} can use this app, upload files "
               "and start trainings. Add --auth USER:PASSWORD.", file=sys.stderr)
     if options.data_root and not options.data_root.is_dir():
@@ -41,12 +41,7 @@ def _prepare(options: argparse.Namespace) -> None:
     if not os.access(options.models_dir, os.W_OK):
         print(f"WARNING: {options.models_dir} is write-protected. You can use its models, but not train or "
               "save anything. To do so, choose another --models-dir.", file=sys.stderr)
-    try:
-        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-        socket.create_server((options.host, options.port), family=family).close()
-    except OSError as error:
-        raise OSError(f"can't listen on {options.host}:{options.port} ({error.strerror}). Is the app already "
-                      f"running? If not, choose another --port, such as {options.port + 1}.") from error
+    listening(options.host, options.port).close()
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -70,13 +65,3 @@ def _user_and_password(text: str) -> str:
     if not (user and colon and password):
         raise argparse.ArgumentTypeError("write USER:PASSWORD")
     return text
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-

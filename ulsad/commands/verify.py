@@ -19,7 +19,7 @@ SHOWN = 10  # verdicts that differ
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("verdicts", type=Path, metavar="OUT",
-                        help="a folder that 'predict' or 'watch' wrote to, or one of its tables")
+                        help="a folder that 'predict', 'watch' or 'serve' wrote to, or one of its tables")
     parser.add_argument("--sample", type=count, default=100, metavar="N",
                         help="how many verdicts, drawn at random (100)")
     parser.add_argument("--all", action="store_true", help="all verdicts")

@@ -109,9 +109,13 @@ def add(part: BinaryIO, verdict: Verdict) -> None:
     part.write(spreadsheet.encoded(verdict.row()))
 
 
-def note_job(folder: Path, model: Path, photos: Path) -> None:
-    """Where the model and the photos are, for those who verify the verdicts. Raises `OSError`."""
-    write_text(folder / JOB, json.dumps({"model": str(model.absolute()), "photos": str(photos.absolute())}))
+def note_job(folder: Path, model: Path, photos: Path | None = None) -> None:
+    """Where the model and the photos are, if it is known, for those who verify the verdicts.
+
+    Raises `OSError`.
+    """
+    places = {"model": model, "photos": photos}
+    write_text(folder / JOB, json.dumps({of: str(place.absolute()) for of, place in places.items() if place}))
 
 
 def _verdicts(part: Path) -> Iterator[Verdict]:

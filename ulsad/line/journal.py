@@ -7,25 +7,23 @@ once all are there; after a kill, those that are not done are finished.
 
 from __future__ import annotations
 
-import codecs
 import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-from ulsad.detector import spreadsheet
 from ulsad.errors import InputError
 from ulsad.line.arrivals import Arrival
-from ulsad.line.verdict import COLUMNS, Basis, Verdict
+from ulsad.line.day_table import add_rows
+from ulsad.line.verdict import Basis, Verdict
 from ulsad.photos.files import replacing
 
-JOURNAL, TABLE = "journal.sqlite", "verdicts.csv"
-LAST = 2**20  # bytes of a table in which rows that may have been written are looked for
+JOURNAL = "journal.sqlite"
 
 _CREATE = """CREATE TABLE IF NOT EXISTS photos (
     key TEXT PRIMARY KEY, entry TEXT NOT NULL, done INTEGER NOT NULL DEFAULT 0)"""
@@ -38,10 +36,6 @@ class Entry(NamedTuple):
     verdict: Verdict
     json: str  # DAY/NAME.json
     photo: str | None  # VERDICT/NAME, where the photo is moved to; None: it stays
-
-    @property
-    def day(self) -> str:
-        return self.verdict.time[:10]
 
 
 @dataclass
@@ -117,8 +111,7 @@ class Journal:
         entries = [_of_plain(json.loads(text)) for _, text in found]
         for (_, text), entry in zip(found, entries, strict=True):
             self._write_json(entry, text)
-        for day in sorted({entry.day for entry in entries}):
-            self._add_rows(day, [entry.verdict for entry in entries if entry.day == day])
+        add_rows(self.folder, [entry.verdict for entry in entries], perhaps_again=True)
         for entry in entries:
             self._move(entry)
         # A photo that was moved can't arrive again, so its entry is no longer needed.
@@ -139,18 +132,6 @@ class Journal:
             json.dump(shown, opened, indent=1)
             os.fsync(opened.fileno())
 
-    def _add_rows(self, day: str, verdicts: Iterable[Verdict]) -> None:
-        """Add rows to a day's table, except those that it ends with already."""
-        file = self.folder / day / TABLE
-        with open(file, "a+b") as opened:
-            if not opened.seek(0, os.SEEK_END):
-                opened.write(codecs.BOM_UTF8 + spreadsheet.encoded(COLUMNS))
-            last = _last_rows(opened)
-            new = (spreadsheet.encoded(verdict.row()) for verdict in verdicts)
-            opened.write(b"".join(row for row in new if row not in last))
-            opened.flush()
-            os.fsync(opened.fileno())
-
     def _move(self, entry: Entry) -> None:
         if entry.photo is None:
             return
@@ -169,10 +150,11 @@ class Journal:
 
 
 def _candidates(arrival: Arrival, verdict: Verdict, moves: bool) -> Iterator[Entry]:
-    day, name = verdict.time[:10], PurePosixPath(arrival.name)
+    name = PurePosixPath(arrival.name)
     for number in count(1):
         free = name if number == 1 else name.with_name(f"{name.stem}-{number}{name.suffix}")
-        yield Entry(arrival, verdict, f"{day}/{free}.json", f"{verdict.verdict}/{free}" if moves else None)
+        moved_to = f"{verdict.verdict}/{free}" if moves else None
+        yield Entry(arrival, verdict, f"{verdict.day}/{free}.json", moved_to)
 
 
 def is_still(file: Path, arrival: Arrival) -> bool:
@@ -192,13 +174,3 @@ def _plain(entry: Entry, basis: Basis) -> dict[str, Any]:
 def _of_plain(values: dict[str, Any]) -> Entry:
     return Entry(Arrival(*values["arrival"]), Verdict.from_dict(values["verdict"]), values["json"],
                  values["photo"])
-
-
-def _last_rows(table: BinaryIO) -> set[bytes]:
-    """The rows at the end of a table, after removing one that was cut short; the table is then at its end."""
-    start = max(0, table.seek(0, os.SEEK_END) - LAST)
-    table.seek(start)
-    whole, newline, _ = table.read().rpartition(b"\n")
-    table.truncate(start + len(whole + newline))
-    table.seek(0, os.SEEK_END)
-    return set((whole + newline).splitlines(keepends=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 from ulsad.detector import rendering
 from ulsad.detector.prediction import Prediction
@@ -12,7 +13,7 @@ from ulsad.line.judge import Judge
 SIDE = 512  # px, of the longer side of each view
 
 
-def write_maps(judge: Judge, prediction: Prediction, file: Path) -> None:
+def write_maps(judge: Judge, prediction: Prediction, file: Path | BinaryIO) -> None:
     """A photo with its local, global and combined map side by side, as PNG; nothing if the photo is gone.
 
     Raises `OSError`.

@@ -67,6 +67,11 @@ class Verdict(NamedTuple):
     sha256: str  # of the photo's file, or of its pixels if there is none
     basis: str  # `Basis.id`
 
+    @property
+    def day(self) -> str:
+        """YYYY-MM-DD."""
+        return self.time[:10]
+
     def row(self) -> list[Cell]:
         """The cells of `COLUMNS`."""
         scores = ["" if math.isnan(score) else round(score, DIGITS) for score in self[1:4]]

@@ -18,8 +18,8 @@ from ulsad.detector import spreadsheet
 from ulsad.detector.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.line.audit import bases
+from ulsad.line.day_table import TABLE
 from ulsad.line.job import JOB, SCORES
-from ulsad.line.journal import TABLE
 from ulsad.line.judge import Judge, sha256_of
 from ulsad.line.verdict import COLUMNS, UNREADABLE, Basis, Verdict
 from ulsad.photos.archives import named_photos
@@ -47,7 +47,7 @@ class Compared(NamedTuple):
 
 
 def tables(place: Path) -> list[Path]:
-    """The tables of verdicts in a folder that `predict` or `watch` wrote to, or the given one.
+    """The tables of verdicts in a folder that `predict`, `watch` or `serve` wrote to, or the given one.
 
     Raises `InputError` if there is none.
     """
@@ -55,12 +55,13 @@ def tables(place: Path) -> list[Path]:
         return [place]
     found = [table for table in (place / SCORES, *sorted(place.glob(f"*/{TABLE}"))) if table.is_file()]
     if not found:
-        raise InputError(f"{place} holds no verdicts. Give a folder that 'predict' or 'watch' wrote to.")
+        raise InputError(f"{place} holds no verdicts. Give a folder that 'predict', 'watch' or 'serve' wrote "
+                         "to.")
     return found
 
 
 def folder_of(table: Path) -> Path:
-    """The folder that `predict` or `watch` wrote to, of one of its tables."""
+    """The folder that `predict`, `watch` or `serve` wrote to, of one of its tables."""
     return table.parent.parent if table.name == TABLE else table.parent
 
 
@@ -160,8 +161,8 @@ class Verification:
         return Judge.of(detector, basis.values, basis.model, sha256, basis.criterion)
 
     def _photo(self, recorded: Recorded) -> Path | None:
-        if recorded.table.name == TABLE:
-            return _where_watch_put_it(recorded)
+        if recorded.table.name == TABLE and (place := _where_watch_put_it(recorded)):
+            return place
         if self.photos is None or not self.photos.exists():
             return None
         if self.photos.is_dir():
@@ -175,6 +176,8 @@ class Verification:
 def _where_watch_put_it(recorded: Recorded) -> Path | None:
     """From the JSON beside the table that belongs to this verdict. It has the photo's name, or NAME-2, …"""
     day, name = recorded.table.parent, PurePosixPath(recorded.verdict.path)
+    if not name.name:  # no file has such a name, but a photo that was sent to a service may have had any
+        return None
     others = day.glob(f"{escape(str(name.with_suffix('')))}-*{escape(name.suffix)}.json")
     for file in chain([day / f"{name}.json"], others):
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from ulsad.ui import api
 from ulsad.ui import header as header_line
 from ulsad.ui.attention import tab as attention_tab
 from ulsad.ui.evaluate import tab as evaluate_tab
@@ -30,6 +31,8 @@ def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
     """The whole app. `models_dir` holds runs and models; visitors may open folders below `data_root`."""
     with gr.Blocks(title="ULSAD Explorer", analytics_enabled=False, fill_width=True,
                    delete_cache=(86400, 86400)) as page:
+        api.build(models_dir)  # first, or events of the page would have the names
+        public = list(page.fns.values())
         header = header_line.build(models_dir)
         model = header.model
         with gr.Tabs(elem_id="pages") as tabs:
@@ -46,6 +49,8 @@ def build(models_dir: Path, data_root: Path | None = None) -> gr.Blocks:
                 evaluate_tab.build(model, tabs, inspected, models_dir, data_root)
         header_line.connect(page, header, inspected, changed, models_dir)
         gr.on([inspected.to_train.click, header.training.click], _to_train, None, tabs)
+        for event in set(page.fns.values()) - set(public):
+            event.api_visibility = "undocumented"  # only the page needs them
     return page
 
 

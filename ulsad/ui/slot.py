@@ -9,10 +9,11 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import gradio as gr
 from gradio.context import LocalContext
@@ -134,15 +135,23 @@ def plain(text: str) -> str:
 
 
 def _added(event: gr.EventData, slot: Slot) -> Slot:
-    page = LocalContext.blocks.get()
-    assert page is not None  # gradio sets it for every event
-    uploaded = page.upload_file_set
-    files = [(Path(file["path"]), str(file["name"])) for file in event.files]
-    if not all(str(path) in uploaded for path, _ in files):
-        raise InputError("Refused: not all of these files were uploaded here. Drop them again.")
+    files = [uploaded(file, "name") for file in event.files]
     kept = [(path, name) for path, name in files if is_welcome(name)]
     refused = [name for _, name in files if not is_welcome(name)]
     return slot.add(kept, [*map(str, event.left_out), *refused])
+
+
+def uploaded(file: Mapping[str, Any], name: str) -> Named:
+    """A file as the browser or another program sends it, with its name, which stands under `name`.
+
+    Raises `InputError` unless gradio has received that file.
+    """
+    page = LocalContext.blocks.get()
+    assert page is not None  # gradio sets it for every event
+    path = str(file.get("path"))
+    if path not in page.upload_file_set:
+        raise InputError("Refused: not all of these files were uploaded here. Drop them again.")
+    return Path(path), str(file.get(name) or Path(path).name)
 
 
 def is_welcome(name: str) -> bool:
