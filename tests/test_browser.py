@@ -433,6 +433,17 @@ def test_raw_maps_download_as_arrays(page, tmp_path):
     assert map_.shape == (480, 640) and map_.dtype == np.float32 and map_.min() >= 0
 
 
+def test_the_model_is_taken_away(page, tmp_path):
+    page.get_by_text("Use the model without this page").click()
+    page.locator("#take-file").click()
+    expect(page.locator("#taken")).to_contain_text(".safetensors", timeout=30_000)
+    with page.expect_download() as download:
+        page.locator("#taken a").first.click()
+    assert download.value.suggested_filename == "demo tray.safetensors"
+    download.value.save_as(tmp_path / "model.safetensors")
+    assert (tmp_path / "model.safetensors").read_bytes() == DEMO_MODEL.read_bytes()
+
+
 def test_a_zip_with_a_broken_photo_is_scored_but_for_that_one(page, demo_set, tmp_path):
     shutil.copytree(demo_set / "test", tmp_path / "photos")
     (tmp_path / "photos/good/broken.png").write_text("not a photo")
@@ -446,6 +457,11 @@ def test_a_zip_with_a_broken_photo_is_scored_but_for_that_one(page, demo_set, tm
     with page.expect_download() as download:
         page.locator("#taken a").first.click()
     download.value.save_as(tmp_path / "scores.csv")
+    with page.expect_download() as download:
+        page.locator("#taken a").nth(1).click()
+    download.value.save_as(tmp_path / "judged-by.jsonl")
+    assert main(["verify", str(tmp_path / "scores.csv"), "--photos", str(tmp_path / "photos"),
+                 "--model", str(DEMO_MODEL), "--all"]) == 0
     assert main(["predict", str(DEMO_MODEL), str(tmp_path / "photos"), "--out", str(tmp_path / "out")]) == 0
     here, there = (
         {row["path"]: row for row in csv.DictReader(file.read_text(encoding="utf-8-sig").splitlines())}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -13,6 +14,7 @@ from conftest import DEMO_MODEL, DEMO_PHOTOS
 from PIL import Image
 
 import ulsad
+from ulsad.detector.batch import Batch
 from ulsad.detector.criterion import Criterion, packed
 from ulsad.detector.detector import Ulsad
 from ulsad.errors import InputError
@@ -67,6 +69,17 @@ def test_several_photos_come_in_order_and_broken_ones_with_a_reason(judge, tmp_p
     np.testing.assert_allclose(last[0][1:4], alone[1:4], rtol=1e-5)
     assert last[0][4:7] == alone[4:7]
     assert last[1].digest == judge.detector.predict(DEMO_PHOTOS[5]).digest
+
+
+def test_photos_that_were_scored_together_get_the_same_verdicts(judge, tmp_path):
+    shutil.copy(DEMO_PHOTOS[1], tmp_path / "gone.jpg")
+    photos = [DEMO_PHOTOS[5], tmp_path / "gone.jpg"]
+    batch = Batch(("a", "b"), tuple(map(judge.detector.predict, photos)))
+    (tmp_path / "gone.jpg").unlink()
+    first, second = judge.of_batch(batch)
+    alone, other = judge.verdict(DEMO_PHOTOS[5], "a"), judge.verdict(DEMO_PHOTOS[1], "b")
+    assert first._replace(time="") == alone._replace(time="")
+    assert second._replace(time="") == other._replace(time="", sha256="")
 
 
 def test_a_saved_criterion_judges_and_ignores_its_areas(tmp_path):

@@ -1,6 +1,5 @@
 """References, batches, tables and reports of a really trained, if poor, detector."""
 
-import csv
 import re
 from base64 import b64decode
 from io import BytesIO
@@ -15,7 +14,7 @@ from ulsad.detector.batch import Batch, tally
 from ulsad.detector.criterion import Criterion
 from ulsad.detector.references import MOST, References
 from ulsad.photos.images import Skipped, find_images
-from ulsad.runs.report import write_report, write_table
+from ulsad.runs.report import write_report
 
 
 @pytest.fixture(scope="module")
@@ -76,16 +75,6 @@ def test_many_photos_are_represented_by_a_few(good_photos):
     literal = [int(np.argmin([np.sum((one - other.astype(np.float32)) ** 2) for other in chosen.descriptors]))
                for one in descriptors[:10]]
     assert chosen.nearest(descriptors[:10]).tolist() == literal
-
-
-def test_the_table_holds_every_photo(detector, batch, criterion, tmp_path):
-    write_table(tmp_path / "scores.csv", detector, batch, criterion)
-    rows = list(csv.DictReader((tmp_path / "scores.csv").read_text(encoding="utf-8-sig").splitlines()))
-    assert [row["path"] for row in rows] == list(batch.names)
-    for row, judged in zip(rows, batch.judged(criterion), strict=True):
-        assert float(row["score"]) == pytest.approx(judged.score, abs=1e-6)
-        assert (row["verdict"], row["fired"]) == (judged.verdict, judged.fired)
-    assert rows[-1]["seen_in"] in ("training", "held-out") and rows[0]["seen_in"] == ""
 
 
 def test_the_report_needs_nothing_but_itself(detector, batch, criterion, tmp_path):

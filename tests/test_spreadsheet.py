@@ -6,20 +6,15 @@ import csv
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from ulsad import Ulsad
 from ulsad.__main__ import main
 from ulsad.detector import spreadsheet
-from ulsad.detector.batch import Batch
-from ulsad.detector.criterion import Criterion
 from ulsad.evaluation.evaluation import evaluate, write_scores
 from ulsad.evaluation.tables import Table
 from ulsad.photos.datasets import LabelledPhoto
 from ulsad.photos.images import find_images
-from ulsad.runs.report import write_table
 
 NAMES = ["=cmd|' !A1.jpg", "+1.jpg", "-1.jpg", "@sum(a1).jpg", "\ttab.jpg", "\rreturn.jpg", "＝1.jpg",
          "'=1.jpg", "a;=1+1.jpg", 'a",=1.jpg', "деталь.jpg", "部品.jpg", "parça é.jpg",
@@ -66,25 +61,14 @@ def test_every_table_is_written_that_way(detector: Ulsad, demo_set, tmp_path):
     predict = ["predict", str(tmp_path / "m.safetensors"), str(photos), "--out", str(tmp_path / "out")]
     assert main(predict) == 0
     paths = find_images(photos / "good")
-    batch = Batch(("=1", "-2"), tuple(map(detector.predict, paths)))
-    write_table(tmp_path / "b.csv", detector, batch, Criterion.suggested(detector.calibration, 0.9, 0.995))
     write_scores(tmp_path / "e.csv", evaluate(detector, [LabelledPhoto(path, "good") for path in paths]
                                               + [LabelledPhoto(photos / "=2.png", "@kind")]))
     Table("", ("=a",), (("=b",),)).write(tmp_path / "t")
-    tables = [tmp_path / "out/scores.csv", tmp_path / "out/skipped.csv", tmp_path / "b.csv",
-              tmp_path / "e.csv", tmp_path / "t.csv"]
+    tables = [tmp_path / "out/scores.csv", tmp_path / "out/skipped.csv", tmp_path / "e.csv",
+              tmp_path / "t.csv"]
     for file in tables:
         assert file.read_bytes().startswith(b"\xef\xbb\xbf"), file
         assert not any(is_run(cell) for cell in cells_of(file, ",")), file
     assert [row[0] for row in spreadsheet.read(tables[0])] == [
         "path", "=2.png", "good/=1+1.png", "good/деталь.png"]
     assert spreadsheet.read(tables[1])[1][0] == "=broken.png"
-
-
-def test_scores_are_numbers_in_the_file(detector, demo_set, tmp_path):
-    prediction = detector.predict(Image.fromarray(np.zeros((64, 64, 3), np.uint8)))
-    write_table(tmp_path / "b.csv", detector, Batch(("a",), (prediction,)),
-                Criterion.suggested(detector.calibration, 0.9, 0.995))
-    row = spreadsheet.read(tmp_path / "b.csv")[1]
-    assert row[1:4] == [round(float(score), 6) for score in (
-        prediction.maps().score, prediction.maps().local_score, prediction.maps().global_score)]

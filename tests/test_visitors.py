@@ -51,7 +51,7 @@ EVENTS = {
     "inspect.take_away._save": "keeps a criterion under any name inside the open model's file",
     "inspect.take_away._restore": "looks the criterion's name up in the open model's file",
     "inspect.take_away._table": NO_NAME, "inspect.take_away._report": NO_NAME,
-    "inspect.take_away._raw_maps": NO_NAME,
+    "inspect.take_away._raw_maps": NO_NAME, "inspect.take_away._model_file": NO_NAME,
     "inspect.figure.offered": "keeps those of the chosen names that are open",
     "inspect.figure._drawn": "looks the photos' names up among those of the visitor's own batch; captions "
                              "are drawn",

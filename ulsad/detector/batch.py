@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ulsad.detector import spreadsheet
 from ulsad.detector.criterion import FAIL, PASS, REVIEW, Criterion
 from ulsad.detector.prediction import Prediction
 from ulsad.photos.images import Skipped
-
-COLUMNS = ("path", "score", "local_score", "global_score", "verdict", "fired", "seen_in", "notes")
-
 
 # What `Ulsad.seen_in` says, for people.
 SEEN = {"training": "the model was trained on this photo, so its score means little",
@@ -78,15 +72,3 @@ def strange_photos_warning(strange: int, photos: int) -> str:
     looks = "looks" if strange == 1 else "look"
     return (f"{strange:,} of {photos:,} photos {looks} like none of the good photos that the model was "
             "trained on, so their scores mean little. Is it the right model?")
-
-
-class Table(spreadsheet.Writer):
-    """A CSV file with a row for every photo, written row by row."""
-
-    def __init__(self, file: Path | str) -> None:
-        super().__init__(file)
-        self.row(COLUMNS)
-
-    def add(self, name: str, judged: Judged, seen_in: str, notes: Sequence[str] = ()) -> None:
-        scores = ("" if math.isnan(score) else round(score, 6) for score in judged[:3])
-        self.row([name, *scores, judged.verdict, judged.fired, seen_in, " ".join(notes)])

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 import ulsad
-from ulsad.detector.batch import Batch
+from ulsad.detector.batch import Batch, Judged
 from ulsad.detector.criterion import Criterion, unpacked
 from ulsad.detector.detector import Ulsad
 from ulsad.detector.prediction import Prediction
@@ -84,18 +84,24 @@ class Judge:
         """The verdict that follows from a prediction. Raises `InputError` if its file is gone."""
         return self._of(prediction, name, sha256_of(prediction.file))
 
+    def of_batch(self, batch: Batch) -> Iterator[Verdict]:
+        """The verdicts on photos that were scored together; one that is gone has no SHA-256."""
+        for name, judged, prediction in zip(batch.names, batch.judged(self.criterion), batch.predictions,
+                                            strict=True):
+            yield self._verdict(judged, prediction, name, _sha256_or_none(prediction))
+
     def unreadable(self, skipped: Skipped, name: str) -> Verdict:
         """The verdict on a file that can't be read, with the reason in its notes."""
-        try:
-            sha256 = sha256_of(skipped.path)
-        except InputError:  # it is gone
-            sha256 = ""
+        sha256 = _sha256_or_none(skipped)
         reason = skipped.reason.removeprefix(f"{skipped.path}: ")
         return Verdict(name, math.nan, math.nan, math.nan, UNREADABLE, "", "", (reason,), now(), sha256,
                        self.basis.id)
 
     def _of(self, prediction: Prediction, name: str, sha256: str) -> Verdict:
         judged = Batch((name,), (prediction,)).judged(self.criterion)[0]
+        return self._verdict(judged, prediction, name, sha256)
+
+    def _verdict(self, judged: Judged, prediction: Prediction, name: str, sha256: str) -> Verdict:
         return Verdict(name, *judged, self.detector.seen_in(prediction), prediction.notes, now(), sha256,
                        self.basis.id)
 
@@ -128,6 +134,14 @@ def sha256_of(file: Path) -> str:
             return hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{file} can't be read ({error.strerror}).") from error
+
+
+def _sha256_or_none(photo: Prediction | Skipped) -> str:
+    """"" if its file is gone, or if it never was one."""
+    try:
+        return sha256_of(photo.path) if photo.path else ""
+    except InputError:
+        return ""
 
 
 def now() -> str:

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from ulsad.detector.batch import COLUMNS as SCORES
 from ulsad.detector.criterion import Criterion
 from ulsad.detector.spreadsheet import Cell
 
-COLUMNS = (*SCORES, "time", "sha256", "basis")
+COLUMNS = ("path", "score", "local_score", "global_score", "verdict", "fired", "seen_in", "notes", "time",
+           "sha256", "basis")
 UNREADABLE = "unreadable"  # the verdict on a file that is no readable photo; its notes say why
 SCORED = ("score", "local_score", "global_score")
 DIGITS = 6  # decimals of the scores in a table

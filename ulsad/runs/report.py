@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from ulsad.detector import rendering
-from ulsad.detector.batch import SEEN, Batch, Judged, Table, strange_photos_warning, tally
+from ulsad.detector.batch import SEEN, Batch, Judged, strange_photos_warning, tally
 from ulsad.detector.criterion import Criterion, rejected
 from ulsad.detector.detector import Ulsad
 from ulsad.errors import InputError
@@ -38,14 +38,6 @@ figure { margin: 0 0 1.5rem; } .maps { display: flex; gap: 6px; } .maps img { fl
   .fail::before { color: #ff8a80; } .review::before { color: #f2c14e; } .pass::before { color: #7bd3a0; }
 }
 """
-
-
-def write_table(file: Path, detector: Ulsad, batch: Batch, criterion: Criterion) -> None:
-    """A CSV with one row per photo of the batch, as `python -m ulsad predict` writes it."""
-    with Table(file) as table:
-        for name, judged, prediction in zip(
-                batch.names, batch.judged(criterion), batch.predictions, strict=True):
-            table.add(name, judged, detector.seen_in(prediction), prediction.notes)
 
 
 def write_report(
