@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,18 @@ def shared(path: str) -> Path:
     place = SHARED / path
     if not place.exists():
         pytest.skip(f"needs {path} in a folder 'shared' beside the checkout")
+    return place
+
+
+def large_jpeg(place: Path, size: tuple[int, int] = (2100, 1540), mode: str = "RGB", **options: Any) -> Path:
+    """A photo with detail at every scale: an enlarged one under noise."""
+    import numpy as np
+    from PIL import Image
+
+    photo = Image.open(DEMO_PHOTOS[1]).convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    noise = np.random.default_rng(0).normal(0, 12, (size[1], size[0], 1))
+    photo = Image.fromarray((np.asarray(photo) + noise).clip(0, 255).astype(np.uint8)).convert(mode)
+    photo.save(place, quality=92, **options)
     return place
 
 

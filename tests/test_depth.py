@@ -14,8 +14,8 @@ from PIL import Image
 from ulsad import Config, InputError, Ulsad, Watch
 from ulsad.__main__ import main
 from ulsad.detector import spreadsheet
-from ulsad.detector.batch import COLUMNS
 from ulsad.detector.model_file import read_header
+from ulsad.line.verdict import COLUMNS
 from ulsad.photos import depth
 from ulsad.photos.containers import opened
 from ulsad.photos.depth import DEPTH, TAGS, Seen, white_of

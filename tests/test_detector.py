@@ -8,14 +8,15 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, shared
+from conftest import TINY, large_jpeg, shared
 from PIL import Image
 from safetensors.torch import save_file
 
 from ulsad import Config, InputError, Skipped, TrainingDiverged, Ulsad, Watch
 from ulsad.detector import fitting
+from ulsad.detector.photo_sets import read_photos
 from ulsad.detector.preparation import feature_statistics
-from ulsad.photos.images import find_images, read_squares
+from ulsad.photos.images import digest, find_images, read_squares
 
 
 def tensors(detector):
@@ -108,6 +109,19 @@ def test_calibration_is_numpys_quantile_of_the_held_out_maps(detector, good_phot
     maps = np.stack([detector.predict(good_photos / name).raw_global for name in detector.record["held_out"]])
     for level in (0.5, 0.9, 0.995):
         assert detector.calibration.global_(level) == pytest.approx(np.quantile(maps, level), rel=1e-3)
+
+
+def test_every_way_reads_a_large_jpeg_alike(detector, tmp_path):
+    """Else a training photo would not be known again."""
+    file = large_jpeg(tmp_path / "large.jpg")
+    seen = detector.square(file).pixels
+    found = {digest(seen), detector.predict(file).digest, next(detector.predict_many([file])).digest,
+             *read_photos([file], detector.config).digests,
+             digest(read_squares([file], 256, at_least=detector.config.decoded_side)[1][0])}
+    assert len(found) == 1 and detector.predict(file).size == (1540, 2100)
+    before = dataclasses.replace(detector.config, reduced_jpegs=False)
+    assert digest(read_squares([file], 256)[1][0]) == read_photos([file], before).digests[0] not in found
+    assert Config.from_json("{}").reduced_jpegs is False  # as older models were trained
 
 
 @pytest.mark.slow

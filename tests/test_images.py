@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
+from conftest import large_jpeg
+from PIL import ExifTags, Image
 
 from ulsad.errors import InputError
-from ulsad.photos.images import find_images, read_image, read_squares, to_square
+from ulsad.photos.images import find_images, read_image, read_photo, read_square, read_squares, to_square
 
 GRADIENT = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (20, 1))
 
@@ -114,3 +115,46 @@ def test_a_folder_that_is_absent_or_empty(tmp_path, make):
 def test_to_square_layout():
     square = to_square(Image.fromarray(np.dstack([GRADIENT, GRADIENT * 0, GRADIENT * 0 + 9])), 32)
     assert square.shape == (3, 32, 32) and int(square[2].min()) == 9 and int(square[0, 0, -1]) > 240
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"mode": "L"}, {"mode": "CMYK"}, {"progressive": True}, {"subsampling": 0}, {"size": (4096, 3072)},
+    {"format": "MPO", "save_all": True}])
+def test_a_jpeg_at_a_fraction_of_its_size_is_the_same_to_the_networks(tmp_path, options):
+    file = large_jpeg(tmp_path / "large.jpg", **options)
+    whole, reduced = read_square(file, 256), read_square(file, 256, at_least=512)
+    assert reduced.size == whole.size and reduced.notes == whole.notes
+    difference = np.abs(reduced.pixels.numpy().astype(int) - whole.pixels.numpy())
+    assert 0 < difference.mean() < 0.5 and difference.max() <= 8
+
+
+def test_a_jpeg_that_can_not_be_divided_evenly_is_nearly_the_same(tmp_path):
+    """Its last row and column then stand for a fraction of a pixel more than it has."""
+    file = large_jpeg(tmp_path / "large.jpg", size=(1541, 3003))
+    whole, reduced = read_square(file, 256), read_square(file, 256, at_least=512)
+    assert reduced.size == whole.size == (3003, 1541)
+    assert 0 < np.abs(reduced.pixels.numpy().astype(int) - whole.pixels.numpy()).mean() < 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_lying_on_its_side_is_turned_at_a_fraction_of_its_size_too(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    file = large_jpeg(tmp_path / "turned.jpg", exif=exif)
+    whole, reduced = read_photo(file), read_photo(file, at_least=512)
+    assert reduced.size == whole.size == ((1540, 2100) if orientation < 5 else (2100, 1540))
+    assert 2 * reduced.image.width == whole.image.width and 2 * reduced.image.height == whole.image.height
+    difference = np.abs(np.asarray(reduced.image).astype(int) - np.asarray(whole.image.reduce(2)))
+    assert difference.mean() < 3
+
+
+@pytest.mark.parametrize(("at_least", "side"), [
+    (None, 1540), (1541, 1540), (1000, 1540), (770, 770), (385, 385), (200, 385), (192, 193), (1, 193)])
+def test_no_side_gets_shorter_than_that(tmp_path, at_least, side):
+    reading = read_photo(large_jpeg(tmp_path / "large.jpg"), at_least=at_least)
+    assert reading.image.height == side and reading.size == (1540, 2100)
+
+
+def test_other_formats_are_decoded_whole(tmp_path):
+    Image.open(large_jpeg(tmp_path / "large.jpg")).save(tmp_path / "large.png")
+    assert read_photo(tmp_path / "large.png", at_least=10).image.size == (2100, 1540)

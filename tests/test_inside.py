@@ -19,9 +19,9 @@ def demo() -> Ulsad:
 
 
 def test_terms_are_the_losses_of_the_training(demo):
-    photo = read_image(DEMO_PHOTOS[1])
-    inside = look_inside(demo.branches, photo)
-    features, outputs = demo.branches.forward(to_square(photo, demo.config.image_size))
+    square = to_square(read_image(DEMO_PHOTOS[1]), demo.config.image_size)
+    inside = look_inside(demo.branches, square)
+    features, outputs = demo.branches.forward(square)
     z = features.flatten(2)
     target = z @ torch.softmax(z.mT @ z / z.shape[1] ** 0.5, dim=1)
     expected = losses_of(outputs, features, target, torch.arange(z.shape[2]), demo.config)
@@ -33,13 +33,13 @@ def test_terms_are_the_losses_of_the_training(demo):
 
 
 def test_the_global_loss_sees_what_is_missing(demo):
-    good, missing = (look_inside(demo.branches, read_image(path)) for path in DEMO_PHOTOS[:2])
+    good, missing = (look_inside(demo.branches, demo.square(path).pixels) for path in DEMO_PHOTOS[:2])
     assert missing.attention_error.max() > 4 * good.attention_error.max()
     row, column = np.unravel_index(missing.attention_error.argmax(), (32, 32))
     assert 10 <= column <= 20 and row < 16  # the compartment of the washers, one of which is gone
 
 
 def test_a_model_without_global_branch(local_detector):
-    inside = look_inside(local_detector.branches, read_image(DEMO_PHOTOS[0]))
+    inside = look_inside(local_detector.branches, local_detector.square(DEMO_PHOTOS[0]).pixels)
     assert inside.global_features is None and inside.attention_error is None
     assert [term.name for term in inside.terms] == ["L_pl"]

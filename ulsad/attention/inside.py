@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from ulsad.method.branches import Branches
 from ulsad.method.equations import attention, direction_distance, distance, value_distance
-from ulsad.photos.images import to_square
 
 
 @dataclass(frozen=True)
@@ -38,10 +36,10 @@ class Inside:
     terms: tuple[Term, ...]  # those that the model was trained with
 
 
-def look_inside(branches: Branches, photo: Image.Image) -> Inside:
-    """Run both branches on one RGB photo, in float32."""
+def look_inside(branches: Branches, square: Tensor) -> Inside:
+    """Run both branches on one photo as the networks see it, uint8 (3, s, s), in float32."""
     config = branches.config
-    features, outputs = branches.forward(to_square(photo, config.image_size))
+    features, outputs = branches.forward(square)
     terms = [_term("L_pl", 1, outputs.reconstruction, features, config.lambda_l)]
     if outputs.global_features is None:
         return Inside(features[0], None, None, tuple(terms))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ from ulsad.method.equations import attention, direction_distance, distance, valu
 from ulsad.method.networks import Outputs
 from ulsad.method.residuals import whitened_distance
 from ulsad.photos import probe
-from ulsad.photos.images import as_reading, digest, to_square
+from ulsad.photos.images import digest, to_square
 
 SCRATCHED, ERASED = "scratched", "erased"
 REACH = 0.085  # of a spoiled place to each side, as a fraction of the photo's shorter side
@@ -189,10 +190,9 @@ class Lesson:
         return float(square[row * step + step // 2, column * step + step // 2])
 
 
-def teach(detector: Ulsad, photo: Image.Image) -> Lesson:
-    """One photo, RGB at its own size, through all steps."""
-    config = detector.config
-    square = to_square(as_reading(photo, config.white_level).image, config.image_size)
+def teach(detector: Ulsad, photo: Path | Image.Image) -> Lesson:
+    """One photo, a file or RGB at its own size, through all steps."""
+    config, square = detector.config, detector.square(photo).pixels
     branches, prediction = detector.branches_for(digest(square)), detector.predict(photo)
     normalised = branches.extractor.normalise(square[None].to(branches.mean.device))
     layers = branches.extractor.taps(normalised)

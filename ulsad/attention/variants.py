@@ -21,7 +21,7 @@ STEPS = 960
 SMALL = Config(
     frn_width=32, autoencoder_width=16, steps=STEPS, stop_when_still=False, augmented_photos=0,
     local_metric="plain", relative_maps=False, nearest_patches=0, folds=1, combination="mean",
-    global_weight=1.0)
+    global_weight=1.0, reduced_jpegs=False)
 
 
 @dataclass(frozen=True)

@@ -13,19 +13,20 @@ import torch
 
 from ulsad.commands.options import count, natural
 from ulsad.evaluation.tables import Table
-from ulsad.speed import engines, latency, scaling, service, throughput
+from ulsad.speed import engines, large, latency, scaling, service, throughput
 from ulsad.ui import library
 
 EXAMPLE = "throughput"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("part", nargs="?", choices=("throughput", "scaling", "latency", "engines", "service"),
+    parser.add_argument("part", nargs="?",
+                        choices=("throughput", "scaling", "latency", "engines", "service", "large"),
                         help="throughput: training and scoring, compared with a plain implementation of the "
                              "paper; scaling: time and memory with more photos or pixels; latency: waiting "
                              "times in the app; engines: an exported model in onnxruntime and "
-                             "OpenVINO, if they are installed; service: 'serve' with several clients; "
-                             "default: all of them")
+                             "OpenVINO, if they are installed; service: 'serve' with several clients; large: "
+                             "photos of 12 and 80 megapixels; default: all of them")
     parser.add_argument("--batch", type=natural, default=500, metavar="N",
                         help="photos open in the app (500)")
     parser.add_argument("--rounds", type=count, default=40, metavar="N",
@@ -48,6 +49,8 @@ def _tables(options: argparse.Namespace, folder: Path) -> Iterator[Table]:
         yield from scaling.tables(library.demo_photos(), files[:16], folder, machine)
     if options.part in (None, "latency"):
         yield latency.of_app(files, options.batch, options.rounds, folder, machine)
+    if options.part in (None, "large"):
+        yield large.table(library.DEMO_MODEL, library.demo_photos(), folder / "large", machine)
     if options.part in (None, "service"):
         yield service.under_load(library.DEMO_MODEL, files[:16], 8 * options.rounds, machine)
     if options.part in (None, "engines"):

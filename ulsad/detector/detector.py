@@ -121,16 +121,22 @@ class Ulsad:
 
         Raises `InputError` when it cannot be read.
         """
-        path = Path(photo) if isinstance(photo, (str, Path)) else None
-        return self._predict([square_of(path, self.reading(photo), self.config.image_size)])[0]
+        return self._predict([self.square(photo)])[0]
 
-    def reading(self, photo: Path | str | Image.Image | np.ndarray) -> Reading:
-        """A photo as the model sees it, with the model's white level, but at its own size.
+    def square(self, photo: Path | str | Image.Image | np.ndarray) -> Square:
+        """A photo as the networks see it. Raises `InputError` when it cannot be read."""
+        path = Path(photo) if isinstance(photo, (str, Path)) else None
+        return square_of(path, self.reading(photo, self.config.decoded_side), self.config.image_size)
+
+    def reading(
+        self, photo: Path | str | Image.Image | np.ndarray, at_least: int | None = None
+    ) -> Reading:
+        """A photo with the model's white level, but at its own size, or see `read_photo` for `at_least`.
 
         Raises `InputError` when it cannot be read.
         """
         if isinstance(photo, (str, Path)):
-            return read_photo(photo, self.config.white_level)
+            return read_photo(photo, self.config.white_level, at_least)
         return as_reading(photo, self.config.white_level)
 
     def predict_many(self, paths: Iterable[Path]) -> Iterator[Prediction | Skipped]:
@@ -144,7 +150,8 @@ class Ulsad:
         yield from chain.from_iterable(results)
 
     def _read(self, path: Path) -> Square | Skipped:
-        return read_square(path, self.config.image_size, self.config.white_level)
+        return read_square(path, self.config.image_size, self.config.white_level,
+                           self.config.decoded_side)
 
     def _predict_read(self, results: Iterable[Square | Skipped]) -> list[Prediction | Skipped]:
         results = list(results)

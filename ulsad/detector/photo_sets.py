@@ -116,7 +116,7 @@ def read_photos(
     notes: list[tuple[int, str]] = []
 
     def look(path: Path) -> Square | Skipped:
-        return read_square(path, config.image_size, config.white_level)
+        return read_square(path, config.image_size, config.white_level, config.decoded_side)
 
     def read(start: int, end: int) -> Tensor:
         result = torch.zeros(end - start, *squares.shape[1:], dtype=torch.uint8)

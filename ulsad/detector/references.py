@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ulsad.method.branches import FIELDS
-from ulsad.photos.images import read_image
+from ulsad.photos.images import read_photo
 
 MOST = 32  # photos; they add about half a megabyte to a model file
 SIDE = 384  # px, their longer side
@@ -116,7 +116,7 @@ def _medoids(descriptors: np.ndarray, seed: int) -> list[int]:
 
 
 def _jpeg(path: Path, white_level: float | None) -> bytes:
-    photo = read_image(path, white_level)
+    photo = read_photo(path, white_level, SIDE).image
     photo.thumbnail((SIDE, SIDE))
     buffer = BytesIO()
     photo.save(buffer, "JPEG", quality=80)

@@ -78,7 +78,8 @@ class NearestNeighbours:
             yield from zip(scores.tolist(), resample(distances, matrix).numpy(), strict=True)
 
     def _distances(self, photos: Sequence[Path]) -> Tensor:
-        _, images, skipped = read_squares(photos, self.config.image_size, white_level=self.config.white_level)
+        _, images, skipped = read_squares(photos, self.config.image_size, white_level=self.config.white_level,
+                                          at_least=self.config.decoded_side)
         if skipped:
             raise InputError(skipped[0].reason)
         features = extract_features(self.extractor, images, lambda *counts: None)

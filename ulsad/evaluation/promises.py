@@ -140,7 +140,8 @@ def ranks(scores: Scores, photos: Sequence[Path], config: Config) -> list[int]:
     """The rank of each of these photos among all held-out ones, strangest first, from 1; without those that
     were not held out."""
     order = sorted(scores.held_out, key=lambda name: -scores.held_out[name])
-    squares = (read_square(path, config.image_size, config.white_level) for path in photos)
+    squares = (read_square(path, config.image_size, config.white_level, config.decoded_side)
+               for path in photos)
     names = [digest(square.pixels) for square in squares if not isinstance(square, Skipped)]
     return sorted(order.index(name) + 1 for name in names if name in scores.held_out)
 

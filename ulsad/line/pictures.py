@@ -19,7 +19,7 @@ def write_maps(judge: Judge, prediction: Prediction, file: Path | BinaryIO) -> N
     Raises `OSError`.
     """
     try:
-        photo = rendering.fit_within(judge.detector.reading(prediction.file).image, SIDE)
+        photo = rendering.fit_within(judge.detector.reading(prediction.file, SIDE).image, SIDE)
     except InputError:
         return  # somebody has taken it since it was judged
     criterion = judge.criterion

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from ulsad.compute.workers import in_parallel
@@ -19,6 +19,8 @@ from ulsad.errors import InputError
 from ulsad.photos import depth
 from ulsad.photos.containers import SUFFIXES, has_more, opened
 from ulsad.photos.depth import Samples
+
+_ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 
 @dataclass(frozen=True)
@@ -60,24 +62,39 @@ def natural_order(path: PurePath) -> list[tuple[bool, int, str]]:
 class Reading(NamedTuple):
     """A photo as networks and users see it."""
 
-    image: Image.Image  # 8-bit RGB, upright, at its own size
+    image: Image.Image  # 8-bit RGB, upright, at its own size unless it was decoded at a fraction of it
     notes: tuple[str, ...]  # sentences on what was lost or guessed; usually none
     mode: str  # Pillow's mode of the file: L, RGB, I;16, P, …; or RGB;16, which Pillow has no name for
     white: float | None  # the white level of a photo with more than 8 bits
+    size: tuple[int, int]  # the photo's own height and width, upright
 
 
-def read_photo(path: Path | str, white_level: float | None = None) -> Reading:
+def read_photo(path: Path | str, white_level: float | None = None, at_least: int | None = None) -> Reading:
     """Read one photo upright (EXIF rotation applied), with notes.
+
+    `at_least`: a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as no side is
+    shorter than that. It is several times as fast, since the JPEG's own transform does the averaging.
 
     `white_level` is the white level for more than 8 bits; None: what the file says, or else the smallest
     depth (8, 10, 12, 14 or 16 bits) that this photo doesn't exceed. Transparency is blended with white, and
     only the first page or frame is used. Raises an `InputError` that names the file and says what to do.
     """
     with opened(path) as file:
-        more = has_more(file)
+        more, size = has_more(file), file.size
+        if at_least is not None:
+            file.draft(None, (at_least, at_least))  # changes the size of a JPEG that is large enough
+        own = None if file.size == size else _upright(file, size)
         reading = _reading(file, white_level)
+        if own:
+            reading = reading._replace(size=own)
     pages = ("It has several pages or frames: only the first is used.",) if more else ()
     return reading._replace(notes=pages + reading.notes)
+
+
+def _upright(file: Image.Image, size: tuple[int, int]) -> tuple[int, int]:
+    """The height and width of a photo whose file has this width and height."""
+    turned = file.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE
+    return size if turned else size[::-1]
 
 
 def read_image(path: Path | str, white_level: float | None = None) -> Image.Image:
@@ -91,7 +108,7 @@ def as_reading(image: Image.Image | np.ndarray, white_level: float | None = None
     Raises `InputError` for anything else.
     """
     if isinstance(image, Image.Image):
-        return _reading(image, white_level)
+        return _reading(image.copy(), white_level)  # as it is turned in place
     array = np.asarray(image)
     fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
     if array.dtype != np.uint8 or not fits or not array.size:
@@ -104,10 +121,15 @@ def _reading(image: Image.Image, white_level: float | None) -> Reading:
     deep = depth.samples(image)
     if deep is None:
         image.load()
-        return Reading(_flat(ImageOps.exif_transpose(image)), (lost,) if lost else (), mode, None)
+        ImageOps.exif_transpose(image, in_place=True)
+        return _own_size(_flat(image), (lost,) if lost else (), mode, None)
     mode = mode if mode[0] in "IF" else f"{mode};16"
     white, notes = _white(deep, white_level)
-    return Reading(_from_samples(deep, white), notes, mode, white)
+    return _own_size(_from_samples(deep, white), notes, mode, white)
+
+
+def _own_size(image: Image.Image, notes: tuple[str, ...], mode: str, white: float | None) -> Reading:
+    return Reading(image, notes, mode, white, (image.height, image.width))
 
 
 def _white(deep: Samples, given: float | None) -> tuple[float, tuple[str, ...]]:
@@ -133,7 +155,7 @@ def _flat(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def to_square(image: Image.Image, size: int) -> Tensor:
@@ -159,26 +181,30 @@ class Square(NamedTuple):
 
 def square_of(path: Path | None, reading: Reading, size: int) -> Square:
     """A reading scaled to the networks' square."""
-    image = reading.image
-    return Square(path, (image.height, image.width), to_square(image, size), reading.notes, reading.white)
+    return Square(path, reading.size, to_square(reading.image, size), reading.notes, reading.white)
 
 
-def read_square(path: Path, size: int, white_level: float | None = None) -> Square | Skipped:
-    """A photo as a square, or why it was skipped. See `read_photo` for `white_level`."""
+def read_square(
+    path: Path, size: int, white_level: float | None = None, at_least: int | None = None
+) -> Square | Skipped:
+    """A photo as a square, or why it was skipped. See `read_photo` for `white_level` and `at_least`."""
     try:
-        return square_of(path, read_photo(path, white_level), size)
+        return square_of(path, read_photo(path, white_level, at_least), size)
     except InputError as error:
         return Skipped(path, str(error))
 
 
 def read_squares(
     paths: Iterable[Path], size: int, on_photo: Callable[[], None] | None = None,
-    white_level: float | None = None,
+    white_level: float | None = None, at_least: int | None = None,
 ) -> tuple[list[Path], Tensor, list[Skipped]]:
     """All readable photos as one uint8 tensor (n, 3, size, size), their paths, and what was skipped."""
+    def read(path: Path) -> Square | Skipped:
+        return read_square(path, size, white_level, at_least)
+
     kept, squares, skipped = [], [], []
     paths = list(paths)
-    for path, square in zip(paths, in_parallel(lambda path: read_square(path, size, white_level), paths)):
+    for path, square in zip(paths, in_parallel(read, paths)):
         if isinstance(square, Skipped):
             skipped.append(square)
         else:

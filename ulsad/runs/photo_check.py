@@ -18,6 +18,7 @@ from PIL import Image
 from ulsad.detector.photo_sets import MINIMUM_PHOTOS
 from ulsad.detector.rendering import fit_within
 from ulsad.errors import InputError
+from ulsad.method.config import Config
 from ulsad.photos import depth
 from ulsad.photos.contact_sheet import PICTURE, Shown, contact_sheet, evenly_spaced
 from ulsad.photos.images import Skipped, read_photo
@@ -147,14 +148,14 @@ def _white_of(photos: list[depth.Seen]) -> tuple[depth.White | None, tuple[str, 
 def _look(path: Path, slot: str, shown: bool, white_level: float | None) -> _Look | Skipped:
     started = perf_counter()
     try:
-        photo, notes, mode, _ = read_photo(path, white_level)
+        photo, notes, mode, _, size = read_photo(path, white_level, Config().decoded_side)
     except InputError as error:
         return Skipped(path, str(error))
     seconds = perf_counter() - started
-    digest = hashlib.sha256(f"{photo.size}".encode() + photo.tobytes()).digest()
+    digest = hashlib.sha256(f"{size}".encode() + photo.tobytes()).digest()
     # in floating point, as rounding to whole grey levels would cost a third of NEAR
     grey = photo.convert("L").convert("F").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    return _Look(path, slot, seconds, photo.size, mode, digest, np.array(grey),
+    return _Look(path, slot, seconds, size[::-1], mode, digest, np.array(grey),
                  fit_within(photo, PICTURE) if shown else None, notes)
 
 

@@ -239,12 +239,16 @@ class _Preview:
         for photo in self.intake.test:
             if photo.kind != GOOD:
                 try:
-                    return rendering.fit_within(detector.reading(photo.path).image, PREVIEW_SIDE)
+                    return _small(detector, photo.path)
                 except InputError:
                     continue
         name = detector.record["held_out"][0]
         path = next(path for path in (*self.intake.held_out, *self.intake.good) if path.name == name)
-        return spoiled(rendering.fit_within(detector.reading(path).image, PREVIEW_SIDE))
+        return spoiled(_small(detector, path))
+
+
+def _small(detector: Ulsad, path: Path) -> Image.Image:
+    return rendering.fit_within(detector.reading(path, PREVIEW_SIDE).image, PREVIEW_SIDE)
 
 
 def spoiled(photo: Image.Image) -> Image.Image:

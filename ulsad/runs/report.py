@@ -125,7 +125,7 @@ def _figure(
                f"fired: {judged.fired}; score {number(judged.score, 3)}, local "
                f"{number(judged.local_score, 3)}, global {number(judged.global_score, 3)}")
     try:
-        photo = rendering.fit_within(detector.reading(prediction.file).image, SIDE)
+        photo = rendering.fit_within(detector.reading(prediction.file, SIDE).image, SIDE)
     except InputError as error:
         return f"<figure><figcaption>{caption}</figcaption><p>{escape(str(error))}</p></figure>"
     pictures = "".join(f"<img alt='{title}' src='{_jpeg(picture)}'>" for picture, title in

@@ -49,7 +49,7 @@ def draw(folder: Path, detector: Ulsad, paths: Sequence[Path], found: Sequence[S
     for number, one in enumerate(found, start=1):
         with suppress(InputError, OSError):  # gone, or the disk is full; the training is done all the same
             prediction = detector.predict(by_name[one.name])
-            photo = rendering.fit_within(detector.reading(by_name[one.name]).image, SIDE)
+            photo = rendering.fit_within(detector.reading(by_name[one.name], SIDE).image, SIDE)
             views, titles = rendering.views(photo, prediction.maps()), rendering.TITLES
             rendering.sheet([views[0], views[-1]], (titles[0], titles[-1])).save(folder / f"{number}.png")
 

@@ -128,8 +128,10 @@ class OpenBatch:
         order = (-scores[:, 0]).argsort(kind="stable")[:most]
         return [(self.batch.predictions[i].file, self.batch.names[i]) for i in order]
 
-    def photo(self, index: int) -> Image.Image:
-        return library.photo(str(self.batch.predictions[index].file), self.detector.config.white_level)
+    def photo(self, index: int, at_least: int | None = None) -> Image.Image:
+        """See `read_photo` for `at_least`."""
+        return library.photo(str(self.batch.predictions[index].file), self.detector.config.white_level,
+                             at_least)
 
     def thumbnail(self, index: int) -> Path:
         return self._picture(index, "small", THUMBNAIL)
@@ -146,10 +148,10 @@ class OpenBatch:
             place.write_bytes(self.detector.references.jpegs[chosen])
         return place, self.detector.references.names[chosen]
 
-    def _photo_or_grey(self, index: int) -> Image.Image:
+    def _photo_or_grey(self, index: int, at_least: int | None) -> Image.Image:
         """A grey image where the file is gone, for example just removed from the slot: its maps remain."""
         try:
-            return self.photo(index)
+            return self.photo(index, at_least)
         except InputError:
             height, width = self.batch.predictions[index].size
             return Image.new("RGB", (width, height), "grey")
@@ -157,7 +159,7 @@ class OpenBatch:
     def _picture(self, index: int, kind: str, side: int | None) -> Path:
         place = self.folder / f"{kind}-{index}.jpg"
         if not place.exists():
-            photo = self._photo_or_grey(index)
+            photo = self._photo_or_grey(index, side)
             photo = rendering.fit_within(photo, side) if side else photo
             photo.save(place, quality=80 if side else 95, subsampling=2 if side else 0)
         return place

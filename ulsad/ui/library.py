@@ -26,7 +26,7 @@ from ulsad.detector.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.method.backbones import FeatureExtractor, load_backbone
 from ulsad.method.config import Config
-from ulsad.photos.images import find_images, read_image
+from ulsad.photos.images import find_images, read_photo
 from ulsad.runs import directory, marks, parts, scored
 from ulsad.runs.marks import Marks
 from ulsad.runs.scored import Log
@@ -168,15 +168,15 @@ def version(file: str) -> int:
         raise InputError(f"{file} is gone. Choose another one.") from error
 
 
-def photo(path: str, white_level: float | None = None) -> Image.Image:
+def photo(path: str, white_level: float | None = None, at_least: int | None = None) -> Image.Image:
     """A photo at its own size, read again when the file has changed. `white_level` is the model's; without
-    one, the photo's own is used for more than 8 bits."""
-    key = path, version(path), white_level
+    one, the photo's own is used for more than 8 bits. See `read_photo` for `at_least`."""
+    key = path, version(path), white_level, at_least
     with _photos_lock:
         if found := _photos.get(key):
             _photos.move_to_end(key)
             return found
-    image = read_image(path, white_level)
+    image = read_photo(path, white_level, at_least).image
     with _photos_lock:
         _photos[key] = image
         while len(_photos) > 1 and sum(kept.width * kept.height for kept in _photos.values()) > MOST_PIXELS:
@@ -210,7 +210,7 @@ def inside(model: str, path: str, models_dir: Path) -> Inside:
 
 @lru_cache(maxsize=8)  # a few MB each, plus the detectors that they keep alive
 def _inside(opened: Ulsad, path: str, version: int) -> Inside:
-    return look_inside(opened.branches, photo(path, opened.config.white_level))
+    return look_inside(opened.branches, opened.square(path).pixels)
 
 
 def folder_on_server(data_root: Path | None, folder: str) -> Path:

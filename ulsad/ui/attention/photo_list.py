@@ -64,7 +64,7 @@ def follow(key: str | None, followed: str | None) -> tuple[Update, ...]:
 
 def shown(path: str) -> dict[str, Any]:
     """A photo for the browser: its address, width and height in px, and its name for downloads."""
-    photo = rendering.fit_within(library.photo(path), SIDE)
+    photo = rendering.fit_within(library.photo(path, at_least=SIDE), SIDE)
     return {"src": places.address(_browsable(path, library.version(path))), "width": photo.width,
             "height": photo.height, "name": batches.bare(Path(path).name)}
 
@@ -72,7 +72,7 @@ def shown(path: str) -> dict[str, Any]:
 @lru_cache(maxsize=256)
 def _browsable(path: str, version: int) -> Path:
     place = places.new(places.shown()) / "photo.jpg"
-    rendering.fit_within(library.photo(path), SIDE).save(place, quality=95, subsampling=0)
+    rendering.fit_within(library.photo(path, at_least=SIDE), SIDE).save(place, quality=95, subsampling=0)
     return place
 
 
@@ -80,7 +80,7 @@ def _open(files: list[str]) -> tuple[Update, ...]:
     readable, problems = [], []
     for file in map(Path, files):
         try:
-            library.photo(str(file))
+            library.photo(str(file), at_least=SIDE)
             readable.append((file, file.name))
         except InputError as error:
             problems.append(str(error).replace(str(file), file.name))
@@ -125,5 +125,5 @@ def _names(photos: list[Named]) -> list[str]:
 
 
 def _thumbnails(photos: list[Named]) -> list[tuple[Image.Image, str]]:
-    return [(rendering.fit_within(library.photo(str(path)), 240), batches.bare(name))
+    return [(rendering.fit_within(library.photo(str(path), at_least=SIDE), 240), batches.bare(name))
             for path, name in photos]

@@ -282,7 +282,7 @@ def _at_threshold(key: str, share: float) -> tuple[str, str, gr.Gallery, list[st
     point = metrics.operating_point(scores, labels, threshold)
     wrong = np.flatnonzero((scores > threshold) != labels)
     worst = wrong[np.argsort(-np.abs(scores[wrong] - threshold))][:MISTAKES]
-    pictures = [(rendering.fit_within(library.photo(str(evaluation.photos[i].path), white_level), 320),
+    pictures = [(rendering.fit_within(library.photo(str(evaluation.photos[i].path), white_level, 320), 320),
                  f"{scores[i]:.2f} {evaluation.photos[i].kind}: {evaluation.photos[i].path.name}")
                 for i in worst]
     paths = [str(evaluation.photos[i].path) for i in worst]

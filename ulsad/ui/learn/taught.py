@@ -95,5 +95,6 @@ def _at_stage(trained: Ulsad, stage: int) -> Ulsad:
 
 @lru_cache(maxsize=16)  # several MB each, plus the detectors that they keep alive
 def _lesson(detector: Ulsad, path: str, version: int, spoiling: tuple[str, Point] | None) -> Lesson:
-    image = library.photo(path, detector.config.white_level)
-    return teach(detector, spoiled(image, *spoiling) if spoiling else image)
+    if not spoiling:
+        return teach(detector, Path(path))
+    return teach(detector, spoiled(library.photo(path, detector.config.white_level), *spoiling))
