@@ -19,6 +19,7 @@ from PIL import Image
 from ulsad.detector.criterion import Criterion
 from ulsad.detector.detector import Ulsad
 from ulsad.line import Judge
+from ulsad.runs import directory, events, parts
 
 pytestmark = pytest.mark.slow
 
@@ -62,6 +63,26 @@ def test_a_photo_gets_the_verdict_of_the_model(client, model, photo):
     assert found | {"time": ""} == wanted | {"time": ""}
 
 
+def test_a_label_or_a_part_will_do(client, models_dir):
+    photo = handle_file(str(DEMO_PHOTOS[1]))
+    for model, name in (("bracket", PART), ("demo tray", DEMO_MODEL.name)):
+        found = client.predict(photo=photo, model=model, api_name="/score")
+        assert found["judged_by"]["model"] == name
+    for file in (DEMO_MODEL, models_dir / PART):
+        version = parts.new_version(models_dir, "nut", "")
+        shutil.copy(file, version / directory.MODEL)
+        events.append(version, "finished")
+        parts.use(version)
+    listed = {one["model"]: one["in_use"] for one in client.predict(api_name="/models")
+              if one["part"] == "nut"}
+    assert listed == {"nut/version 1": False, "nut/version 2": True}
+    first, second, used = (
+        client.predict(photo=photo, model=model, api_name="/score")["judged_by"]["model_sha256"]
+        for model in ("nut, version 1", "nut/version 2", "nut"))
+    assert first != second == used
+    shutil.rmtree(models_dir / "nut")
+
+
 def test_a_saved_criterion_judges(client):
     photo = handle_file(str(DEMO_PHOTOS[1]))
     assert client.predict(photo=photo, model=PART, api_name="/score")["verdict"] == "fail"
@@ -91,8 +112,8 @@ def test_a_file_that_is_no_photo_is_told_so(client, tmp_path):
 
 
 @pytest.mark.parametrize(("options", "says"), [
-    ({"model": "<b>other</b>"}, "'<b>other</b>' has no model"),
-    ({"model": "../models/bracket.safetensors"}, "has no model"),
+    ({"model": "<b>other</b>"}, "no model or part '<b>other</b>'. Choose from bracket, demo tray, bracket.s"),
+    ({"model": "../models/bracket.safetensors"}, "There is no model"),
     ({"model": PART, "criterion": "strict"}, "Saved criteria: lax"),
     ({"model": PART, "maps": "beautiful"}, "'picture', 'values' or empty"),
 ])

@@ -21,8 +21,8 @@ def build(models_dir: Path) -> None:
     """Add both to the page."""
 
     def models() -> list[dict[str, Any]]:
-        """Every model that can judge photos: its name for `score`, its label, its part, and whether it is the
-        version in use of that part."""
+        """Every model that can judge photos: its name, its label, its part, and whether it is the version
+        in use of that part."""
         names = library.models(models_dir)
         used = {part: library.in_use(part, names, models_dir) for part in map(library.part_of, names)}
         return [{"model": name, "label": library.label(name), "part": library.part_of(name),
@@ -32,7 +32,7 @@ def build(models_dir: Path) -> None:
         """The verdict on a photo, with what it is based on.
 
         photo: a file that was uploaded here; with gradio_client handle_file("photo.jpg").
-        model: a name or a part from `models`; a part's version in use judges.
+        model: a name, a label or a part from `models`; a part's version in use judges.
         criterion: the name of a saved one; without it, thresholds are the suggested ones.
         maps: "picture" for a PNG of the maps, or "values" for an .npz with them, in base64.
         """
@@ -63,9 +63,14 @@ def _told(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _named(model: str, models_dir: Path) -> str:
-    """The model of that name, or the one in use of the part of that name."""
+    """The model of that name or label, or the one in use of the part of that name. Raises `InputError`."""
     known = library.models(models_dir)
-    return model if model in known else library.in_use(model, known, models_dir)
+    names = {library.label(name): name for name in known} | {name: name for name in known}
+    if model in names:
+        return names[model]
+    if model in map(library.part_of, known):
+        return library.in_use(model, known, models_dir)
+    raise InputError(f"There is no model or part '{model}'. Choose from {', '.join(names)}.")
 
 
 def _judge(model: str, criterion: str, models_dir: Path) -> Judge:
