@@ -206,3 +206,28 @@ def test_maps_are_shown_when_their_photo_is_gone(detector, demo_set, tmp_path):
     assert Image.open(batches.recalled(key).picture(0)).getpixel((5, 5)) == (128, 128, 128)
     last = strict(controls(key, index=99).draw()[0])  # of a longer batch before
     assert last["name"] == value["name"]
+
+
+def test_thumbnails_are_made_while_photos_are_scored(detector, demo_set, tmp_path):
+    photos = [shutil.copy(path, tmp_path / path.name) for path in find_images(demo_set / "test/good")[:2]]
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "tiny.png")
+    Image.new("RGB", (3000, 600), "blue").save(tmp_path / "wide.png")
+    paths = [*map(Path, photos), tmp_path / "tiny.png", tmp_path / "wide.png"]
+    own = [Image.open(path).convert("RGB") for path in paths]
+    key = opened(detector, tmp_path, paths)
+    for path in paths:
+        path.unlink()  # nothing is read again
+    found = [Image.open(batches.recalled(key).thumbnail(i)) for i in range(4)]
+    assert [picture.size for picture in found] == [(96, 72), (96, 72), (40, 20), (96, 19)]
+    for picture, photo in zip(found, own, strict=True):
+        wanted = np.asarray(photo.resize(picture.size, Image.Resampling.BILINEAR)).astype(int)
+        assert np.abs(np.asarray(picture) - wanted).mean() < 6  # as JPEG
+    batches.forget(key)
+
+
+def test_a_lost_thumbnail_is_made_again(detector, demo_set, tmp_path):
+    photo = find_images(demo_set / "test/good")[0]
+    key = opened(detector, tmp_path, [photo])
+    batches.recalled(key).thumbnail(0).unlink()
+    assert Image.open(batches.recalled(key).thumbnail(0)).size == (96, 72)
+    batches.forget(key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice
@@ -139,19 +139,27 @@ class Ulsad:
             return read_photo(photo, self.config.white_level, at_least)
         return as_reading(photo, self.config.white_level)
 
-    def predict_many(self, paths: Iterable[Path]) -> Iterator[Prediction | Skipped]:
-        """Predict many files, in order; an unreadable one gives `Skipped`."""
+    def predict_many(
+        self, paths: Iterable[Path], seen: Callable[[Square], None] = lambda square: None
+    ) -> Iterator[Prediction | Skipped]:
+        """Predict many files, in order; an unreadable one gives `Skipped`.
+
+        `seen` receives each photo as the networks see it, on one of several threads.
+        """
+        def read(path: Path) -> Square | Skipped:
+            square = read_square(path, self.config.image_size, self.config.white_level,
+                                 self.config.decoded_side)
+            if isinstance(square, Square):
+                seen(square)
+            return square
+
         extractor = self.branches.extractor
         if extractor.on_cpu:  # run the networks in the threads that decode photos
-            results = in_parallel(lambda files: self._predict_read(map(self._read, files)),
+            results = in_parallel(lambda files: self._predict_read(map(read, files)),
                                   _pieces(paths, extractor.at_once))
         else:
-            results = map(self._predict_read, _pieces(in_parallel(self._read, paths), extractor.at_once))
+            results = map(self._predict_read, _pieces(in_parallel(read, paths), extractor.at_once))
         yield from chain.from_iterable(results)
-
-    def _read(self, path: Path) -> Square | Skipped:
-        return read_square(path, self.config.image_size, self.config.white_level,
-                           self.config.decoded_side)
 
     def _predict_read(self, results: Iterable[Square | Skipped]) -> list[Prediction | Skipped]:
         results = list(results)

@@ -9,6 +9,7 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
@@ -23,7 +24,7 @@ from ulsad.detector.criterion import Criterion
 from ulsad.detector.detector import Ulsad
 from ulsad.detector.prediction import Prediction
 from ulsad.errors import InputError
-from ulsad.photos.images import SUFFIXES, Skipped
+from ulsad.photos.images import SUFFIXES, Skipped, Square, digest
 from ulsad.runs import drift
 from ulsad.runs.drift import Day, Expected
 from ulsad.runs.marks import Mark, Marks
@@ -32,6 +33,7 @@ from ulsad.ui import library, places
 
 MOST_PHOTOS = 50_000  # of all visitors together, about half a gigabyte; the newest batch is always kept
 THUMBNAIL = 96  # px
+SMALL_QUALITY = 80  # of thumbnails, as JPEG
 
 Named = tuple[Path, str]  # a photo's file and the name shown to the user
 
@@ -134,11 +136,30 @@ class OpenBatch:
                              at_least)
 
     def thumbnail(self, index: int) -> Path:
-        return self._picture(index, "small", THUMBNAIL)
+        """As kept while the photo was scored; of reused scores, from its file."""
+        place = self._small(self.batch.predictions[index].digest)
+        if not place.exists():
+            photo = rendering.fit_within(self._photo_or_grey(index, THUMBNAIL), THUMBNAIL)
+            photo.save(place, quality=SMALL_QUALITY)
+        return place
+
+    def keep_thumbnail(self, square: Square) -> None:
+        """So that the file need not be decoded again for it."""
+        scale = min(1.0, THUMBNAIL / max(square.size))
+        height, width = (max(1, round(side * scale)) for side in square.size)
+        picture = Image.fromarray(square.pixels.permute(1, 2, 0).numpy())
+        with suppress(OSError):  # the disk is full: then it is tried again when it is shown
+            picture.resize((width, height)).save(self._small(digest(square.pixels)), quality=SMALL_QUALITY)
+
+    def _small(self, of: str) -> Path:
+        return self.folder / f"small-{of}.jpg"
 
     def picture(self, index: int) -> Path:
         """The photo in a format that every browser can show: original size, upright, 8 bits."""
-        return self._picture(index, "whole", None)
+        place = self.folder / f"whole-{index}.jpg"
+        if not place.exists():
+            self._photo_or_grey(index).save(place, quality=95, subsampling=0)
+        return place
 
     def reference(self, index: int) -> tuple[Path, str]:
         """The most similar good photo, and its name."""
@@ -148,21 +169,13 @@ class OpenBatch:
             place.write_bytes(self.detector.references.jpegs[chosen])
         return place, self.detector.references.names[chosen]
 
-    def _photo_or_grey(self, index: int, at_least: int | None) -> Image.Image:
+    def _photo_or_grey(self, index: int, at_least: int | None = None) -> Image.Image:
         """A grey image where the file is gone, for example just removed from the slot: its maps remain."""
         try:
             return self.photo(index, at_least)
         except InputError:
             height, width = self.batch.predictions[index].size
             return Image.new("RGB", (width, height), "grey")
-
-    def _picture(self, index: int, kind: str, side: int | None) -> Path:
-        place = self.folder / f"{kind}-{index}.jpg"
-        if not place.exists():
-            photo = self._photo_or_grey(index, side)
-            photo = rendering.fit_within(photo, side) if side else photo
-            photo.save(place, quality=80 if side else 95, subsampling=2 if side else 0)
-        return place
 
 
 _open: dict[str, OpenBatch] = {}  # oldest first
@@ -220,7 +233,8 @@ def score(key: str) -> Iterator[int]:
     opened, names, predictions, skipped = recalled(key), [], [], []
     photos = [*opened.request.photos, *opened.added]
     shown = unique_names([name.encode(errors="replace").decode() for _, name in photos])
-    results = opened.detector.predict_many(path for path, _ in photos if path not in opened.known)
+    results = opened.detector.predict_many((path for path, _ in photos if path not in opened.known),
+                                           opened.keep_thumbnail)
     for done, ((path, _), name) in enumerate(zip(photos, shown, strict=True), start=1):
         result = opened.known.get(path) or next(results)
         if isinstance(result, Skipped):
