@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from conftest import DEMO_MODEL, DEMO_PHOTOS
 from PIL import Image
 
 from ulsad.__main__ import main
-from ulsad.detector.criterion import Criterion
+from ulsad.detector.criterion import Criterion, packed
 from ulsad.detector.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.line import Judge, audit
@@ -29,6 +30,7 @@ from ulsad.line.current import CurrentJudge
 from ulsad.line.journal import Journal
 from ulsad.line.verdict import COLUMNS
 from ulsad.line.watcher import Watcher
+from ulsad.runs import scored
 
 WRITER = """import sys, time
 from pathlib import Path
@@ -275,6 +277,38 @@ def test_a_folder_may_go_away_and_come_back(current, folder, out):
     thread.join()
     assert "in can't be read" in said[0] and said[1] == "It works again."
     assert [row["path"] for row in rows(out)] == ["a.jpg"]
+
+
+@pytest.mark.parametrize("ignores", [False, True])
+def test_the_app_learns_of_the_day_if_asked(folder, out, tmp_path, ignores):
+    """Scores under the model's own settings, whatever the criterion is."""
+    model = tmp_path / "part.safetensors"
+    shutil.copy(DEMO_MODEL, model)
+    detector = Ulsad.load(model)
+    if ignores:
+        left = np.zeros((256, 256), bool)
+        left[:, :100] = True
+        criterion = replace(Criterion.suggested(detector.calibration, 0.5, 0.9), ignored=packed(left))
+        detector.with_criterion("other", criterion).save(model)
+    for photo in DEMO_PHOTOS[:3]:
+        shutil.copy(photo, folder)
+    (folder / "broken.jpg").write_text("no photo")
+    watched(CurrentJudge(model, lambda: Judge.load(model, "other" if ignores else None), True), folder, out)
+    logged = {photo.digest: photo for photo in scored.beside(model).read()}
+    wanted = [detector.predict(photo) for photo in DEMO_PHOTOS[:3]]
+    assert set(logged) == {prediction.digest for prediction in wanted}
+    for prediction in wanted:
+        one = logged[prediction.digest]
+        assert (one.score, one.strangeness) == pytest.approx((prediction.score, prediction.strangeness), 1e-4)
+        assert one.day == rows(out)[0]["time"][:10]
+
+
+def test_nothing_is_logged_beside_the_model_unless_asked(folder, out, tmp_path):
+    model = tmp_path / "part.safetensors"
+    shutil.copy(DEMO_MODEL, model)
+    shutil.copy(DEMO_PHOTOS[1], folder)
+    watched(CurrentJudge(model, lambda: Judge.load(model)), folder, out)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["part.safetensors"]
 
 
 def test_a_model_may_be_replaced(folder, out, tmp_path):

@@ -51,6 +51,11 @@ def add_criterion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beta", type=float, help="quantile level mapped to 0.1 (default: the model's)")
 
 
+def add_days(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--days", action="store_true",
+                        help="log scores beside the model, so that the app shows them under Days")
+
+
 def judging(detector: Ulsad, options: argparse.Namespace) -> tuple[Ulsad, Criterion]:
     """The criterion from the options of `add_criterion`, and the detector without the areas that it ignores.
 

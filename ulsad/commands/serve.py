@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ulsad.commands.listening import is_loopback, listening
-from ulsad.commands.options import add_criterion, add_machine, count
+from ulsad.commands.options import add_criterion, add_days, add_machine, count
 from ulsad.errors import InputError
 from ulsad.line.current import CurrentJudge
 from ulsad.line.job import note_job
@@ -38,6 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-mb", type=count, default=100, metavar="N", help="largest photo, in MB (100)")
     parser.add_argument("--at-once", type=count, default=64, metavar="N",
                         help="photos that are received and judged at a time; more are refused (64)")
+    add_days(parser)
     add_criterion(parser)
     add_machine(parser)
 
@@ -79,7 +80,8 @@ def _judgings(options: argparse.Namespace) -> Iterator[dict[str, Judging]]:
             if log:
                 log.mkdir(parents=True, exist_ok=True)
                 note_job(log, model)
-            found[model.stem] = Judging(CurrentJudge(model, partial(_ready, model, options)), log,
+            current = CurrentJudge(model, partial(_ready, model, options), options.days)
+            found[model.stem] = Judging(current, log,
                                         lambda text: print(text, file=sys.stderr, flush=True))
         yield found
     finally:

@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from ulsad.commands.options import add_criterion, add_machine, positive
+from ulsad.commands.options import add_criterion, add_days, add_machine, positive
 from ulsad.errors import InputError
 from ulsad.line.arrivals import Arrivals
 from ulsad.line.current import CurrentJudge
@@ -42,6 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help="seconds between two looks; a file that stays the same is complete (0.5)")
     parser.add_argument("--patience", type=positive, default=10.0, metavar="S",
                         help="seconds until a file that can't be read and stays the same is given up (10)")
+    add_days(parser)
     add_criterion(parser)
     add_machine(parser)
 
@@ -50,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     _require_places(options)
     current = CurrentJudge(options.model, lambda: Judge.load(
         options.model, options.criterion, alpha=options.alpha, beta=options.beta, weights=options.weights,
-        device=options.device))
+        device=options.device), options.days)
     journal = Journal.open(options.out, options.folder)
     note_job(options.out, options.model, options.folder)
     stopping = Event()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ulsad.detector.prediction import Prediction
 from ulsad.errors import InputError
 from ulsad.line.judge import Judge, stamp_of
+from ulsad.runs import scored
 
 
 @dataclass
@@ -16,6 +18,7 @@ class CurrentJudge:
 
     model: Path
     load: Callable[[], Judge]  # from the file
+    logs_days: bool = False  # whether the app shall compare the days of the photos that are judged
     judge: Judge = field(init=False)
     _stamp: tuple[int, int, int] | None = field(init=False)
 
@@ -23,6 +26,11 @@ class CurrentJudge:
         """Raises `InputError` if the file is no model."""
         self._stamp = stamp_of(self.model)
         self.judge = self.load()
+
+    def log_day(self, predictions: Iterable[Prediction]) -> None:
+        """Log photos beside the model, for the app's Days, if they are to be."""
+        if self.logs_days:
+            scored.beside(self.model).append(scored.today(self.judge.own, predictions))
 
     def renew(self) -> str:
         """Load the file if it was replaced. What to tell the operator; "" if nothing has happened.

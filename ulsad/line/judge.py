@@ -28,7 +28,8 @@ from ulsad.photos.images import Skipped
 class Judge:
     """Gives verdicts on photos. Threads may share one."""
 
-    detector: Ulsad
+    own: Ulsad  # as loaded
+    detector: Ulsad  # the same, without the areas that the criterion ignores
     criterion: Criterion
     basis: Basis
 
@@ -54,9 +55,8 @@ class Judge:
         """From a detector whose file has this name and hash, and its criterion with its own name, if any."""
         basis = Basis(model, sha256, detector.branches.extractor.weights_hash, name, criterion.to_dict(),
                       ulsad.__version__, version("torch"))
-        if criterion.ignored:
-            detector = detector.ignoring(unpacked(criterion.ignored))
-        return cls(detector, criterion, basis)
+        judging = detector.ignoring(unpacked(criterion.ignored)) if criterion.ignored else detector
+        return cls(detector, judging, criterion, basis)
 
     def verdict(self, photo: Path | str | Image.Image | np.ndarray, name: str | None = None) -> Verdict:
         """The verdict on one photo: a file, or pixels as `Ulsad.predict` takes them. Its name is the file's

@@ -119,6 +119,7 @@ class Watcher:
             self.journal.enter(entries, basis)
 
         if self._write(enter) and self._write(self.journal.finish):
+            self.current.log_day(prediction for prediction in maps if prediction)
             for entry in entries:
                 self.tally[entry.verdict.verdict] += 1
                 self.on_verdict(entry.verdict)

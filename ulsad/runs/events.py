@@ -7,10 +7,12 @@ import time
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ulsad.detector.fitting import Progress
 from ulsad.photos.files import rest_of_line
+
+if TYPE_CHECKING:
+    from ulsad.detector.fitting import Progress
 
 EVENTS = "events.jsonl"
 RESERVE = "reserve"  # a 64 kB file, deleted at the end so that even a full disk can be reported

@@ -7,12 +7,14 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
+from ulsad.detector.detector import Ulsad
+from ulsad.detector.prediction import Prediction
 from ulsad.photos.files import rest_of_line
 from ulsad.runs.directory import SCORED, companion
 
@@ -58,6 +60,14 @@ class Log:
                 self._append(list(new.values()))
         return [*before, *new.values()]
 
+    def append(self, photos: Iterable[Scored]) -> None:
+        """Log photos without a look at those that are logged; `read` lists each once a day all the same.
+
+        If the log can't be written, it isn't, as with `add`.
+        """
+        with _writing, suppress(OSError):
+            self._append([photo for photo in photos if _is_sound(photo)])
+
     def _append(self, photos: list[Scored]) -> None:
         if not photos:
             return
@@ -79,6 +89,21 @@ class Log:
 def beside(model_file: Path) -> Log:
     """The log of a model, given by its file, see `directory.companion`."""
     return Log(companion(model_file, SCORED))
+
+
+def today(model: Ulsad, predictions: Iterable[Prediction]) -> list[Scored]:
+    """What is logged of photos that a model has scored just now, without those that it was made with.
+
+    Scores are under the model's own settings, also if areas were ignored for the predictions.
+    """
+    new = [prediction for prediction in predictions if not model.seen_in(prediction)]
+    # The frontier is found already, but perhaps without the areas that somebody ignores.
+    frontiers = [prediction.frontier if prediction.calibration is model.calibration
+                 else replace(prediction, calibration=model.calibration).frontier for prediction in new]
+    scores = model.calibration.scores(frontiers, model.config.alpha, model.config.beta)[:, 0].tolist()
+    day = date.today().isoformat()
+    return [Scored(day, prediction.digest, round(score, 6), round(prediction.strangeness, 6))
+            for prediction, score in zip(new, scores, strict=True)]
 
 
 def _parsed(lines: list[bytes]) -> Iterator[Scored]:

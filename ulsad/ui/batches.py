@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import date
 from functools import cached_property
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from ulsad.detector.detector import Ulsad
 from ulsad.detector.prediction import Prediction
 from ulsad.errors import InputError
 from ulsad.photos.images import SUFFIXES, Skipped, Square, digest
-from ulsad.runs import drift
+from ulsad.runs import drift, scored
 from ulsad.runs.drift import Day, Expected
 from ulsad.runs.marks import Mark, Marks
 from ulsad.runs.scored import Log, Scored
@@ -97,16 +96,9 @@ class OpenBatch:
         """The photos to log: none that the model knows, no probes, and nothing of the demo or a test set."""
         if not self.request.is_logged:
             return []
-        probes, own = {path for path, _ in self.added}, self.own
-        new = [prediction for prediction in self.batch.predictions
-               if prediction.path not in probes and not own.seen_in(prediction)]
-        # The frontier is found already, but without the areas that a visitor ignores.
-        frontiers = [prediction.frontier if prediction.calibration is own.calibration
-                     else replace(prediction, calibration=own.calibration).frontier for prediction in new]
-        scores = own.calibration.scores(frontiers, own.config.alpha, own.config.beta)[:, 0].tolist()
-        today = date.today().isoformat()
-        return [Scored(today, prediction.digest, round(score, 6), round(prediction.strangeness, 6))
-                for prediction, score in zip(new, scores, strict=True)]
+        probes = {path for path, _ in self.added}
+        return scored.today(self.own, (prediction for prediction in self.batch.predictions
+                                       if prediction.path not in probes))
 
     def add(self, name: str, photo: Image.Image) -> int:
         """Score one more photo, given as an image rather than a file; return its index."""

@@ -99,6 +99,7 @@ class Judging:
             judged = self._judge(photos)
             if self.log:
                 _enter(self.log, judged)
+            self.current.log_day(one.prediction for one in judged if one.prediction)
         except Exception as error:  # whatever it is: other photos still come
             if len(photos) > 1 and not isinstance(error, OSError):
                 for photo in photos:  # one of them was too much, the others are not to suffer for it
