@@ -148,5 +148,7 @@ def test_curl_is_enough(model, address):
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.parametrize("photo", [{"path": str(DEMO_PHOTOS[0])}, {"path": "/etc/hostname"}, {}])
 def test_only_what_was_uploaded_is_judged(model, address, photo):
+    """And a path alone is told how a file is given."""
+    assert "handle_file" in scored(address, photo.get("path"), PART, "", "")
     answer = scored(address, photo, PART, "", "")
     assert "event: error" in answer and "Refused" in answer

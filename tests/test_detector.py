@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from ulsad import Config, InputError, Skipped, TrainingDiverged, Ulsad, Watch
-from ulsad.detector import fitting
+from ulsad.detector import fitting, model_file
 from ulsad.detector.photo_sets import read_photos
 from ulsad.detector.preparation import feature_statistics
 from ulsad.photos.images import digest, find_images, read_squares
@@ -297,3 +297,14 @@ def test_a_photo_given_twice_counts_once(good_photos):
 def test_a_folder_is_not_a_photo(detector, good_photos):
     with pytest.raises(InputError, match="is a folder"):
         detector.predict(good_photos)
+
+
+def test_a_model_that_goes_away_while_it_is_opened_is_no_fault(tmp_path, monkeypatch):
+    """safetensors opens it a second time, and then the error is another one."""
+    def safe_open(*arguments, **options):
+        raise RuntimeError("unable to open file")
+
+    (tmp_path / "part.safetensors").touch()
+    monkeypatch.setattr(model_file, "safe_open", safe_open)
+    with pytest.raises(InputError, match="unable to open file"):
+        Ulsad.load(tmp_path / "part.safetensors")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import csv
 import http.client
@@ -28,16 +29,24 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from ulsad.__main__ import main
+from ulsad.commands.options import tell
+from ulsad.commands.serve import _token
+from ulsad.detector import spreadsheet
 from ulsad.detector.criterion import Criterion
 from ulsad.detector.detector import Ulsad
 from ulsad.line import Judge, audit
 from ulsad.line.current import CurrentJudge
+from ulsad.line.day_table import add_rows
 from ulsad.line.service.judging import Judging
 from ulsad.line.service.metrics import Metrics
+from ulsad.line.service.routes import Service
+from ulsad.line.verdict import COLUMNS
 from ulsad.speed.service import served
 
 TOKEN = "long and random"
 CURL = shutil.which("curl")
+FORM = b'--B\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\nx\r\n--B--\r\n'
+FORM_TYPE = "Multipart/Form-Data; boundary=B; charset=undefined"
 
 pytestmark = pytest.mark.slow
 
@@ -137,6 +146,7 @@ def test_a_photo_of_too_many_pixels_is_told_so(address, tmp_path):
     (400, "POST", "/score", {"content": b"x", "headers": {"content-type": "multipart/form-data"}}),
     (400, "POST", "/score", {"files": {"photo": (None, b"a field is no file")}}),
     (400, "POST", "/score", {"files": [("a", b"1"), ("b", b"2")]}),
+    (400, "POST", "/score", {"content": FORM, "headers": {"content-type": FORM_TYPE}}),
     (400, "POST", "/score?maps=beautiful", {"content": b"x"}),
     (404, "POST", "/score?model=other", {"content": b"x"}),
     (404, "GET", "/nothing", {}),
@@ -183,6 +193,25 @@ def test_a_name_spoils_no_table(address, log):
     assert name.startswith("=1+1\N{REPLACEMENT CHARACTER}") and len(name) == 200
     with open(log / "demo" / answer.json()["time"][:10] / "verdicts.csv", encoding="utf-8-sig") as opened:
         assert list(csv.DictReader(opened))[-1]["path"] == "'" + name
+
+
+def test_names_keep_what_harms_nobody(address):
+    for name in ("Screenshot 9.41\u202fAM.png", "検査\u3000一.jpg", "👩\u200d🔧.jpg"):
+        assert post(address, DEMO_PHOTOS[0], name=name).json()["name"] == name
+    assert "\u202e" not in post(address, DEMO_PHOTOS[0], name="\u202egpj.exe").json()["name"]
+
+
+def test_strange_names_are_missing_for_verify_and_the_others_agree(tmp_path, capsys):
+    names = ("/etc/passwd", "../demo/x.jpg", "verdicts.csv/x.jpg", 200 * "漢", ".", DEMO_PHOTOS[0].name)
+    with judging(DEMO_MODEL, tmp_path / "log") as (service, _):
+        for name in names:
+            service.submit(DEMO_PHOTOS[0], name).result(30)
+    table, = (tmp_path / "log").glob("*/verdicts.csv")
+    with open(table, "ab") as opened:
+        opened.write(b'"cut short by a power c')
+    place = ["--photos", str(DEMO_PHOTOS[0].parent), "--all"]
+    assert main(["verify", str(tmp_path / "log"), *place]) == 1
+    assert "6 of 6 verdicts computed again: 5 × the photo is missing, 1 × agrees" in capsys.readouterr().out
 
 
 def test_a_thousand_requests_at_once_are_all_answered(address):
@@ -325,6 +354,115 @@ def test_a_log_that_can_not_be_written_gives_no_verdict(tmp_path):
             assert [row["path"] for row in csv.DictReader(opened)] == ["c"]
 
 
+def test_a_log_that_somebody_has_removed_begins_anew(tmp_path):
+    with judging(DEMO_MODEL, tmp_path / "log") as (service, _):
+        for _ in range(2):
+            service.submit(DEMO_PHOTOS[0], "a").result(30)
+            assert {path.name for path in (tmp_path / "log").iterdir()} > {"judged-by.jsonl", "job.json"}
+            shutil.rmtree(tmp_path / "log")
+
+
+def test_who_no_longer_waits_is_passed_over(tmp_path, monkeypatch):
+    """As when the service is stopped twice."""
+    going_on, judge_all = threading.Event(), Judge.verdicts
+
+    def verdicts(self, photos):
+        going_on.wait(30)
+        return judge_all(self, photos)
+
+    monkeypatch.setattr(Judge, "verdicts", verdicts)
+    with judging(DEMO_MODEL, tmp_path / "log") as (service, _):
+        first = service.submit(DEMO_PHOTOS[0], "a")
+        while not first.running():
+            time.sleep(0.01)
+        gone, last = service.submit(DEMO_PHOTOS[1], "b"), service.submit(DEMO_PHOTOS[2], "c")
+        assert gone.cancel() and not first.cancel()
+        going_on.set()
+        assert (first.result(30).verdict.path, last.result(30).verdict.path) == ("a", "c")
+        table, = (tmp_path / "log").glob("*/verdicts.csv")
+        with open(table, encoding="utf-8-sig") as opened:
+            assert [row["path"] for row in csv.DictReader(opened)] == ["a", "c"]
+
+
+def test_a_fault_is_an_answer_and_counted(tmp_path):
+    class Broken:
+        is_alive = False
+
+        def submit(self, file, name):
+            raise RuntimeError("a fault")
+
+    service = Service({"part": Broken()}, tmp_path)
+
+    async def ask() -> tuple[httpx.Response, httpx.Response]:
+        transport = httpx.ASGITransport(service.app(), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            return await client.post("/score", content=b"x"), await client.get("/health")
+
+    answer, health = asyncio.run(ask())
+    assert (answer.status_code, health.status_code) == (500, 503)
+    assert "has failed" in answer.json()["error"] and "no longer judged" in health.json()["error"]
+    assert service.metrics.answers == {500: 1, 503: 1} and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("token", ["päß wört", "secret"])
+def test_a_token_of_any_letters_works(tmp_path, token):
+    service = Service({}, tmp_path, token)
+
+    async def ask(given: bytes) -> int:
+        transport = httpx.ASGITransport(service.app())
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            return (await client.get("/models", headers={"Authorization": b"Bearer " + given})).status_code
+
+    sent = token.encode()
+    assert [asyncio.run(ask(given)) for given in (sent, b"", sent + b"x")] == [200, 401, 401]
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbfsecret\r\n", b"secret", b" secret\n"])
+def test_a_token_file_may_come_from_any_editor(tmp_path, content):
+    (tmp_path / "token").write_bytes(content)
+    assert _token(tmp_path / "token") == "secret"
+
+
+def test_writers_that_begin_a_table_together_write_one_header(judge, tmp_path):
+    verdict = judge.verdict(DEMO_PHOTOS[0])
+    for number in range(20):
+        barrier = threading.Barrier(4)
+
+        def write(name: str, folder: Path = tmp_path / str(number), barrier=barrier) -> None:
+            barrier.wait()
+            add_rows(folder, [verdict._replace(path=name)])
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(write, "abcd"))
+        rows = spreadsheet.read(tmp_path / str(number) / verdict.day / "verdicts.csv")
+        assert tuple(rows[0]) == COLUMNS and sorted(row[0] for row in rows[1:]) == list("abcd")
+
+
+def test_a_full_disk_leaves_no_part_of_what_it_refuses(judge, tmp_path):
+    """The limit of a file's size acts like a full disk."""
+    code = ("import json, resource, sys; from pathlib import Path; from ulsad.line import Verdict;"
+            "from ulsad.line.day_table import add_rows;"
+            "verdict = Verdict.from_dict(json.loads(sys.argv[2])); folder = Path(sys.argv[1]);"
+            "add_rows(folder, [verdict]); size = (folder / verdict.day / 'verdicts.csv').stat().st_size;"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (size + 250, size + 250))\n"
+            "try: add_rows(folder, 2 * [verdict])\n"
+            "except OSError as error: print(error.errno)")
+    verdict = judge.verdict(DEMO_PHOTOS[0])
+    done = subprocess.run([sys.executable, "-c", code, tmp_path, json.dumps(verdict.to_dict())], text=True,
+                          capture_output=True)
+    assert done.stdout == "28\n", done.stderr
+    assert len(spreadsheet.read(tmp_path / verdict.day / "verdicts.csv")) == 2
+
+
+def test_a_closed_pipe_ends_nothing():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with pytest.raises(BrokenPipeError), open(writing, "w") as pipe:
+        tell("a word", pipe)
+        pipe.write("the pipe is broken indeed")
+        pipe.flush()
+
+
 def test_a_photo_that_is_too_much_spoils_no_other(tmp_path, monkeypatch):
     with judging(DEMO_MODEL) as (service, _):
         judge_all = Judge.verdicts
@@ -370,7 +508,9 @@ def test_photos_at_hand_are_finished_when_it_is_stopped(tmp_path):
 @pytest.mark.parametrize(("arguments", "says"), [
     (["missing.safetensors"], "missing.safetensors"),
     ([str(DEMO_MODEL), str(DEMO_MODEL)], "Two models are called demo"),
-    ([str(DEMO_MODEL), "--token-file", "missing"], "missing"),
+    ([str(DEMO_MODEL), "--token-file", "missing"], "token can't be read from missing"),
+    ([str(DEMO_MODEL), "--token-file", str(DEMO_MODEL)], "token can't be read"),
+    ([str(DEMO_MODEL), "--port", "0", "--log", os.devnull], "Choose another --log"),
     ([str(DEMO_MODEL), "--token-file", os.devnull], "holds no token"),
     ([str(DEMO_MODEL), "--host", "203.0.113.1"], "can't listen on 203.0.113.1:8000"),
 ])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from ulsad.detector.criterion import Criterion, unpacked
 from ulsad.detector.detector import Ulsad
@@ -63,6 +66,13 @@ def judging(detector: Ulsad, options: argparse.Namespace) -> tuple[Ulsad, Criter
     """
     criterion = chosen(detector, options.criterion, options.alpha, options.beta)
     return (detector.ignoring(unpacked(criterion.ignored)) if criterion.ignored else detector), criterion
+
+
+def tell(text: str, file: TextIO | None = None) -> None:
+    """Print a line, to stderr unless a file is given, if anybody is left to read it: a closed pipe must not
+    end what is at work."""
+    with suppress(OSError, ValueError):
+        print(text, file=file or sys.stderr, flush=True)
 
 
 def natural(text: str) -> int:

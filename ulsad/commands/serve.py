@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ulsad.commands.listening import is_loopback, listening
-from ulsad.commands.options import add_criterion, add_days, add_machine, count
+from ulsad.commands.listening import is_loopback, listening, port
+from ulsad.commands.options import add_criterion, add_days, add_machine, count, tell
 from ulsad.errors import InputError
 from ulsad.line.current import CurrentJudge
 from ulsad.line.job import note_job
@@ -24,13 +24,13 @@ from ulsad.line.service.judging import Judging
 
 EXAMPLE = "part.safetensors --port 8000 --log verdicts"
 TOKEN = "ULSAD_TOKEN"  # the environment variable
-ENDING = 60  # seconds for the photos at hand
+ENDING = 8  # seconds for the photos at hand; a container is often killed after ten
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="one model, or several")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--port", type=port, default=8000)
     parser.add_argument("--token-file", type=Path, metavar="FILE",
                         help=f"holds the token that requests must carry (or the variable {TOKEN})")
     parser.add_argument("--log", type=Path, metavar="DIR",
@@ -78,15 +78,22 @@ def _judgings(options: argparse.Namespace) -> Iterator[dict[str, Judging]]:
                 raise InputError(f"Two models are called {model.stem}. Rename one of the files.")
             log = options.log and options.log / model.stem
             if log:
-                log.mkdir(parents=True, exist_ok=True)
-                note_job(log, model)
+                _begin(log, model)
             current = CurrentJudge(model, partial(_ready, model, options), options.days)
-            found[model.stem] = Judging(current, log,
-                                        lambda text: print(text, file=sys.stderr, flush=True))
+            found[model.stem] = Judging(current, log, tell)
         yield found
     finally:
         for judging in found.values():
             judging.close()
+
+
+def _begin(log: Path, model: Path) -> None:
+    """Raises `InputError` where nothing can be logged."""
+    try:
+        log.mkdir(parents=True, exist_ok=True)
+        note_job(log, model)
+    except OSError as error:
+        raise InputError(f"The folder {log} can't be written ({error}). Choose another --log.") from error
 
 
 def _ready(model: Path, options: argparse.Namespace) -> Judge:
@@ -98,8 +105,11 @@ def _ready(model: Path, options: argparse.Namespace) -> Judge:
 
 
 def _token(file: Path | None) -> str | None:
-    """Raises `InputError` for an empty one, which would let everybody in, and `OSError`."""
-    token = file.read_text(encoding="utf-8").strip() if file else os.environ.get(TOKEN)
+    """Raises `InputError` for a file that can't be read or is empty: that would let everybody in."""
+    try:
+        token = file.read_text(encoding="utf-8-sig").strip() if file else os.environ.get(TOKEN)
+    except (OSError, ValueError) as error:
+        raise InputError(f"The token can't be read from {file} ({error}).") from error
     if token is not None and not token:
         raise InputError(f"{file or TOKEN} holds no token. Write a long random text into it.")
     return token

@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from ulsad.commands.options import add_criterion, add_days, add_machine, positive
+from ulsad.commands.options import add_criterion, add_days, add_machine, positive, tell
 from ulsad.errors import InputError
 from ulsad.line.arrivals import Arrivals
 from ulsad.line.current import CurrentJudge
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
     watcher = Watcher(
         current, options.folder, journal, not options.leave, Arrivals(options.folder, options.interval),
         options.interval, options.patience, options.max_rate, write_maps if options.maps else None,
-        partial(_print, current), lambda text: print(text, file=sys.stderr, flush=True), stopping)
+        partial(_print, current), tell, stopping)
     print(f"Watching {options.folder}; Ctrl-C ends it after the photos at hand.", file=sys.stderr, flush=True)
     with _stopped_by_signals(stopping):
         watcher.run(options.once)
@@ -99,4 +99,4 @@ def _print(current: CurrentJudge, verdict: Verdict) -> None:
     if verdict.verdict != UNREADABLE:
         review = current.judge.criterion.review
         said += f"  {verdict.score:.3f} (review above {review:.3f})  {verdict.fired:<7}"
-    print("  ".join((said, verdict.path, *verdict.notes)), flush=True)
+    tell("  ".join((said, verdict.path, *verdict.notes)), sys.stdout)

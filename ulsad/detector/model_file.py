@@ -53,7 +53,7 @@ def read(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         # Not mapped: somebody may write over the file, and this program would end with a bus error.
         tensors = load(Path(path).read_bytes())
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError) as error:  # the last one: it is gone while it is opened
         raise InputError(f"{path}: not a model file, or truncated ({error}). {_COPY_AGAIN}") from error
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
         raise InputError(f"{path}: damaged, some of its values are not numbers. {_COPY_AGAIN}")
@@ -91,7 +91,7 @@ def _opened(path: Path | str) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as opened:
             yield opened
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError) as error:  # the last one: it is gone while it is opened
         raise InputError(f"{path}: not a model file, or truncated ({error}). {_COPY_AGAIN}") from error
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import FileIO
 from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO
 
 from ulsad.detector import spreadsheet
 from ulsad.line.verdict import COLUMNS, Verdict
@@ -19,25 +21,42 @@ LAST = 2**20  # bytes of a table in which rows that may have been written are lo
 def add_rows(folder: Path, verdicts: Sequence[Verdict], *, perhaps_again: bool = False) -> None:
     """Add verdicts, in the order of their time, to the tables of their days; on return they are on the disk.
 
-    `perhaps_again`: after a kill some may be there already, and those are left out. Raises `OSError`.
+    Several threads and processes may add rows. `perhaps_again`: after a kill some may be there already, and
+    those are left out. Raises `OSError`, and then the table is as before, except for earlier days.
     """
     for day, of_day in groupby(verdicts, key=lambda verdict: verdict.day):
         (folder / day).mkdir(parents=True, exist_ok=True)
-        with open(folder / day / TABLE, "a+b") as opened:
-            if not opened.seek(0, os.SEEK_END):
-                opened.write(codecs.BOM_UTF8 + spreadsheet.encoded(COLUMNS))
-            last = _last_rows(opened)
-            rows = (spreadsheet.encoded(verdict.row()) for verdict in of_day)
-            opened.write(b"".join(row for row in rows if not (perhaps_again and row in last)))
-            opened.flush()
-            os.fsync(opened.fileno())
+        rows = [spreadsheet.encoded(verdict.row()) for verdict in of_day]
+        with open(folder / day / TABLE, "a+b", buffering=0) as table, _for_itself(table):
+            last, end = _last_rows(table), table.seek(0, os.SEEK_END)
+            header = b"" if end else codecs.BOM_UTF8 + spreadsheet.encoded(COLUMNS)
+            new = header + b"".join(row for row in rows if not (perhaps_again and row in last))
+            try:
+                if table.write(new) != len(new):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(table.fileno())
+            except OSError:
+                table.truncate(end)
+                raise
 
 
-def _last_rows(table: BinaryIO) -> set[bytes]:
+@contextmanager
+def _for_itself(table: FileIO) -> Iterator[None]:
+    """Keep other processes out; where the system has no such locks, only their first rows could collide."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    fcntl.flock(table, fcntl.LOCK_EX)  # until it is closed
+    yield
+
+
+def _last_rows(table: FileIO) -> set[bytes]:
     """The rows at the end of a table, after removing one that was cut short."""
     start = max(0, table.seek(0, os.SEEK_END) - LAST)
     table.seek(start)
     whole, newline, cut_short = table.read().rpartition(b"\n")
-    if cut_short:  # only then: another process may be adding rows
+    if cut_short:
         table.truncate(start + len(whole + newline))
     return set((whole + newline).splitlines(keepends=True))

@@ -121,9 +121,10 @@ def note_job(folder: Path, model: Path, photos: Path | None = None) -> None:
 def _verdicts(part: Path) -> Iterator[Verdict]:
     """Of one part, up to where a kill or a power cut has spoilt it: what comes after is judged again."""
     with open(part, newline="", encoding="utf-8", errors="surrogateescape") as opened, suppress(ValueError):
-        for row in spreadsheet.rows_of(_whole(opened)):
+        for row in spreadsheet.rows_of(whole_lines(opened)):
             yield Verdict.from_row(row)
 
 
-def _whole(lines: Iterable[str]) -> Iterator[str]:
+def whole_lines(lines: Iterable[str]) -> Iterator[str]:
+    """Without a last one that a kill, a power cut or a full disk has cut short."""
     return (line for line in lines if line.endswith("\n"))

@@ -19,10 +19,11 @@ from ulsad.detector.detector import Ulsad
 from ulsad.errors import InputError
 from ulsad.line.audit import bases
 from ulsad.line.day_table import TABLE
-from ulsad.line.job import JOB, SCORES
+from ulsad.line.job import JOB, SCORES, whole_lines
 from ulsad.line.judge import Judge, sha256_of
 from ulsad.line.verdict import COLUMNS, UNREADABLE, Basis, Verdict
 from ulsad.photos.archives import named_photos
+from ulsad.photos.files import place_inside
 
 TOLERANCE = 1e-4  # of scores, absolute and relative: other processors round differently
 AGREES, SCORE_DIFFERS, VERDICT_DIFFERS = "agrees", "the score differs", "the verdict differs"
@@ -85,7 +86,7 @@ def _recorded(places: list[Path]) -> Iterator[Recorded]:
     for table in places:
         with open(table, newline="", encoding=spreadsheet.ENCODING, errors="surrogateescape") as opened:
             try:
-                rows = spreadsheet.rows_of(opened)
+                rows = spreadsheet.rows_of(whole_lines(opened))
                 if tuple(next(rows, ())) != COLUMNS:
                     raise ValueError("it has other columns")
                 yield from (Recorded(Verdict.from_row(row), table) for row in rows)
@@ -161,6 +162,10 @@ class Verification:
         return Judge.of(detector, basis.values, basis.model, sha256, basis.criterion)
 
     def _photo(self, recorded: Recorded) -> Path | None:
+        try:
+            place_inside(recorded.verdict.path)
+        except InputError:  # no file has such a name, but a photo that was sent to a service may have any
+            return None
         if recorded.table.name == TABLE and (place := _where_watch_put_it(recorded)):
             return place
         if self.photos is None or not self.photos.exists():
@@ -176,13 +181,11 @@ class Verification:
 def _where_watch_put_it(recorded: Recorded) -> Path | None:
     """From the JSON beside the table that belongs to this verdict. It has the photo's name, or NAME-2, …"""
     day, name = recorded.table.parent, PurePosixPath(recorded.verdict.path)
-    if not name.name:  # no file has such a name, but a photo that was sent to a service may have had any
-        return None
     others = day.glob(f"{escape(str(name.with_suffix('')))}-*{escape(name.suffix)}.json")
     for file in chain([day / f"{name}.json"], others):
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             continue
         if (found.get("time"), found.get("sha256")) == (recorded.verdict.time, recorded.verdict.sha256):
             return day.parent / found["photo"]

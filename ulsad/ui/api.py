@@ -38,8 +38,11 @@ def build(models_dir: Path) -> None:
         """
         if maps not in get_args(Maps):
             raise InputError("maps must be 'picture', 'values' or empty.")
+        if not isinstance(photo, dict):
+            raise InputError("The photo must be a file: handle_file(\"photo.jpg\") with gradio_client, or "
+                             "{\"path\": …} with the path of an upload.")
         file, name = uploaded(photo, "orig_name")
-        judge = _judge(_named(model, models_dir), criterion, models_dir)
+        judge = _judge(_named(str(model), models_dir), str(criterion or ""), models_dir)
         result = next(judge.verdicts({file: name}))
         if isinstance(result, Skipped):
             return answer(judge, judge.unreadable(result, name), None)

@@ -148,7 +148,7 @@ def uploaded(file: Mapping[str, Any], name: str) -> Named:
     """
     page = LocalContext.blocks.get()
     assert page is not None  # gradio sets it for every event
-    path = str(file.get("path"))
+    path = str(file.get("path")) if isinstance(file, Mapping) else ""
     if path not in page.upload_file_set:
         raise InputError("Refused: not all of these files were uploaded here. Drop them again.")
     return Path(path), str(file.get(name) or Path(path).name)

@@ -16,6 +16,7 @@ from ulsad.detector.prediction import Prediction
 from ulsad.line.audit import note_basis
 from ulsad.line.current import CurrentJudge
 from ulsad.line.day_table import add_rows
+from ulsad.line.job import note_job
 from ulsad.line.judge import Judge
 from ulsad.line.verdict import Verdict
 from ulsad.photos.images import Skipped
@@ -50,6 +51,7 @@ class Judging:
     say: Callable[[str], None] = lambda text: None
     _waiting: SimpleQueue[_Photo] = field(default_factory=SimpleQueue)
     _ending: Event = field(default_factory=Event)
+    _trouble: str = ""  # why the log can't be written
     _thread: Thread = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,6 +72,11 @@ class Judging:
         self._ending.set()
         self._thread.join()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether photos are judged."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         while True:
             photos = self._next()
@@ -77,6 +84,7 @@ class Judging:
                 return
             if told := self.current.renew():
                 self.say(told)
+            photos = [photo for photo in photos if photo.judged.set_running_or_notify_cancel()]
             if photos:
                 self._answer(photos)
 
@@ -97,19 +105,34 @@ class Judging:
     def _answer(self, photos: Sequence[_Photo]) -> None:
         try:
             judged = self._judge(photos)
-            if self.log:
-                _enter(self.log, judged)
-            self.current.log_day(one.prediction for one in judged if one.prediction)
         except Exception as error:  # whatever it is: other photos still come
-            if len(photos) > 1 and not isinstance(error, OSError):
+            if len(photos) > 1:
                 for photo in photos:  # one of them was too much, the others are not to suffer for it
                     self._answer([photo])
-                return
+            else:
+                photos[0].judged.set_exception(error)
+            return
+        try:
+            self._enter(judged)
+        except OSError as error:
             for photo in photos:
                 photo.judged.set_exception(error)
             return
         for photo, found in zip(photos, judged, strict=True):
             photo.judged.set_result(found)
+
+    def _enter(self, judged: Sequence[Judged]) -> None:
+        if self.log:
+            before, self._trouble = self._trouble, ""
+            try:
+                _write(self.log, self.current.model, judged)
+            except OSError as error:
+                self._trouble = f"{self.log} can't be written ({error}). Until it can, no verdict is given."
+                raise
+            finally:
+                if self._trouble != before:
+                    self.say(self._trouble or f"{self.log} can be written again.")
+        self.current.log_day(one.prediction for one in judged if one.prediction)
 
     def _judge(self, photos: Sequence[_Photo]) -> list[Judged]:
         judge = self.current.judge
@@ -118,6 +141,9 @@ class Judging:
                 else Judged(judge, *result) for photo, result in zip(photos, results, strict=True)]
 
 
-def _enter(log: Path, judged: Sequence[Judged]) -> None:
+def _write(log: Path, model: Path, judged: Sequence[Judged]) -> None:
+    if not log.is_dir():  # at the beginning, or because somebody has removed it
+        log.mkdir(parents=True, exist_ok=True)
+        note_job(log, model)
     note_basis(log, judged[0].judge.basis)
     add_rows(log, [one.verdict for one in judged])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+import unicodedata
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import ulsad
 from ulsad.line.answer import Maps, answer
-from ulsad.line.service.judging import Judging
+from ulsad.line.service.judging import Judged, Judging
 from ulsad.line.service.metrics import CONTENT_TYPE, Metrics
 from ulsad.line.service.upload import discard, receive
 from ulsad.line.verdict import UNREADABLE, Basis
@@ -28,6 +30,8 @@ from ulsad.line.verdict import UNREADABLE, Basis
 UPLOAD = 60.0  # seconds that a photo may take to arrive
 LONGEST = 200  # characters of a photo's name
 UNNAMED = "photo"
+_SPOILING = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of pairs, line and paragraph separators
+_TURNING = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # the direction of writing
 SOON = "1"  # seconds after which a refused client may try again
 
 HELP = """ULSAD service, version {version}. Models: {models}.
@@ -63,7 +67,7 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     _at_hand: int = 0
 
-    def app(self) -> FastAPI:
+    def app(self) -> ASGIApp:
         """The application. Every error is answered with JSON: {"error": what is wrong and what to do}."""
         app = FastAPI(title="ULSAD service", version=ulsad.__version__, docs_url=None, redoc_url=None)
         wants_token = [Depends(self._require_token)]
@@ -74,8 +78,8 @@ class Service:
         app.get("/", include_in_schema=False)(self.help)
         app.add_exception_handler(HTTPException, _refuse)
         app.add_exception_handler(RequestValidationError, _refuse_query)
-        app.add_middleware(_Counting, metrics=self.metrics)
-        return app
+        app.add_exception_handler(Exception, _regret)
+        return _Counting(app, self.metrics)
 
     async def score(
         self, request: Request, model: str = "", name: str = "", maps: Maps = ""
@@ -89,11 +93,12 @@ class Service:
             raise HTTPException(503, f"{self.at_once} photos are being judged. Try again in a second.",
                                 {"Retry-After": SOON})
         began, file = time.perf_counter(), self.folder / uuid4().hex
+        waiting: Future[Judged] | None = None
         self._at_hand += 1
         try:
             given = await receive(request, file, self.most_bytes, UPLOAD)
-            shown = _shown(name or given or UNNAMED)
-            judged = await asyncio.wrap_future(self.models[model].submit(file, shown))
+            waiting = self.models[model].submit(file, _shown(name or given or UNNAMED))
+            judged = await asyncio.wrap_future(waiting)
             content = await asyncio.to_thread(answer, *judged, maps)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
@@ -102,7 +107,10 @@ class Service:
                                 "operator; the photo has no verdict.", {"Retry-After": SOON}) from error
         finally:
             self._at_hand -= 1
-            file.unlink(missing_ok=True)
+            if waiting is None or waiting.done():
+                file.unlink(missing_ok=True)
+            else:  # the service ends in the middle of it
+                waiting.add_done_callback(lambda _: file.unlink(missing_ok=True))
         self.metrics.took(time.perf_counter() - began)
         self.metrics.verdicts[model, judged.verdict.verdict] += 1
         return JSONResponse(content, 422 if judged.verdict.verdict == UNREADABLE else 200)
@@ -112,7 +120,9 @@ class Service:
         return [{"name": name, "judged_by": basis.to_dict()} for name, basis in self._bases().items()]
 
     async def health(self) -> dict[str, Any]:
-        """Answers as long as photos are taken; with the number of photos at hand."""
+        """Answers as long as photos are judged; with the number of photos at hand."""
+        if not all(judging.is_alive for judging in self.models.values()):
+            raise HTTPException(503, "Photos are no longer judged. Start the service again.")
         return {"status": "ok", "at_hand": self._at_hand}
 
     async def show_metrics(self) -> Response:
@@ -123,11 +133,12 @@ class Service:
     async def help(self, request: Request) -> Response:
         """How to use this service."""
         return PlainTextResponse(HELP.format(
-            version=ulsad.__version__, models=", ".join(self.models), address=request.base_url,
+            version=ulsad.__version__, address=request.base_url,
+            models="see /models" if self.token else ", ".join(self.models),
             token=TOKEN_HELP if self.token else ""))
 
     async def _require_token(self, request: Request) -> None:
-        given = request.headers.get("authorization", "").encode()
+        given = request.headers.get("authorization", "").encode("latin-1")  # as it was sent
         if self.token is not None and not secrets.compare_digest(given, f"Bearer {self.token}".encode()):
             raise HTTPException(401, "This service wants its token: send 'Authorization: Bearer TOKEN'.",
                                 {"WWW-Authenticate": "Bearer"})
@@ -146,13 +157,19 @@ class Service:
 
 def _shown(name: str) -> str:
     """A name from elsewhere that spoils neither a table nor a terminal."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name[:LONGEST])
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in _SPOILING or char in _TURNING
+                   else char for char in name[:LONGEST])
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     await discard(request)
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _regret(request: Request, error: Exception) -> Response:
+    """The traceback goes to the operator."""
+    return JSONResponse({"error": "The service has failed at this. Its operator sees why."}, 500)
 
 
 async def _refuse_query(request: Request, error: Exception) -> Response:

@@ -28,7 +28,7 @@ async def receive(request: Request, file: Path, most: int, seconds: float) -> st
     try:
         async with asyncio.timeout(seconds):
             body = _limited(request, most)
-            if request.headers.get("content-type", "").startswith("multipart/form-data"):
+            if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
                 return await _form(request, body, file)
             with open(file, "wb") as opened:
                 async for piece in body:
@@ -53,12 +53,12 @@ async def _limited(request: Request, most: int) -> AsyncGenerator[bytes, None]:
 async def _form(request: Request, body: AsyncGenerator[bytes, None], file: Path) -> str:
     try:
         form = await MultiPartParser(request.headers, body, max_files=1, max_fields=10).parse()
-    except (MultiPartException, KeyError) as error:  # KeyError: without a boundary
+    except (MultiPartException, LookupError, ValueError) as error:  # no boundary, unknown charset, …
         raise HTTPException(400, f"The form can't be read ({error}). It needs one file.") from error
     try:
         photo = next((value for value in form.values() if isinstance(value, UploadFile)), None)
         if photo is None or not photo.size:
-            raise HTTPException(400, "There is no file in the form. With curl: -F photo=@FILE.")
+            raise HTTPException(400, "There is no whole file in the form. With curl: -F photo=@FILE.")
         with open(file, "wb") as opened:
             await asyncio.to_thread(shutil.copyfileobj, photo.file, opened)
         return photo.filename or ""
