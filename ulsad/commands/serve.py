@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -51,21 +50,21 @@ def run(options: argparse.Namespace) -> None:
 
     token = _token(options.token_file)
     if not is_loopback(options.host) and token is None:
-        print(f"WARNING: anyone who can reach {options.host}:{options.port} can have photos judged. Add "
-              "--token-file FILE.", file=sys.stderr)
+        tell(f"WARNING: anyone who can reach {options.host}:{options.port} can have photos judged. Add "
+             "--token-file FILE.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as for Ctrl-C: photos at hand are finished
     _allow_many_connections()
     with (listening(options.host, options.port) as socket,
           tempfile.TemporaryDirectory(prefix="ulsad-serve-") as folder, _judgings(options) as models):
         service = Service(models, Path(folder), token, options.max_mb * 2**20, options.at_once)
         host, port = socket.getsockname()[:2]
-        print(f"Serving {', '.join(models)} at http://{f'[{host}]' if ':' in host else host}:{port}/, which "
-              "says how to use it. Ctrl-C ends it.", file=sys.stderr, flush=True)
+        tell(f"Serving {', '.join(models)} at http://{f'[{host}]' if ':' in host else host}:{port}/, which "
+             "says how to use it. Ctrl-C ends it.")
         server = uvicorn.Server(uvicorn.Config(service.app(), log_level="warning", access_log=False,
                                                timeout_graceful_shutdown=ENDING))
         with suppress(KeyboardInterrupt):
             server.run([socket])
-    print("Stopped, after the photos that had arrived.", file=sys.stderr)
+    tell("Stopped, after the photos that had arrived.")
 
 
 @contextmanager

@@ -59,13 +59,12 @@ def run(options: argparse.Namespace) -> None:
         current, options.folder, journal, not options.leave, Arrivals(options.folder, options.interval),
         options.interval, options.patience, options.max_rate, write_maps if options.maps else None,
         partial(_print, current), tell, stopping)
-    print(f"Watching {options.folder}; Ctrl-C ends it after the photos at hand.", file=sys.stderr, flush=True)
+    tell(f"Watching {options.folder}; Ctrl-C ends it after the photos at hand.")
     with _stopped_by_signals(stopping):
         watcher.run(options.once)
     journal.close()
     counts = ", ".join(f"{number} {verdict}" for verdict, number in sorted(watcher.tally.items()))
-    print(f"{watcher.tally.total()} photos judged{f': {counts}' if counts else ''}. See {options.out}.",
-          file=sys.stderr)
+    tell(f"{watcher.tally.total()} photos judged{f': {counts}' if counts else ''}. See {options.out}.")
 
 
 def _require_places(options: argparse.Namespace) -> None:
