@@ -339,6 +339,21 @@ def test_a_model_that_is_replaced_judges_from_then_on(tmp_path):
         assert "can't be used" in said[1]
 
 
+def test_whatever_goes_wrong_with_a_new_model_the_old_one_judges_on(tmp_path):
+    model = tmp_path / "part.safetensors"
+    shutil.copy(DEMO_MODEL, model)
+    loads = iter([Judge.load(model)])
+
+    def load() -> Judge:
+        return next(loads)  # StopIteration stands for anything that nobody has thought of
+
+    current = CurrentJudge(model, load)
+    before = current.judge
+    model.touch()
+    assert "can't be used" in current.renew() and current.judge is before
+    assert current.renew() == ""
+
+
 def test_a_log_that_can_not_be_written_gives_no_verdict(tmp_path):
     (tmp_path / "log").mkdir()
     with judging(DEMO_MODEL, tmp_path / "log") as (service, _):

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ulsad.detector.prediction import Prediction
-from ulsad.errors import InputError
 from ulsad.line.judge import Judge, stamp_of
 from ulsad.runs import scored
 
@@ -45,7 +44,7 @@ class CurrentJudge:
             return f"{self.model} is gone. The model that was loaded stays in use."
         try:
             self.judge = self.load()
-        except InputError as error:
+        except Exception as error:  # whatever it is: the judge that is there goes on
             return (f"{self.model} was replaced, but can't be used: {error} The model from before stays in "
                     "use.")
         if self.judge.basis == before:

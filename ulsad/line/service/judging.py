@@ -114,7 +114,7 @@ class Judging:
             return
         try:
             self._enter(judged)
-        except OSError as error:
+        except Exception as error:
             for photo in photos:
                 photo.judged.set_exception(error)
             return

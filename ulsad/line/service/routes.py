@@ -47,7 +47,7 @@ GET  /openapi.json     this, for programs
 
 curl --data-binary @photo.jpg '{address}score?name=photo.jpg'
 {token}"""
-TOKEN_HELP = "\nThis service wants its token with every request: -H 'Authorization: Bearer TOKEN'\n"
+TOKEN_HELP = "\nThis service wants its token: -H 'Authorization: Bearer TOKEN'\n"
 
 _BODY = {"requestBody": {"required": True, "content": {
     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
