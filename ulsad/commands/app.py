@@ -8,14 +8,14 @@ import signal
 import sys
 from pathlib import Path
 
-from ulsad.commands.listening import is_loopback, listening, port
+from ulsad.commands.listening import is_loopback, listening, port_number
 
 EXAMPLE = "--models-dir models --port 7860"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=port, default=7860)
+    parser.add_argument("--port", type=port_number, default=7860)
     parser.add_argument("--models-dir", type=Path, default=Path("models"), help="folder for runs and models")
     parser.add_argument("--data-root", type=Path, help="let visitors open folders below this one")
     parser.add_argument("--root-path", metavar="/PATH",

@@ -8,7 +8,7 @@ import ipaddress
 import socket
 
 
-def port(text: str) -> int:
+def port_number(text: str) -> int:
     """The value of an option --port; 0: any free one."""
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError("write a number from 0 to 65535")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ulsad.commands.listening import is_loopback, listening, port
+from ulsad.commands.listening import is_loopback, listening, port_number
 from ulsad.commands.options import add_criterion, add_days, add_machine, count, tell
 from ulsad.errors import InputError
 from ulsad.line.current import CurrentJudge
@@ -29,7 +29,7 @@ ENDING = 8  # seconds for the photos at hand; a container is often killed after 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="one model, or several")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=port, default=8000)
+    parser.add_argument("--port", type=port_number, default=8000)
     parser.add_argument("--token-file", type=Path, metavar="FILE",
                         help=f"holds the token that requests must carry (or the variable {TOKEN})")
     parser.add_argument("--log", type=Path, metavar="DIR",

@@ -22,8 +22,8 @@ COLUMNS = ("load", "photos", "answered", "photos a second", "p50, ms", "p95, ms"
 
 
 class Load(NamedTuple):
-    """Clients that each send so many photos: each at once after the last answer, or one every `every`
-    seconds."""
+    """So many photos in all, sent by so many clients: each sends its next one after an answer, but not
+    before `every` seconds have passed since it was due to send the last."""
 
     what: str
     clients: int
@@ -33,8 +33,8 @@ class Load(NamedTuple):
 
 def under_load(model: Path, files: Sequence[Path], photos: int, machine: str) -> Table:
     """Each load with `photos` photos in all, one after the other."""
-    alone = "1 client, one photo after the other"
-    loads = (Load(alone, 1, photos), Load(f"{CLIENTS} clients, one photo after the other", CLIENTS, photos),
+    loads = (Load("1 client, one photo after the other", 1, photos),
+             Load(f"{CLIENTS} clients, one photo after the other", CLIENTS, photos),
              Load(f"{CLIENTS} clients, each a photo every second", CLIENTS, photos, 1.0),
              Load(f"{CLIENTS} clients, each a photo every two seconds", CLIENTS, photos, 2.0))
     contents = [file.read_bytes() for file in files]
