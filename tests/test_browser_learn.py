@@ -267,7 +267,8 @@ def test_the_lesson_is_a_page_to_print(page):
     expect(printed.locator("h1")).to_have_text("ULSAD in ten minutes")
     pictures = printed.locator("img")
     assert pictures.count() > 25
-    assert pictures.evaluate_all("(all) => all.every((it) => it.complete && it.naturalWidth > 0)")
+    printed.wait_for_function("() => [...document.images].every((it) => it.complete)")
+    assert pictures.evaluate_all("(all) => all.every((it) => it.naturalWidth > 0)")
     assert printed.locator("li").count() == 10
     assert printed.locator("section").nth(8).inner_text().count("q") > 3
     printed.close()

@@ -4,7 +4,6 @@
 // On an error: {problem}, and nothing to click.
 let pinned = null, shown = null;
 let mouse = null;  // mouse position on photo A, as fractions of its size
-let asked = null;  // the hovered patch that the server is working on
 let going = null;  // the patch that the arrow keys reached; ahead of the answers when keys are pressed fast
 const one = (selector) => element.querySelector(selector);
 const same = (a, b) => Boolean(a && b) && a[0] === b[0] && a[1] === b[1];
@@ -14,18 +13,16 @@ function place(event) {
   return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
 }
 
-function peek() {  // one request at a time; the next one waits for the answer
-  if (!mouse || asked || same(cell(mouse, pinned.grid), shown.patch)) return;
-  asked = cell(mouse, pinned.grid);
-  const question = asked;
-  setTimeout(() => { if (asked === question) asked = null; }, 2000);  // give up waiting
-  trigger("peek", {x: mouse[0], y: mouse[1]});
+function peek() {
+  if (!mouse || same(cell(mouse, pinned.grid), shown.patch)) return;
+  send("peek", middle(cell(mouse, pinned.grid)));
 }
 
-function ask([row, column]) {
-  const [rows, columns] = pinned.grid;
-  going = [Math.min(Math.max(row, 0), rows - 1), Math.min(Math.max(column, 0), columns - 1)];
-  trigger("ask", {x: (going[1] + 0.5) / columns, y: (going[0] + 0.5) / rows});
+const middle = ([row, column]) => ({x: (column + 0.5) / pinned.grid[1], y: (row + 0.5) / pinned.grid[0]});
+
+function ask(patch) {
+  going = patch.map((at, axis) => Math.min(Math.max(at, 0), pinned.grid[axis] - 1));
+  send("ask", middle(going));
 }
 
 const onPhoto = (event) => pinned && event.target.closest("[data-name=photo] .stage");
@@ -42,10 +39,9 @@ element.addEventListener("pointerout", (event) => {
 element.addEventListener("click", (event) => {
   const figure = event.target.closest("figure");
   if (onPhoto(event)) {
-    const [x, y] = place(event);
-    going = null;
-    if (same(cell([x, y], pinned.grid), shown.patch)) pinned = {...shown, peek: false};  // already shown
-    trigger("ask", {x, y});
+    const patch = cell(place(event), pinned.grid);
+    if (same(patch, shown.patch)) pinned = {...shown, peek: false};  // already shown
+    ask(patch);
   } else if (event.target.matches(".save")) {
     const {name} = figure.dataset, onOther = figure.matches(".of-other");
     savePatches(figure, onOther ? shown.other : shown.photo, onOther ? null : shown.patch, shown.grid);
@@ -61,8 +57,8 @@ element.addEventListener("keydown", (event) => {
 function receive() {
   const value = JSON.parse(props.value || "null");
   if (!value) return;
+  answered(value.peek ? "peek" : "ask");
   if (value.problem) { fail(value.problem); return; }
-  if (value.peek) asked = null;
   if (value.peek && (!mouse || !same(cell(mouse, value.grid), value.patch))) { if (mouse) peek(); return; }
   if (!value.peek) {
     pinned = value;
@@ -73,7 +69,7 @@ function receive() {
 }
 
 function fail(problem) {
-  pinned = shown = mouse = asked = going = null;
+  pinned = shown = mouse = going = null;
   element.querySelectorAll("figure").forEach((figure) => figure.classList.add("absent"));
   one(".text").innerHTML = problem;
   one(".losses").innerHTML = "";

@@ -73,7 +73,8 @@ def build(tab: gr.Tab, model: gr.Dropdown, key: gr.State, models_dir: Path) -> N
                                         elem_id="temperature")
                 row, column = (gr.Number(0, label=name, precision=0, min_width=80, scale=0,
                                          elem_id=f"patch-{name.lower()}") for name in ("Row", "Column"))
-            view = component(["pictures", "attention/patches", "attention/attention"], _TEMPLATE, "attention")
+            view = component(["pictures", "asking", "attention/patches", "attention/attention"], _TEMPLATE,
+                             "attention")
             count, matched, captions, make, figure = _figure_5()
             found = component(["pictures", "attention/patches", "attention/concepts"],
                               "<div class='strip'></div>", "concepts")

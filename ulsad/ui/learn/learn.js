@@ -29,7 +29,7 @@ function present(on) {
 function ask([row, column]) {
   const at = [row, column].map((value, axis) => Math.min(Math.max(value, 0), lesson.grid[axis] - 1));
   going = at;
-  trigger("ask", {row: at[0], column: at[1]});
+  send("ask", {row: at[0], column: at[1]});
 }
 
 element.addEventListener("click", (event) => {
@@ -83,22 +83,6 @@ function choose(way) {
   one(".lesson").classList.add("waiting");
   lesson && (lesson.way = way);  // so that the next choice adds to this one
   send("choose", way);
-}
-
-// Of what is asked fast, as by a slider, one question is under way, and the newest of the others comes next.
-const asked = {}, next = {};
-function send(name, data) {
-  if (asked[name]) { next[name] = data; return; }
-  asked[name] = setTimeout(() => answered(name), 2000);  // a refusal, or the same value again, is no answer
-  trigger(name, data);
-}
-function answered(name) {  // what is asked next
-  const data = next[name];
-  clearTimeout(asked[name]);
-  delete asked[name];
-  delete next[name];
-  if (data) send(name, data);
-  return data;
 }
 
 let drag = null;  // {branch, which}, while a quantile is moved
@@ -230,6 +214,7 @@ function receive() {
   if (value.file) return save(value);
   const way = (value.steps || value.problem) && answered("choose");
   if (value.redrawn) answered("level");
+  else if (!value.steps && !value.problem) answered("ask");
   one(".lesson").classList.toggle("waiting", Boolean(way));
   element.classList.toggle("failed", Boolean(value.problem));
   if (value.problem) {
