@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ulsad import Config
-from ulsad.method.augmentation import LIGHT, with_copies
+from ulsad.method.augmentation import DEGREES, LIGHT, SCALE, SHIFT, varied, with_copies
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +50,21 @@ def test_the_seed_alone_decides_and_nobody_elses_random_numbers_change(spots):
     assert torch.equal(torch.rand(3), expected)
     assert torch.equal(first, with_copies(spots, config))
     assert not torch.equal(first, with_copies(spots, replace(config, seed=1)))
+
+
+def test_a_copy_is_torchvisions_affine_and_light():
+    from torchvision.transforms.v2 import functional as reference
+
+    photo = F.avg_pool2d(torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)), 9, 1, 4)
+    photo = (255 * (photo - 0.3) / 0.4).clamp(0, 255).byte()
+    angle, right, down, size, brightness, contrast = 0.5, -1, 0.4, 0.7, -0.8, 0.6
+    moved = reference.affine(photo.float(), angle * DEGREES, [256 * SHIFT * right, 256 * SHIFT * down],
+                             1 + SCALE * size, [0, 0], interpolation=reference.InterpolationMode.BILINEAR)
+    bright = moved * (1 + LIGHT * brightness)
+    inside = slice(24, -24)  # farther in than anything that comes in at a border
+    copy = varied(photo, angle, right, down, size, brightness, 0)
+    assert (copy.float() - bright)[..., inside, inside].abs().max() <= 0.5 + 1e-3
+    mean = copy.float().mean()
+    lively = varied(photo, angle, right, down, size, brightness, contrast).float()
+    expected = mean + (copy.float() - mean) * (1 + LIGHT * contrast)
+    assert (lively - expected.clamp(0, 255)).abs().max() <= 1.5  # rounded twice

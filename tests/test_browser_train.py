@@ -47,7 +47,7 @@ def test_a_chosen_folder_in_the_layout_of_mvtec_ad_fills_the_slots(page, demo_se
     expect(page.locator("#good-parts .left-out")).to_contain_text("bottle/readme.txt")
     expect(found).to_contain_text("good parts are few")
     expect(page.locator("#cost")).to_contain_text("of memory", timeout=180_000)
-    chosen = page.get_by_role("radio", name="quick: a minute or two", checked=True)
+    chosen = page.get_by_role("radio", name="quick: about a minute", checked=True)
     colour = "radio => getComputedStyle(radio).backgroundColor"
     unhovered = chosen.evaluate(colour)
     chosen.hover()

@@ -112,14 +112,40 @@ def test_held_out_photos_that_are_given_leave_one_network(good_photos, demo_set)
 def test_trainings_take_turns_until_all_planned_steps_are_done():
     trainings = [made_up_training("cpu", dataclasses.replace(TINY, steps=7)) for _ in range(3)]
     turns = Turns(trainings)
-    steps = list(islice(turns, 5))
-    assert [training.done for training in trainings] == [2, 2, 1] and turns.done == 5
-    steps += list(turns)
+    steps = list(turns)
     assert [step.step for step in steps] == list(range(1, 8)) and {step.steps for step in steps} == {7}
     assert [training.done for training in trainings] == [3, 2, 2]
     turns.planned = 10
     assert [step.steps for step in turns] == [10] * 3
     assert [training.done for training in trainings] == [4, 3, 3] and list(turns) == []
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])  # one core for each step, or all for one after the other
+def test_each_training_goes_as_it_would_alone(threads):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        turns, alone = (Turns([made_up_training("cpu", dataclasses.replace(TINY, steps=9, seed=seed))
+                               for seed in seeds]) for seeds in ((0, 1, 2), (1,)))
+        turns.planned, alone.planned = 9, 3
+        both = turns.trainings[1], alone.trainings[0]
+        steps, of_one = list(turns), list(alone)
+    finally:
+        torch.set_num_threads(before)
+    assert [step.step for step in steps] == list(range(1, 10))
+    assert [step.local for step in steps[1::3]] == pytest.approx([step.local for step in of_one], rel=1e-3)
+    for a, b in zip(*(training.networks.state_dict().values() for training in both), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-3)
+
+
+def test_whoever_leaves_trainings_in_between_finds_all_equally_far():
+    trainings = [made_up_training("cpu", dataclasses.replace(TINY, steps=30)) for _ in range(3)]
+    turns = Turns(trainings)
+    for done in (1, 10, 17):
+        next(step for step in turns if step.step >= done)
+        assert turns.done >= done and len({training.done for training in trainings}) <= 2
+        assert max(training.done for training in trainings) - min(training.done for training in trainings) < 2
+    assert list(turns)[-1].step == 30 and turns.done == 30
 
 
 def test_with_epochs_each_network_has_its_own():

@@ -25,12 +25,19 @@ def test_paper_feature_reconstruction_network_is_table_4_with_twice_the_outputs(
 
 
 def test_paper_autoencoder_is_table_5():
-    network = GlobalAutoencoder(256, 32, 384, 64, fine_decoder=True)
+    network = GlobalAutoencoder(256, 32, 384, 64, lean=False, fine_decoder=True)
     assert convolutions(network.encoder) == [(3, 32, 4, 2), (32, 32, 4, 2), (32, 64, 4, 2), (64, 64, 4, 2),
                                              (64, 64, 4, 2), (64, 64, 8, 1)]
     assert convolutions(network.decoder) == [(64, 64, 4, 1)] * 5 + [(64, 64, 3, 1), (64, 384, 3, 1)]
     sizes = [layer.size[0] for layer in network.decoder if isinstance(layer, nn.Upsample)]
     assert sizes == [3, 8, 15, 31, 63, 32]
+
+
+def test_a_lean_autoencoder_differs_in_its_first_and_last_layer_alone():
+    lean, whole = (convolutions(GlobalAutoencoder(256, 32, 384, 64, lean, fine_decoder=False))
+                   for lean in (True, False))
+    assert lean[0] == (3, 16, 4, 2) and lean[1] == (16, 32, 4, 2) and lean[-1] == (64, 384, 1, 1)
+    assert lean[2:-1] == whole[2:-1]
 
 
 @pytest.mark.parametrize("image_size", [256, 288, 384, 512])

@@ -47,14 +47,14 @@ def test_the_mean_over_single_positions_is_the_whole_loss(maps):
 def test_draws_are_distinct_positions_anew_for_each_step_and_seeded():
     first, again = (queries(1024, Config()) for _ in range(2))
     a, b = next(first), next(first)
-    assert len(set(a.tolist())) == 256 and a.max() < 1024 and not torch.equal(a, b)
+    assert len(set(a.tolist())) == 128 and a.max() < 1024 and not torch.equal(a, b)
     assert torch.equal(a, next(again))
     assert not torch.equal(a, next(queries(1024, dataclasses.replace(Config(), seed=1))))
 
 
 def test_paper_uses_all_positions():
     assert next(queries(1024, PRESETS["paper"])) is None
-    assert next(queries(256, Config())) is None  # the grid has no more than would be drawn
+    assert next(queries(128, Config())) is None  # the grid has no more than would be drawn
 
 
 def test_averaged_networks_are_the_mean_of_all_steps_weights_the_later_ones_more():

@@ -19,9 +19,9 @@ STEPS = 960
 
 # The method as in the paper, with nothing of what `quick` adds to its maps; the sizes keep a file below 2 MB.
 SMALL = Config(
-    frn_width=32, autoencoder_width=16, steps=STEPS, stop_when_still=False, augmented_photos=0,
-    local_metric="plain", relative_maps=False, nearest_patches=0, folds=1, combination="mean",
-    global_weight=1.0, reduced_jpegs=False)
+    frn_width=32, autoencoder_width=16, lean_autoencoder=False, attention_queries=256, steps=STEPS,
+    stop_when_still=False, augmented_photos=0, local_metric="plain", relative_maps=False, nearest_patches=0,
+    folds=1, combination="mean", global_weight=1.0, reduced_jpegs=False)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ Model = TypeVar("Model")
 
 CHECKPOINT, GLIMPSE = 10.0, 3.0  # minimum seconds between two checkpoints, between two glimpses
 SHARE = 20  # the pause is also at least this many times the time that one takes
+A_PHOTO = 0.04  # seconds that a checkpoint is expected to take for each held-out photo, until one is measured
 ROUGHLY = 8  # photos that a glimpse is fitted on; it is calibrated on half as many
 
 
@@ -84,11 +85,13 @@ class Watch(Generic[Model]):
 
 
 class _Occasionally:
-    """Runs an action at most every `seconds`, less often if it would take more than its share of time."""
+    """Runs an action after so many seconds `first`, then at most every `seconds`, less often if it would take
+    more than its share of time."""
 
-    def __init__(self, action: Callable[[Turns, int], None] | None, seconds: float, wait: bool) -> None:
+    def __init__(self, action: Callable[[Turns, int], None] | None, seconds: float, first: float = 0.0
+                 ) -> None:
         self.action, self.seconds, self.cost = action, seconds, 0.0
-        self.due = time.monotonic() + (seconds if wait else 0.0)
+        self.due = time.monotonic() + first
 
     def __call__(self, training: Turns, planned: int) -> None:
         began = time.monotonic()
@@ -111,6 +114,7 @@ class Fit:
     prepared: Prepared = field(init=False)
     references: References = field(init=False)
     standstill: Standstill | None = field(init=False, default=None)
+    _fitted: tuple[tuple[int, int], Branches] | None = field(init=False, default=None)
 
     def run(self, photos: Photos, held_out: Photos | None, weights: Path | str | None, device: str | None,
             scratch: Path | None) -> Fitted:
@@ -131,9 +135,10 @@ class Fit:
     def _train(self) -> Fitted:
         watch, prepared = self.watch, self.prepared
         budget = self.config.minutes  # with a budget, checkpoint early to know how long the end will take
+        expected = SHARE * A_PHOTO * len(prepared.held_out.paths)
         checkpoints = _Occasionally(self._checkpoint if watch.on_checkpoint or budget else None, CHECKPOINT,
-                                    wait=not budget)
-        glimpses = _Occasionally(self._glimpse if watch.on_glimpse else None, GLIMPSE, wait=False)
+                                    first=0.0 if budget else max(CHECKPOINT, expected))
+        glimpses = _Occasionally(self._glimpse if watch.on_glimpse else None, GLIMPSE)
 
         def time_used() -> float:
             assert budget is not None  # with a fixed number of steps this is not called
@@ -185,7 +190,7 @@ class Fit:
     def _look(self, standstill: Standstill, training: Turns) -> None:
         """The first of several processes looks; the others hear of it."""
         if distributed.rank() == 0:
-            standstill.look(training.done, self.prepared.branches.fitted(self.prepared.good.images))
+            standstill.look(training.done, self._branches(training.done, FITTED_ON))
         standstill.looks[training.done] = distributed.from_first(standstill.looks.get(training.done, 1.0))
 
     def _self_made(self, parts: Parts, steps: int) -> list[float]:
@@ -230,11 +235,23 @@ class Fit:
     def _as_fitted(self, training: Turns, planned: int, fitted_on: int, held_out: int) -> Fitted:
         """Fitted on so many photos, and calibrated on the first so many held-out ones."""
         prepared = self.prepared
-        branches = prepared.branches.fitted(prepared.good.images, fitted_on)
-        distances = held_out_distances(branches, prepared.held_out.images[:held_out],
-                                       prepared.made_from and prepared.made_from[:held_out])
+        branches = self._branches(training.done, fitted_on)
+        made_from, features = prepared.made_from, None
+        if made_from is not None:  # the held-out photos are the training photos
+            made_from, features = made_from[:held_out], prepared.features
+        distances = held_out_distances(branches, prepared.held_out.images[:held_out], made_from,
+                                       None if features is None else features[:held_out])
         return Fitted(Parts(branches, calibrate(branches, distances), distances, self.references),
                       self._record(training.done, planned), training.state())
+
+    def _branches(self, steps: int, fitted_on: int) -> Branches:
+        """The branches as they are after these steps; a look and the model made right after it share them."""
+        asked = steps, fitted_on
+        if self._fitted is None or self._fitted[0] != asked:
+            prepared = self.prepared
+            self._fitted = asked, prepared.branches.fitted(prepared.good.images, fitted_on,
+                                                           features=prepared.features)
+        return self._fitted[1]
 
     def _record(self, steps: int, planned: int) -> dict[str, Any]:
         """The record of a model: which photos set the weights and the quantiles, and how training went."""
@@ -269,13 +286,13 @@ class Fit:
 
 
 def held_out_distances(
-    branches: Branches, images: Rows, made_from: Sequence[int] | None = None
+    branches: Branches, images: Rows, made_from: Sequence[int] | None = None, features: Tensor | None = None
 ) -> np.ndarray:
     """Distances of held-out good photos, float32 (n, b, g, g), see `Branches.analyse`.
 
     Raises `Diverged` if they are not finite.
     """
-    distances = branches.analyse(images, made_from).distances
+    distances = branches.analyse(images, made_from, features).distances
     if not np.isfinite(distances).all():
         raise Diverged("the maps of the held-out photos are not finite")
     return distances

@@ -50,6 +50,12 @@ class Prepared:
         """The training photo that each held-out photo is, see `Branches.analyse`; None: not trained on."""
         return None if self.branches.folds is None else range(len(self.held_out.paths))
 
+    @property
+    def features(self) -> Tensor | None:
+        """Those of the good photos, standardised; None where they were rounded to fit into a file."""
+        features = self.data.features
+        return features[:len(self.good.paths)] if isinstance(features, Tensor) else None
+
     def rows_of(self, member: int) -> Tensor:
         """The indices of the photos and copies in `data` that a member is trained on."""
         rows, folds = torch.arange(len(self.data.images)), self.branches.folds

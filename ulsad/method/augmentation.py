@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from ulsad.compute.rows import IN_MEMORY, Rows, Space
 from ulsad.method.config import Config
-
-if TYPE_CHECKING:
-    from torchvision.transforms import v2
 
 DEGREES = 3.0  # maximum rotation in either direction
 SHIFT = 0.03  # maximum shift in either direction, as a fraction of the image's side
@@ -34,25 +33,29 @@ def with_copies(images: Rows, config: Config, space: Space = IN_MEMORY) -> Rows:
     if size == photos:
         return images
     rows = space.empty("copies", (size, *images.shape[1:]), torch.uint8)
-    vary = _variation(config.image_size)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        for i in range(size):
-            original = images[i % photos:i % photos + 1]
-            rows[i:i + 1] = original if i < photos else vary(original[0])[None]
+    generator = torch.Generator().manual_seed(config.seed)
+    for i in range(size):
+        original = images[i % photos:i % photos + 1]
+        rows[i:i + 1] = original if i < photos else varied(original, *_drawn(generator))
     return rows
 
 
-def _variation(size: int) -> v2.Transform:
-    """The random transform. Borders are mirrored before the rotation, so that no empty corners appear."""
-    from torchvision.transforms import v2
+def _drawn(generator: torch.Generator) -> list[float]:
+    return (2 * torch.rand(6, generator=generator) - 1).tolist()
 
-    margin = size // 8
-    shift = SHIFT * size / (size + 2 * margin)
-    return v2.Compose([
-        v2.Pad(margin, padding_mode="reflect"),
-        v2.RandomAffine(DEGREES, (shift, shift), (1 - SCALE, 1 + SCALE),
-                        interpolation=v2.InterpolationMode.BILINEAR),
-        v2.CenterCrop(size),
-        v2.ColorJitter(brightness=LIGHT, contrast=LIGHT),
-    ])
+
+def varied(photo: Tensor, angle: float, right: float, down: float, size: float, brightness: float,
+           contrast: float) -> Tensor:
+    """A copy of uint8 (1, 3, s, s): turned clockwise, scaled and moved, then its light changed. Each change
+    is from -1 to 1 times the maximum. What comes in at the borders is mirrored, so there are no empty
+    corners.
+    """
+    turned, scaled = math.radians(DEGREES * angle), 1 + SCALE * size
+    cos, sin = math.cos(turned) / scaled, math.sin(turned) / scaled
+    x, y = 2 * SHIFT * right, 2 * SHIFT * down  # the side of the image is 2 in the grid's units
+    back = torch.tensor([[[cos, sin, -cos * x - sin * y], [-sin, cos, sin * x - cos * y]]])
+    grid = F.affine_grid(back, list(photo.shape), align_corners=False)
+    moved = F.grid_sample(photo.float(), grid, padding_mode="reflection", align_corners=False)
+    bright = (moved * (1 + LIGHT * brightness)).clamp(0, 255)
+    mean = bright.mean()
+    return (mean + (bright - mean) * (1 + LIGHT * contrast)).clamp(0, 255).round().byte()

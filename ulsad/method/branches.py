@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import repeat
@@ -56,15 +56,17 @@ class Branches:
     folds: Tensor | None = None
 
     @torch.no_grad()
-    def fitted(self, images: Rows, most: int = FITTED_ON, keep_whitening: bool = False) -> Branches:
+    def fitted(self, images: Rows, most: int = FITTED_ON, keep_whitening: bool = False,
+               features: Tensor | None = None) -> Branches:
         """A copy whose members are fitted on at most so many of the training photos, uint8 (n, 3, s, s),
-        without copies, and each member only on photos that it was trained on."""
+        without copies, and each member only on photos that it was trained on. `features`: those of the
+        photos, standardised, if they are known."""
         config = self.config
         if config.local_metric == "plain" and not config.relative_maps and not config.nearest_patches:
             return self  # nothing to measure
         folds = torch.full((len(images),), -1) if self.folds is None else self.folds
         some = folds.argsort(stable=True)[:: math.ceil(len(images) / most)]
-        features, outputs = self._forward_all(images[some])
+        features, outputs = self._forward_all(images[some], None if features is None else features[some])
 
         def known(member: int, values: Tensor) -> Tensor:
             return values[(folds[some] != member).to(values.device)]
@@ -74,15 +76,16 @@ class Branches:
             for i, (member, of_all) in enumerate(zip(self.members, outputs, strict=True))))
 
     @torch.no_grad()
-    def analyse(self, images: Rows, made_from: Sequence[int] | None = None) -> Analysis:
-        """The result for uint8 (n, 3, s, s), on the grid.
+    def analyse(self, images: Rows, made_from: Sequence[int] | None = None,
+                features: Tensor | None = None) -> Analysis:
+        """The result for uint8 (n, 3, s, s), on the grid. `features`: theirs, standardised, if known.
 
         `made_from` gives the training photo that each of them is, or was made from. It is then analysed
         without the members and the patches that know this photo, see `without`.
 
         Always in float32, so that a model trained in bfloat16 gives the same maps on other machines.
         """
-        pieces = batches(images, 1 if made_from is not None else self.extractor.at_once)
+        pieces = _pieces(images, features, 1 if made_from is not None else self.extractor.at_once)
         judges = (self.without(photo) for photo in made_from) if made_from is not None else repeat(self)
         distances, descriptors = zip(*self.extractor.each(_analysed, zip(judges, pieces)), strict=True)
         return Analysis(np.concatenate(distances), np.concatenate(descriptors))
@@ -109,7 +112,7 @@ class Branches:
         """Standardised features and the outputs of every member's networks, on their device, as `distances`
         takes them; from the backbone's input (n, 3, s, s) and its features (n, c*, h*, w*)."""
         features = (raw - self.mean) / self.std
-        return features, [member.networks.eval()(normalised, features) for member in self.members]
+        return features, self._outputs(normalised, features)
 
     @cached_property
     def resampling(self) -> np.ndarray:
@@ -129,20 +132,31 @@ class Branches:
         local, *whole = (torch.stack(distances).mean(dim=0) for distances in zip(*each, strict=True))
         return [local if self.bank is None else (local + self.bank.distances(features)) / 2, *whole]
 
-    @torch.no_grad()
-    def _forward(self, images: Tensor) -> tuple[Tensor, list[Outputs]]:
-        normalised = self.extractor.normalise(images.to(self.mean.device))
-        return self.forward_each(normalised, self.extractor(normalised))
+    def _outputs(self, normalised: Tensor, features: Tensor) -> list[Outputs]:
+        return [member.networks.eval()(normalised, features) for member in self.members]
 
-    def _forward_all(self, images: Rows) -> tuple[Tensor, list[Outputs]]:
-        pieces = batches(images, self.extractor.at_once)
-        features, outputs = zip(*self.extractor.each(self._forward, pieces), strict=True)
-        return torch.cat(features), [Outputs.joined(parts) for parts in zip(*outputs, strict=True)]
+    @torch.no_grad()
+    def _forward(self, images: Tensor, features: Tensor | None = None) -> tuple[Tensor, list[Outputs]]:
+        normalised = self.extractor.normalise(images.to(self.mean.device))
+        if features is None:
+            return self.forward_each(normalised, self.extractor(normalised))
+        known = features.to(self.mean.device)
+        return known, self._outputs(normalised, known)
+
+    def _forward_all(self, images: Rows, features: Tensor | None) -> tuple[Tensor, list[Outputs]]:
+        pieces = _pieces(images, features, self.extractor.at_once)
+        found, outputs = zip(*self.extractor.each(lambda piece: self._forward(*piece), pieces), strict=True)
+        return torch.cat(found), [Outputs.joined(parts) for parts in zip(*outputs, strict=True)]
+
+
+def _pieces(images: Rows, features: Tensor | None, size: int) -> Iterable[tuple[Tensor, Tensor | None]]:
+    """Images with their features, as far as these are known."""
+    return zip(batches(images, size), repeat(None) if features is None else features.split(size))
 
 
 @torch.no_grad()
-def _analysed(piece: tuple[Branches, Tensor]) -> Analysis:
-    branches, images = piece
-    features, outputs = branches._forward(images)
+def _analysed(piece: tuple[Branches, tuple[Tensor, Tensor | None]]) -> Analysis:
+    branches, of_photos = piece
+    features, outputs = branches._forward(*of_photos)
     distances = torch.stack(branches.distances(features, outputs), dim=1)
     return Analysis(distances.cpu().numpy(), describe(features).cpu().numpy())

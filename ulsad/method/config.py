@@ -31,12 +31,13 @@ class Config:
     feature_dim: int = 384  # c*: more channels than this are average-pooled over the channel axis
 
     # --- feature reconstruction network ψ (Table 4) and global autoencoder φ (Table 5)
-    frn_width: int = 304  # channels at the bottleneck; the other layers have a half or a quarter of them
+    frn_width: int = 192  # channels at the bottleneck; the other layers have a half or a quarter of them
     frn_kernel: int = 3  # of ψ's last layer; with the table's 5 this layer takes over half of ψ's arithmetic
     frn_output: str = "linear"  # or "relu": BatchNorm and ReLU after the last layer, as in the reference code
     # Order in ψ's blocks as in Table 4; or "batchnorm_first". The global map gained 6 points on tiles.
     frn_order: str = "relu_first"
     autoencoder_width: int = 64  # channels in Table 5; its first two layers have half of them
+    lean_autoencoder: bool = True  # fewer channels in φ's first layer, a smaller kernel in its last one
     fine_decoder: bool = False  # keep φ's fifth decoder layer, at twice the grid's resolution
 
     # --- losses (Eq. 1-6) and the rows of the ablation, Table 3
@@ -55,7 +56,7 @@ class Config:
     # see `standstill`. Naming a length in `with_text` switches this off.
     stop_when_still: bool = True
     batch_size: int = 4  # photos per step
-    attention_queries: int | None = 256  # positions k of Eq. 5, drawn at random for each step; None: all
+    attention_queries: int | None = 128  # positions k of Eq. 5, drawn at random for each step; None: all
     learning_rate: float = 1e-3  # Adam's
     weight_decay: float = 2e-5  # Adam's L2 penalty
     # "averaged": the rate is constant after a short rise, and the networks are the mean of all weights so
@@ -200,7 +201,7 @@ def _require(condition: bool, message: str) -> None:
 
 # In older models, whose configuration lacks these settings.
 _BEFORE = {"white_level": 65535, "expected_power": 1.0, "nearest_patches": 0, "stop_when_still": False,
-           "folds": 1, "reduced_jpegs": False}
+           "folds": 1, "reduced_jpegs": False, "lean_autoencoder": False}
 _NAMES = {field.name for field in fields(Config)}
 _CHOICES = {
     "frn_output": ("linear", "relu"),
@@ -227,6 +228,7 @@ PRESETS: dict[str, Config] = {
         frn_width=1536,
         frn_kernel=5,
         frn_order="batchnorm_first",
+        lean_autoencoder=False,
         fine_decoder=True,
         augmented_photos=0,
         steps=None,

@@ -55,7 +55,7 @@ class Networks(nn.Module):
             output=config.frn_output, order=config.frn_order)
         self.autoencoder = (
             GlobalAutoencoder(config.image_size, grid, channels, config.autoencoder_width,
-                              config.fine_decoder)
+                              config.lean_autoencoder, config.fine_decoder)
             if has_global else None)
         self.to(memory_format=torch.channels_last)  # faster on CPUs; always the same layout for equal results
 
@@ -105,15 +105,20 @@ class GlobalAutoencoder(nn.Module):
 
     Maps (n, 3, image_size, image_size) to (n, channels, grid, grid). The kernel of the last encoder layer has
     image_size/32 px, so that the bottleneck is 1 × 1 at any image size (8 × 8 at 256, as in the table). The
-    output is linear, because its targets, the features, are standardised. `fine_decoder` keeps the table's
+    output is linear, because its targets, the features, are standardised.
+
+    `lean` saves a third of the time: the first layer, which works at half the image size, has half as many
+    channels as in the table, and the last one a kernel of 1 instead of 3. `fine_decoder` keeps the table's
     fifth decoder layer, which works at a quarter of the image size, twice as fine as the usual grid, and
     takes four tenths of φ's arithmetic.
     """
 
-    def __init__(self, image_size: int, grid: int, channels: int, width: int, fine_decoder: bool) -> None:
+    def __init__(self, image_size: int, grid: int, channels: int, width: int, lean: bool,
+                 fine_decoder: bool) -> None:
         super().__init__()
-        half = width // 2
-        sides = [(3, half), (half, half), (half, width), (width, width), (width, width)]
+        half, last = width // 2, 1 if lean else 3
+        first = (half + 1) // 2 if lean else half
+        sides = [(3, first), (first, half), (half, width), (width, width), (width, width)]
         self.encoder = nn.Sequential(
             *[part for a, b in sides for part in _block(nn.Conv2d(a, b, 4, stride=2, padding=1))],
             *_block(nn.Conv2d(width, width, image_size // 32)),
@@ -125,7 +130,7 @@ class GlobalAutoencoder(nn.Module):
               for part in (_interpolate(size), *_block(nn.Conv2d(width, width, 4, padding=2)))],
             _interpolate(grid),
             *_block(nn.Conv2d(width, width, 3, padding=1)),
-            nn.Conv2d(width, channels, 3, padding=1),
+            nn.Conv2d(width, channels, last, padding=last // 2),
         )
 
     def forward(self, images: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from ulsad.method.config import Config
 from ulsad.method.equations import attention
 from ulsad.method.networks import Networks
 from ulsad.method.training import Training, TrainingData, steps_of
+from ulsad.method.turns import side_by_side
 
 START = 6.0  # seconds until the process has loaded everything
 WATCHING = 1.1  # checkpoints and previews add a tenth at most
@@ -80,6 +81,7 @@ def estimate(
                     white_level=None), weights, device)
     is_crossed = not held_out and folds_of(photos, config) is not None
     members = config.folds if is_crossed else 1
+    at_once = side_by_side(members, extractor.pixel_mean.device)
     kept_back = held_out or (photos if is_crossed else held_out_share(photos, config))
     trained_on = photos if held_out or is_crossed else photos - kept_back
     rows = size_with_copies(trained_on, config)
@@ -101,7 +103,7 @@ def estimate(
     return Estimate(
         seconds, longest,
         (PROCESS + (room if room <= MEMORY else 0) + 4 * networks
-         + max(pace.activations, 2 * _kept(BATCH, config))),
+         + max(at_once * pace.activations, 2 * _kept(BATCH, config))),
         (bytes_needed(photos, config, extractor, per_value=2) if room > MEMORY else 0)
         + 5 * networks)  # a model, and a checkpoint with Adam's moments
 

@@ -66,7 +66,8 @@ def build(tab: gr.Tab, model: gr.Dropdown, inspected: Inspected, models_dir: Pat
         beside = gr.Radio([ALONE, *SPOILING], value=ALONE, label="Goes through the steps", min_width=320,
                           elem_id="learn-beside",
                           info="a copy is spoiled at the chosen patch, to see where both part ways")
-    scripts = ["pictures", "asking", "attention/patches", "learn/charts", "learn/diagram", "learn/print", "learn/learn"]
+    scripts = ["pictures", "asking", "attention/patches",
+               "learn/charts", "learn/diagram", "learn/print", "learn/learn"]
     view = component(scripts, _TEMPLATE, "learn")
     looking = [model, photo, beside, state]
     show, spoil, renew = (library.show_errors(partial(function, models_dir))

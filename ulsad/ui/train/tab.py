@@ -55,8 +55,8 @@ def build(
             stop_check = gr.Button("Stop checking", visible=False, size="sm")
             with gr.Accordion("Contact sheet", open=False, visible=False) as sheet_place:
                 sheet = gr.Image(show_label=False, format="png", interactive=False, buttons=["fullscreen"])
-            preset = gr.Radio([("quick: a minute or two, up to five where that pays", "quick"),
-                               ("thorough: always two to five minutes", "thorough"),
+            preset = gr.Radio([("quick: about a minute, up to three where that pays", "quick"),
+                               ("thorough: always one to three minutes", "thorough"),
                                ("paper: the published recipe, hours without a GPU", "paper")],
                               value="quick", label="Preset")
             settings, white_level, weights = train_order.settings()
