@@ -67,6 +67,7 @@ def _app(files: list[Path], batch: int, rounds: int, folder: Path) -> Iterator[t
     alphas = np.linspace(0.7, 0.95, rounds).round(3).tolist()
     places = ((np.arange(rounds) * 7 % 32 + 0.5) / 32).tolist()  # each in a different patch from the last
     yield _start(folder / "models", min(STARTS, rounds))
+    yield from _commands(files[0], folder, min(STARTS, rounds))
     yield from _on_the_server(large, files, batch, folder, alphas)
     yield _clicks_on_the_server(folder, places)
     yield from _in_a_browser(large, folder / "models", alphas, places)
@@ -93,6 +94,20 @@ def _start(models_dir: Path, rounds: int) -> tuple:
         with served(models_dir):
             times.append(time.perf_counter() - start)
     return _row("app.py started, until the page answers", times, "s")
+
+
+def _commands(photo: Path, folder: Path, rounds: int) -> Iterator[tuple]:
+    """Times of whole commands, from the start of the process to its end."""
+    outs = [folder / f"out {i}" for i in range(rounds)]
+    predict = ["predict", str(library.DEMO_MODEL), str(photo), "--out"]
+    yield _row("python -m ulsad --help", [1000 * _command(["--help"]) for _ in outs], "ms")
+    yield _row("python -m ulsad predict, one photo", [_command([*predict, str(out)]) for out in outs], "s")
+
+
+def _command(arguments: list[str]) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "ulsad", *arguments], cwd=ROOT, check=True, capture_output=True)
+    return time.perf_counter() - start
 
 
 def _on_the_server(
