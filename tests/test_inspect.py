@@ -196,6 +196,20 @@ def test_of_two_requests_at_once_the_later_one_is_shown(detector, demo_set, tmp_
     assert len(open_now - set(batches._open)) == 1 and shown[1] in batches._open
 
 
+def test_what_is_being_scored_is_not_scored_again(detector, demo_set, tmp_path):
+    """As when a page loads, whose header asks for the same: the answer would choose the strangest again."""
+    detector.save(tmp_path / "m.safetensors")
+    photos = tuple((path, path.name) for path in find_images(demo_set / "test")[:3])
+    latest, wanted = Latest(), Request(photos)
+    first = score(tmp_path, "m.safetensors", wanted, None, latest)
+    next(first)
+    assert list(score(tmp_path, "m.safetensors", wanted, None, latest)) == [(gr.skip(),) * 7]
+    *_, shown = first
+    assert len(batches.recalled(shown[1]).batch) == 3
+    *_, again = score(tmp_path, "m.safetensors", wanted, None, latest)  # it is not open there: another page
+    assert len(batches.recalled(again[1]).batch) == 3 and again[1] != shown[1]
+
+
 def test_maps_are_shown_when_their_photo_is_gone(detector, demo_set, tmp_path):
     photos = [shutil.copy(path, tmp_path) for path in find_images(demo_set / "test")[:2]]
     key = opened(detector, tmp_path, list(map(Path, photos)))

@@ -30,6 +30,7 @@ class Latest:
     """A visitor's latest request. Of two batches scored at once, only this one is shown."""
 
     asked: tuple[str, str] | None = None  # model and request
+    under_way: tuple[str, str] | None = None  # the one that is being scored
 
 
 def opened(models_dir: Path, dropped: Slot, wanted: Request, model: str) -> Update:
@@ -50,13 +51,28 @@ def score(
 ) -> Iterator[tuple[Update, ...]]:
     """Score the wanted photos under the chosen model, with progress; the new batch then replaces the old one.
 
-    The old batch stays until then, and also on failure. A newer request ends this one silently,
-    and one for a model that is gone, as the header then chooses another, does nothing.
+    The old batch stays until then, and also on failure. A newer request ends this one silently, and one for a
+    model that is gone, as the header then chooses another, does nothing. Nor does the request that is being
+    scored: when a page loads, its header asks for the same as the page, and the later answer would take back
+    what the visitor has chosen in between.
     """
     mine = latest.asked = model, wanted.id
-    if batches.is_open(before, model, wanted) or model not in library.models(models_dir):
+    is_there = latest.under_way == mine or batches.is_open(before, model, wanted)
+    if is_there or model not in library.models(models_dir):
         yield (gr.skip(),) * 7  # yielding nothing would clear the header's dropdown
         return
+    latest.under_way = mine
+    try:
+        yield from _score(models_dir, model, wanted, before, latest)
+    finally:
+        if latest.under_way == mine:
+            latest.under_way = None
+
+
+def _score(
+    models_dir: Path, model: str, wanted: Request, before: str | None, latest: Latest
+) -> Iterator[tuple[Update, ...]]:
+    mine = latest.asked
     in_its_place: Update = gr.skip()
     if not any(path.exists() for path, _ in wanted.photos):  # the run was renamed or deleted
         in_its_place = wanted = demo()
