@@ -84,6 +84,10 @@ def test_a_patch_asks_by_click_hover_keys_and_boxes(page):
         it.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight", bubbles: true})); }""")
     asked(page, 31, 16)
     assert len(requests) < 6  # two where the machine is not busy: the first, and once it is answered the last
+    page.mouse.move(box["x"] + 40, box["y"] + 40)
+    expect(answers(page, "photo").locator("span")).not_to_have_text("row 31, column 16")
+    stage.press("ArrowLeft")  # while the mouse rests on another patch
+    asked(page, 31, 15)
     page.locator("#patch-row input").fill("99")
     page.locator("#patch-column input").fill("-3")
     asked(page, 31, 0)

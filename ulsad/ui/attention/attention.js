@@ -51,6 +51,7 @@ const STEPS = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRig
 element.addEventListener("keydown", (event) => {
   if (!onPhoto(event) || !STEPS[event.key]) return;
   event.preventDefault();
+  mouse = null;  // where it rests is of no interest until it moves
   ask((going || pinned.patch).map((at, axis) => at + STEPS[event.key][axis]));
 });
 
