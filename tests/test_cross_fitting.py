@@ -103,6 +103,18 @@ def test_a_loaded_model_judges_its_own_photos_as_at_calibration(crossed, good_ph
                                rtol=1e-4, atol=1e-5)
 
 
+def test_known_features_give_what_the_backbone_gives(good_photos):
+    with preparing(good_photos, None, CROSSED, None, "cpu") as prepared:
+        images, features = prepared.good.images, prepared.features
+        plain, known = (prepared.branches.fitted(images, features=of) for of in (None, features))
+        for a, b in zip(plain.members, known.members, strict=True):
+            torch.testing.assert_close(a.whitening, b.whitening, rtol=1e-3, atol=1e-4)
+        maps = [plain.analyse(images, prepared.made_from, of).distances for of in (None, features)]
+        np.testing.assert_allclose(*maps, rtol=1e-3, atol=1e-4)
+        wrong = plain.analyse(images, prepared.made_from, features.flip(0)).distances
+        assert not np.allclose(maps[0], wrong, rtol=1e-2)
+
+
 def test_held_out_photos_that_are_given_leave_one_network(good_photos, demo_set):
     detector = Ulsad.fit(good_photos, dataclasses.replace(CROSSED, steps=1), demo_set / "validation/good")
     assert len(detector.branches.members) == 1 and detector.record["folds"] == 1

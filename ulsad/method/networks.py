@@ -107,8 +107,8 @@ class GlobalAutoencoder(nn.Module):
     image_size/32 px, so that the bottleneck is 1 × 1 at any image size (8 × 8 at 256, as in the table). The
     output is linear, because its targets, the features, are standardised.
 
-    `lean` saves a third of the time: the first layer, which works at half the image size, has half as many
-    channels as in the table, and the last one a kernel of 1 instead of 3. `fine_decoder` keeps the table's
+    `lean` makes two layers cheaper: the first, which works at half the image size, has half as many channels
+    as in the table, and the last a kernel of 1 instead of 3. `fine_decoder` keeps the table's
     fifth decoder layer, which works at a quarter of the image size, twice as fine as the usual grid, and
     takes four tenths of φ's arithmetic.
     """
